@@ -1,0 +1,20 @@
+//! Nouns that every room shares: addresses, names and quoting, questions, Items.
+//!
+//! May import: error. Always true here: no I/O, no async, no knowledge of any one kind of object.
+//!
+//! Architecture invariant: everything that becomes SQL is quoted by [`name`]; no other file writes a quote mark around
+//! something that came from a database.
+
+pub mod address;
+pub mod item;
+pub mod name;
+pub mod question;
+pub mod secret;
+pub mod version;
+
+pub use address::{Address, Oid, class};
+pub use item::{Belongs, BlobsData, Columns, Depend, Grantable, Item, Object, Payload, Section, TableData, Target};
+pub use name::{SqlName, ident, ident_list, literal, qualified};
+pub use question::Question;
+pub use secret::Secret;
+pub use version::ServerVersion;

@@ -1,0 +1,44 @@
+//! One file a kind of object: its question to the catalogs, the shape of its row, and its DDL, on one screen.
+//!
+//! May import: error, model. Always true here: pure functions from rows to [`Object`]s; no connection, no version test
+//! outside a question's `-- <N:` lines; kinds never look each other up, for the server names things: with an empty
+//! `search_path`, `regclass` casts, `format_type` and the `pg_get_*def` functions return qualified text.
+//!
+//! Architecture invariant: [`KINDS`] is the only list of kinds. Its order is the restore rank. A new kind is one file and
+//! one line here.
+
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::model::{Object, Question};
+use serde::de::DeserializeOwned;
+
+/// A kind of object.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// For messages, plural: `tables`.
+    pub name: &'static str,
+    /// Asks for every object of the kind outside the system schemas, members of extensions included (the catalog drops
+    /// those). Columns become the fields of the kind's row.
+    pub question: Question,
+    /// Turns the rows, each a JSON object as `row_to_json` writes it, into objects.
+    pub objects: fn(&[String]) -> Result<Vec<Object>>,
+}
+
+/// Every kind, in the order of restore.
+pub const KINDS: &[Kind] = &[];
+
+/// Reads each row into the kind's shape and collects what `describe` makes of it.
+pub(crate) fn each<R: DeserializeOwned>(
+    rows: &[String],
+    mut describe: impl FnMut(R, &mut Vec<Object>) -> Result<()>,
+) -> Result<Vec<Object>> {
+    let mut objects = Vec::with_capacity(rows.len());
+    for row in rows {
+        let row = serde_json::from_str(row).map_err(|error| {
+            Error::new(ErrorKind::Internal, "a catalog row does not have the shape that its question promises")
+                .on(std::any::type_name::<R>())
+                .because(error)
+        })?;
+        describe(row, &mut objects)?;
+    }
+    Ok(objects)
+}
