@@ -30,6 +30,8 @@ pub struct TableData {
     pub estimated_bytes: u64,
     /// `reltuples`, 0 where unknown. An estimate, for progress only.
     pub estimated_rows: u64,
+    /// Unlogged: cannot be read on a standby.
+    pub unlogged: bool,
 }
 
 /// Large objects, all in one Item.
@@ -177,6 +179,8 @@ pub struct Belongs {
     pub schema: Option<String>,
     /// The table, view, sequence... that takes the object along: itself, or the one it hangs on (index, trigger, rule).
     pub relation: Option<Oid>,
+    /// The table whose selection takes an owned sequence along.
+    pub owned_by: Option<Oid>,
 }
 
 /// What a kind hands to the plan: one statement outside loops, several inside.
