@@ -81,10 +81,12 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
         provides.extend(words::addresses(&row.also_provides));
         provides.sort_unstable();
         provides.dedup();
+        // The canonical function and the type need each other, so neither goes alone.
+        let cascade = if row.canonical.is_some() { " CASCADE" } else { "" };
         let whole = Item {
             owner: Some(row.owner.clone()),
             create: row.create(),
-            drop: format!("DROP TYPE {name};\n"),
+            drop: format!("DROP TYPE {name}{cascade};\n"),
             provides,
             ..Item::new("TYPE", address, Some(&row.schema), &row.name)
         };
