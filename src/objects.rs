@@ -7,6 +7,16 @@
 //! Architecture invariant: [`KINDS`] is the only list of kinds. Its order is the restore rank. A new kind is one file and
 //! one line here.
 
+mod aggregate;
+mod composite;
+mod domain;
+mod enum_type;
+mod extension;
+mod function;
+mod range_type;
+mod schema;
+mod words;
+
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::{Object, Question};
 use serde::de::DeserializeOwned;
@@ -24,7 +34,16 @@ pub struct Kind {
 }
 
 /// Every kind, in the order of restore.
-pub const KINDS: &[Kind] = &[];
+pub const KINDS: &[Kind] = &[
+    schema::KIND,
+    extension::KIND,
+    enum_type::KIND,
+    composite::KIND,
+    domain::KIND,
+    range_type::KIND,
+    function::KIND,
+    aggregate::KIND,
+];
 
 /// Reads each row into the kind's shape and collects what `describe` makes of it.
 pub(crate) fn each<R: DeserializeOwned>(
