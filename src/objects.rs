@@ -7,6 +7,9 @@
 //! Architecture invariant: [`KINDS`] is the only list of kinds. Its order is the restore rank. A new kind is one file and
 //! one line here.
 
+mod sequence;
+mod table;
+
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::{Object, Question};
 use serde::de::DeserializeOwned;
@@ -24,7 +27,7 @@ pub struct Kind {
 }
 
 /// Every kind, in the order of restore.
-pub const KINDS: &[Kind] = &[];
+pub const KINDS: &[Kind] = &[sequence::KIND, table::KIND];
 
 /// Reads each row into the kind's shape and collects what `describe` makes of it.
 pub(crate) fn each<R: DeserializeOwned>(
