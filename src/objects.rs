@@ -15,6 +15,8 @@ mod extension;
 mod function;
 mod range_type;
 mod schema;
+mod sequence;
+mod table;
 mod words;
 
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -43,6 +45,8 @@ pub const KINDS: &[Kind] = &[
     range_type::KIND,
     function::KIND,
     aggregate::KIND,
+    sequence::KIND,
+    table::KIND,
 ];
 
 /// Reads each row into the kind's shape and collects what `describe` makes of it.
