@@ -47,6 +47,35 @@ fn the_header_has_stocks_bytes() {
     assert_eq!(gzip[..16], *b"PGDMP\x01\x0e\x00\x04\x08\x03\x01\x01\x00\x00\x00");
 }
 
+/// What stock `pg_dump` 15.18, 16.14 and 18.4 wrote for a database with one table and one large object.
+const BY_STOCK: [(u8, &[u8]); 3] = [
+    (14, include_bytes!("stock-1.14.dat")),
+    (15, include_bytes!("stock-1.15.dat")),
+    (16, include_bytes!("stock-1.16.dat")),
+];
+
+#[test]
+fn what_stock_wrote_is_understood_and_written_again_byte_for_byte() {
+    for (minor, bytes) in BY_STOCK {
+        let toc = Toc::decode(bytes).expect("decodes");
+        assert_eq!(
+            (toc.version, toc.compression, toc.database.as_str()),
+            ((1, minor, 0), Compression::Gzip(-1), "shop")
+        );
+        assert!(toc.encode().expect("encodes") == bytes, "1.{minor}");
+        let by_desc = |desc: &str| toc.entries.iter().find(|entry| entry.desc == desc).expect(desc);
+        let (table, data) = (by_desc("TABLE"), by_desc("TABLE DATA"));
+        assert_eq!((table.label().as_str(), table.section), ("table public.t", Section::PreData));
+        assert_eq!(table.access_method.as_deref(), Some("heap"));
+        assert_eq!(table.relkind, (minor >= 16).then_some('r'));
+        assert_eq!(data.copy.as_deref(), Some("COPY public.t (id, v) FROM stdin;\n"));
+        assert_eq!((data.needs.as_slice(), data.section), (&[table.id][..], Section::Data));
+        assert_eq!(data.file, Some(format!("{}.dat", data.id)));
+        assert_eq!(by_desc("COMMENT").create.as_deref(), Some("COMMENT ON TABLE public.t IS 'zwölf';\n"));
+        assert_eq!(by_desc("BLOBS").had_dumper, by_desc("BLOBS").file.is_some());
+    }
+}
+
 #[test]
 fn what_a_version_has_no_place_for_is_left_out() {
     for (version, access_method, relkind) in [
