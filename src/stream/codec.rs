@@ -320,6 +320,16 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_can_be_compressed_on_any_thread() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
+        for codec in CODECS {
+            let raw = Bytes::from(vec![b'x'; 100_000]);
+            let compressed = runtime.block_on(runtime.spawn(async move { codec.compress(raw).await }));
+            assert!(!compressed.expect("no panic").expect("compresses").is_empty());
+        }
+    }
+
+    #[test]
     fn zstd_frames_carry_a_checksum_and_lz4_frames_too() {
         run(async {
             let zstd = Codec::Zstd(3).compress(Bytes::from_static(b"row\n")).await.expect("compresses");

@@ -94,7 +94,7 @@ mod tests {
             }
             frames.extend(builder.finish());
             for frame in &frames {
-                let lines = frame.bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+                let lines = std::str::from_utf8(&frame.bytes).expect("text").lines().count() as u64;
                 prop_assert_eq!(lines, frame.rows);
                 prop_assert!(frame.rows > 0 && frame.bytes.ends_with(b"\n"));
                 prop_assert!(frame.bytes.len() < target.max(1) + 21);
