@@ -189,7 +189,6 @@ fn default_part(row: &Row, column: &Column) -> Option<Item> {
     let oid = column.default_oid?;
     let create = definition::set_default(row, column)?;
     Some(Item {
-        owner: row.owner.clone(),
         create,
         drop: format!("ALTER {} {} ALTER COLUMN {} DROP DEFAULT;\n", row.desc(), row.qualified(), ident(&column.name)),
         needs: vec![relation(row.oid)],
@@ -205,7 +204,6 @@ fn default_part(row: &Row, column: &Column) -> Option<Item> {
 fn check_part(row: &Row, check: &Check) -> Item {
     let (desc, table, name) = (row.desc(), row.qualified(), ident(&check.name));
     Item {
-        owner: row.owner.clone(),
         create: format!("ALTER {desc} {table}\n    ADD CONSTRAINT {name} {};\n", check.definition),
         drop: format!("ALTER {desc} {table} DROP CONSTRAINT {name};\n"),
         needs: vec![relation(row.oid)],
