@@ -58,7 +58,7 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
             'not_null_name_is_default', nn.conname = c.relname || '_' || a.attname || '_not_null' AND NOT EXISTS (
                 SELECT FROM pg_catalog.pg_constraint other
                 WHERE other.conname = nn.conname AND other.connamespace = nn.connamespace AND other.oid <> nn.oid),
-            'storage', CASE WHEN a.attstorage <> coalesce(inherited.storage, t.typstorage) THEN a.attstorage END,
+            'storage', CASE WHEN a.attstorage <> coalesce(inherited.storage, t.typstorage::text) THEN a.attstorage END,
             'compression', CASE WHEN a.attcompression <> coalesce(inherited.compression, '') THEN a.attcompression END, -- <14: 'compression', NULL,
             'statistics', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
             'options', coalesce(a.attoptions, '{}'),
@@ -80,8 +80,8 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
                     IS NOT DISTINCT FROM pg_catalog.pg_get_expr(d.adbin, d.adrelid)) AS same_generated,
                 pg_catalog.bool_or(pa.attgenerated <> '' AND pg_catalog.pg_get_expr(pd.adbin, pd.adrelid)
                     IS DISTINCT FROM pg_catalog.pg_get_expr(d.adbin, d.adrelid)) AS other_generated,
-                pg_catalog.min(pa.attcompression) AS compression, -- <14:
-                pg_catalog.min(pa.attstorage) AS storage
+                pg_catalog.min(pa.attcompression::text) AS compression, -- <14:
+                pg_catalog.min(pa.attstorage::text) AS storage
             FROM pg_catalog.pg_inherits i
             JOIN pg_catalog.pg_attribute pa
                 ON pa.attrelid = i.inhparent AND pa.attname = a.attname AND pa.attnum > 0 AND NOT pa.attisdropped
@@ -189,7 +189,6 @@ fn default_part(row: &Row, column: &Column) -> Option<Item> {
     let oid = column.default_oid?;
     let create = definition::set_default(row, column)?;
     Some(Item {
-        owner: row.owner.clone(),
         create,
         drop: format!("ALTER {} {} ALTER COLUMN {} DROP DEFAULT;\n", row.desc(), row.qualified(), ident(&column.name)),
         needs: vec![relation(row.oid)],
@@ -205,7 +204,6 @@ fn default_part(row: &Row, column: &Column) -> Option<Item> {
 fn check_part(row: &Row, check: &Check) -> Item {
     let (desc, table, name) = (row.desc(), row.qualified(), ident(&check.name));
     Item {
-        owner: row.owner.clone(),
         create: format!("ALTER {desc} {table}\n    ADD CONSTRAINT {name} {};\n", check.definition),
         drop: format!("ALTER {desc} {table} DROP CONSTRAINT {name};\n"),
         needs: vec![relation(row.oid)],
