@@ -1,0 +1,128 @@
+//! Says whether two databases hold the same, without any tool but SQL.
+
+use std::collections::BTreeMap;
+
+use crate::Result;
+use crate::server::Server;
+
+/// The name of a thing and a digest of it: `table shop.orders` and its number of rows and MD5, for instance.
+pub type Fingerprints = BTreeMap<String, String>;
+
+/// Every table, as the text by which SQL names it. Parents come without their children; those that hold no rows
+/// themselves and those that an extension made are left out.
+const TABLES: &str =
+    "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+   AND (c.relkind <> 'm' OR c.relispopulated)
+ ORDER BY 1";
+
+const SEQUENCES: &str =
+    "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' ORDER BY 1";
+
+/// The rows of every table and materialized view, the state of every sequence, and every large object with its owner.
+///
+/// Rows are compared as text in any order; a difference in settings that change text (`DateStyle`) is none in data,
+/// so both sides are read with the same ones.
+pub fn data(server: &Server, database: &str) -> Result<Fingerprints> {
+    let mut prints = Fingerprints::new();
+    let names = |question: &str| -> Result<Vec<String>> {
+        Ok(server.rows(database, question)?.into_iter().flatten().flatten().collect())
+    };
+    for table in names(TABLES)? {
+        // A row as text would hide the difference between no columns and one NULL, but a schema comparison shows it.
+        let question = format!(
+            "SET extra_float_digits = 3; SET search_path = ''; SET row_security = off; SET DateStyle = ISO; SELECT count(*) || ' rows ' ||
+             md5(coalesce(string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\"), '')) FROM ONLY {table} t"
+        );
+        prints.insert(format!("table {table}"), server.value(database, &question)?);
+    }
+    for sequence in names(SEQUENCES)? {
+        let question = format!("SELECT last_value || ' ' || is_called FROM {sequence}");
+        prints.insert(format!("sequence {sequence}"), server.value(database, &question)?);
+    }
+    let large = "SELECT oid, md5(lo_get(oid)) || ' ' || pg_get_userbyid(lomowner) || ' ' || coalesce(lomacl::text, '')
+                 FROM pg_largeobject_metadata";
+    for row in server.rows(database, large)? {
+        let mut fields = row.into_iter().map(Option::unwrap_or_default);
+        let (oid, state) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        prints.insert(format!("large object {oid}"), state);
+    }
+    Ok(prints)
+}
+
+/// Each row a name and a definition; what the server itself can put in words.
+const SCHEMA: [(&str, &str); 9] = [
+    (
+        "relation",
+        "SELECT c.oid::regclass, c.relkind || ' ' || pg_get_userbyid(c.relowner) || ' ' || coalesce((SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(c.relacl) a), '') || ' ' || coalesce(c.reloptions::text, '') || c.relrowsecurity || c.relforcerowsecurity || c.relreplident || c.relpersistence || coalesce(pg_get_expr(c.relpartbound, c.oid), '') || coalesce(pg_get_partkeydef(c.oid), '') || coalesce(obj_description(c.oid, 'pg_class'), '') FROM pg_class c WHERE c.relkind <> 't' AND c.relnamespace IN (SELECT oid FROM mine)",
+    ),
+    (
+        "column",
+        "SELECT a.attrelid::regclass || ' ' || a.attname, format_type(a.atttypid, a.atttypmod) || a.attnotnull || a.attidentity || a.attgenerated || a.attstorage || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || coalesce(a.attacl::text, '') || coalesce(col_description(a.attrelid, a.attnum), '') FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind <> 't' AND c.relnamespace IN (SELECT oid FROM mine)",
+    ),
+    (
+        "index",
+        "SELECT i.indexrelid::regclass, pg_get_indexdef(i.indexrelid) || i.indisclustered || i.indisreplident FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relnamespace IN (SELECT oid FROM mine)",
+    ),
+    (
+        "constraint",
+        "SELECT conname || ' on ' || conrelid::regclass || contypid::regtype, pg_get_constraintdef(oid) || coalesce(obj_description(oid, 'pg_constraint'), '') FROM pg_constraint WHERE connamespace IN (SELECT oid FROM mine)",
+    ),
+    (
+        "view",
+        "SELECT c.oid::regclass, pg_get_viewdef(c.oid) FROM pg_class c WHERE c.relkind IN ('v', 'm') AND c.relnamespace IN (SELECT oid FROM mine)",
+    ),
+    (
+        "routine",
+        "SELECT p.oid::regprocedure, CASE p.prokind WHEN 'a' THEN p.prokind::text ELSE pg_get_functiondef(p.oid) END || pg_get_userbyid(p.proowner) || coalesce(p.proacl::text, '') FROM pg_proc p WHERE p.pronamespace IN (SELECT oid FROM mine)",
+    ),
+    (
+        "trigger",
+        "SELECT tgname || ' on ' || tgrelid::regclass, pg_get_triggerdef(oid) || tgenabled FROM pg_trigger WHERE NOT tgisinternal",
+    ),
+    (
+        "rule",
+        "SELECT rulename || ' on ' || ev_class::regclass, pg_get_ruledef(oid) || ev_enabled FROM pg_rewrite WHERE ev_class IN (SELECT oid FROM pg_class WHERE relnamespace IN (SELECT oid FROM mine))",
+    ),
+    (
+        "policy",
+        "SELECT polname || ' on ' || polrelid::regclass, polcmd || polpermissive || coalesce(pg_get_expr(polqual, polrelid), '') || coalesce(pg_get_expr(polwithcheck, polrelid), '') FROM pg_policy",
+    ),
+];
+
+/// What the server says about relations, columns, indexes, constraints, views, routines, triggers, rules and policies.
+/// Coarser than the oracle, but always at hand.
+pub fn schema(server: &Server, database: &str) -> Result<Fingerprints> {
+    let mut prints = Fingerprints::new();
+    for (kind, question) in SCHEMA {
+        let question = format!(
+            "SET search_path = ''; WITH mine AS (SELECT oid FROM pg_catalog.pg_namespace n WHERE nspname !~ '^pg_' AND nspname <> 'information_schema') {question}"
+        );
+        for row in server.rows(database, &question).map_err(|error| format!("{kind}: {error}"))? {
+            let mut fields = row.into_iter().map(Option::unwrap_or_default);
+            let (name, definition) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+            prints.insert(format!("{kind} {name}"), definition);
+        }
+    }
+    Ok(prints)
+}
+
+/// What differs, one line each; empty when the two are equal.
+pub fn differences(left: &Fingerprints, right: &Fingerprints) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, value) in left {
+        match right.get(name) {
+            None => lines.push(format!("{name}: only on the left: {value}")),
+            Some(other) if other != value => lines.push(format!("{name}: {value}\n    but: {other}")),
+            Some(_) => {}
+        }
+    }
+    lines.extend(
+        right
+            .iter()
+            .filter(|(name, _)| !left.contains_key(*name))
+            .map(|(name, value)| format!("{name}: only on the right: {value}")),
+    );
+    lines
+}

