@@ -113,11 +113,6 @@ impl Error {
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
-
-    /// What caused it, for a room that recognises its own causes (`store::problem`).
-    pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
-        self.source.as_deref()
-    }
 }
 
 impl fmt::Display for Error {

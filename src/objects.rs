@@ -8,6 +8,9 @@
 //! one line here.
 
 mod aggregate;
+pub mod database;
+pub mod default_privilege;
+pub mod large_object;
 mod composite;
 mod domain;
 mod enum_type;
@@ -37,6 +40,7 @@ pub struct Kind {
 
 /// Every kind, in the order of restore.
 pub const KINDS: &[Kind] = &[
+    database::KIND,
     schema::KIND,
     extension::KIND,
     enum_type::KIND,
@@ -47,6 +51,8 @@ pub const KINDS: &[Kind] = &[
     aggregate::KIND,
     sequence::KIND,
     table::KIND,
+    large_object::KIND,
+    default_privilege::KIND,
 ];
 
 /// Reads each row into the kind's shape and collects what `describe` makes of it.

@@ -10,6 +10,7 @@
 //! [`TERMINATOR`]; whoever reads it to its end without an error has read all of it.
 
 pub mod codec;
+pub mod copy_binary;
 pub mod digest;
 pub mod frames;
 pub mod parts;

@@ -27,6 +27,7 @@ pub(super) async fn dump(arguments: &DumpArgs) -> Result<DumpOptions> {
             exclude_table_data: patterns(&arguments.exclude_table_data)?,
             schema_only: arguments.schema_only,
             data_only: arguments.data_only,
+            large_objects: None,
         },
         jobs: usize::from(arguments.jobs),
         storage_class: arguments.storage_class.as_deref().map(str::parse::<StorageClass>).transpose()?,

@@ -61,7 +61,7 @@ pub async fn complete(store: &dyn Store) -> Result<(Vec<(Place, Manifest)>, Vec<
 
 /// The manifest of a place, or nothing when the backup was never finished.
 pub async fn manifest(store: &dyn Store, place: &Place) -> Result<Option<Manifest>> {
-    let key = format!("{}{}", place.folder, keys::MANIFEST);
+    let key = format!("{}{}", place.folder, keys::manifest_key());
     let Some(meta) = store.head(&key).await? else { return Ok(None) };
     if meta.size > MANIFEST_LIMIT {
         return Err(Error::new(Kind::Archive, "the manifest is larger than any that pgstow writes").on(key));

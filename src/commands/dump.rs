@@ -12,9 +12,9 @@ use super::{Progress, Stop};
 use crate::archive::backup_id::BackupId;
 use crate::archive::keys;
 use crate::archive::manifest::{
-    DatabaseFacts, FORMAT, LargeObjects, Manifest, Options, ServerFacts, Skipped, SnapshotFacts, TableEntry, Totals,
+    self, DatabaseFacts, FORMAT, LargeObjects, Manifest, Options, ServerFacts, Skipped, SnapshotFacts, TableEntry, Totals,
 };
-use crate::catalog::{self, Catalog, Selection};
+use crate::catalog::{self, Catalog, Pattern, Selection};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Payload, ServerVersion};
 use crate::plan::{Planned, plan};
@@ -109,14 +109,14 @@ async fn write_backup(
     let toc = contents::table_of_contents(&planned, options.codec, &database, leader.version())?.encode()?;
     let toc_bytes = Bytes::from(toc);
     let toc = destination
-        .write(keys::TOC, toc_bytes.len() as u64, futures::stream::iter([Ok(toc_bytes)]))
+        .write(keys::toc_key(), toc_bytes.len() as u64, futures::stream::iter([Ok(toc_bytes)]))
         .await?;
     let mut skipped: Vec<Skipped> =
         skipped.into_iter().map(|(object, reason)| Skipped { object, reason }).collect();
     skipped.extend(loaded.skipped);
     let manifest = Manifest {
         format: FORMAT,
-        id: id.to_string(),
+        id: id.clone(),
         pgstow: env!("CARGO_PKG_VERSION").to_owned(),
         created_at: snapshot.started_at.clone(),
         finished_at: jiff::Timestamp::now().to_string(),
@@ -135,13 +135,14 @@ async fn write_backup(
         },
         snapshot: SnapshotFacts { id: snapshot.id, lsn: snapshot.lsn, taken_at: snapshot.started_at },
         options: Options {
-            codec: options.codec,
-            jobs: options.jobs,
-            selection: options.selection.to_json(),
+            codec: options.codec.to_string(),
+            jobs: u32::try_from(options.jobs).unwrap_or(u32::MAX),
+            selection: patterns(&options.selection),
             schema_only: options.selection.schema_only,
             data_only: options.selection.data_only,
+            frame_bytes: tables::SMALLEST_FRAME,
         },
-        archive_version: contents::archive_version(options.codec).to_owned(),
+        archive_version: contents::archive_version(options.codec)?,
         items: planned.len() as u64,
         totals: totals(&loaded.tables, loaded.large_objects.as_ref(), toc.bytes),
         toc,
@@ -150,8 +151,8 @@ async fn write_backup(
         skipped,
         warnings,
     };
-    let manifest_key = format!("{}{}", destination.folder, keys::MANIFEST);
-    stop.unless(options.store.put_new(&manifest_key, Bytes::from(manifest.encode()?))).await?;
+    let manifest_key = format!("{}{}", destination.folder, keys::manifest_key());
+    stop.unless(options.store.put_new(&manifest_key, Bytes::from(manifest.encode()))).await?;
     Ok(manifest)
 }
 
@@ -192,6 +193,18 @@ fn totals(tables: &[TableEntry], large_objects: Option<&LargeObjects>, toc_bytes
         stored_bytes: tables.iter().map(|table| table.object.bytes).sum::<u64>() + blobs.1 + toc_bytes,
         // The table of contents is one more; the manifest cannot count itself.
         objects: tables.len() as u64 + blobs.2 + 1,
+    }
+}
+
+/// The selection as it was typed, for the manifest.
+fn patterns(selection: &Selection) -> manifest::Selection {
+    let texts = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect();
+    manifest::Selection {
+        schemas: texts(&selection.schemas),
+        exclude_schemas: texts(&selection.exclude_schemas),
+        tables: texts(&selection.tables),
+        exclude_tables: texts(&selection.exclude_tables),
+        exclude_table_data: texts(&selection.exclude_table_data),
     }
 }
 

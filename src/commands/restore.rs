@@ -81,7 +81,7 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     let (place, manifest) = stop.unless(backups::find(options.store.as_ref(), &options.backup)).await?;
     let origin = Origin { store: Arc::clone(&options.store), folder: place.folder.clone() };
     let toc = stop.unless(origin.read_whole(&manifest.toc, TOC_LIMIT)).await?;
-    let toc = Toc::decode(&toc).map_err(|error| error.on(format!("{}{}", place.folder, keys::TOC)))?;
+    let toc = Toc::decode(&toc).map_err(|error| error.on(format!("{}{}", place.folder, keys::toc_key())))?;
     let plan = choose::plan(&toc, &manifest, &options.choice, options.create)?;
     let mut report = RestoreReport {
         database: options.connection.database().to_owned(),
@@ -102,7 +102,7 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     }
     progress.expect(report.plan.table_count(), report.plan.raw_bytes());
     progress.phase("connecting");
-    let encoding = toc.encoding();
+    let encoding = encoding(&toc);
     let first = stop.unless(connect(&options.connection, &encoding)).await?;
     report.warnings.extend(target::warnings(&first, &report.manifest));
     let mut failures = run::Failures::new(options.keep_going);
@@ -131,6 +131,13 @@ async fn connect(connection: &ConnectionSettings, encoding: &str) -> Result<Sess
     let session = Session::connect(connection, "pgstow restore").await?;
     pin_for_restore(&session, encoding).await?;
     Ok(session)
+}
+
+/// The encoding of every name and row in the archive (`processEncodingEntry`, `pg_backup_archiver.c`).
+fn encoding(toc: &Toc) -> String {
+    let entry = toc.entries.iter().find(|entry| entry.desc == "ENCODING");
+    let statement = entry.and_then(|entry| entry.create.as_deref()).unwrap_or_default();
+    statement.split('\'').nth(1).unwrap_or("UTF8").to_owned()
 }
 
 /// The error of a restore that went on: exit code and count, for after the report was printed.

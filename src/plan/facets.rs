@@ -10,8 +10,8 @@ use std::collections::{HashMap, HashSet};
 /// something that is not dumped itself (a member of an extension whose privileges were changed) follows the last of the
 /// nodes that its object comes from.
 ///
-/// A facet about a column waits for the facets of the same kind about the whole object (`pg_restore` wants a column's
-/// privileges after the table's).
+/// Facets may provide addresses of their own for later facets of the same parent (a column's privileges come after the
+/// table's).
 ///
 /// Errors: [`Kind::Internal`] for a facet whose parent is not there, for it would be lost.
 pub(super) fn follow_parents(
@@ -48,6 +48,7 @@ pub(super) fn follow_parents(
     }
     let mut slots: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
     let mut ids: HashMap<usize, i32> = HashMap::new();
+    let mut by_facet: HashMap<Address, i32> = HashMap::new();
     let mut planned: Vec<Planned> = Vec::new();
     for &index in order {
         let Some(node) = slots[index].take() else { continue };
@@ -57,17 +58,11 @@ pub(super) fn follow_parents(
         item.section = node.section;
         let needs = graph.needs(index).iter().filter_map(|needed| ids.get(needed).copied()).collect();
         planned.push(Planned { id, item, needs });
-        let mut whole: HashMap<&'static str, i32> = HashMap::new();
         for facet in followers.remove(&index).unwrap_or_default() {
             let facet_id = next_id(&planned);
-            let is_column = facet.needs.iter().any(|need| need.sub != 0);
             let mut needs = vec![id];
-            match whole.get(facet.desc) {
-                Some(&earlier) if is_column => needs.push(earlier),
-                _ => {
-                    whole.insert(facet.desc, facet_id);
-                }
-            }
+            needs.extend(facet.needs.iter().filter_map(|need| by_facet.get(need).copied()));
+            by_facet.extend(facet.provides.iter().map(|provided| (*provided, facet_id)));
             planned.push(Planned { id: facet_id, item: facet, needs });
         }
     }

@@ -1,19 +1,23 @@
 //! From planned Items to the `toc.dat` that stock `pg_restore` reads.
 
 use crate::archive::keys;
-use crate::archive::toc::{Toc, TocEntry};
+use crate::archive::toc::{Compression, Toc, TocEntry, created_fields};
 use crate::catalog::DatabaseRow;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::model::{Payload, Section, ServerVersion, literal};
 use crate::plan::Planned;
 use crate::stream::codec::Codec;
 
-/// `1.15` where frames need a codec that older readers lack, `1.14` otherwise, for `pg_restore` 12 and newer reads that.
-pub(super) fn archive_version(codec: Codec) -> &'static str {
-    match codec {
-        Codec::Zstd(_) | Codec::Lz4 => "1.15",
-        Codec::None | Codec::Gzip(_) => "1.14",
-    }
+/// The version of the archive: `1.15` where frames need a codec that older readers lack, `1.14` otherwise, for
+/// `pg_restore` 12 and newer reads that.
+pub(super) fn archive_version(codec: Codec) -> Result<String> {
+    let (major, minor, _) = compression(codec)?.version();
+    Ok(format!("{major}.{minor}"))
+}
+
+fn compression(codec: Codec) -> Result<Compression> {
+    Compression::from_byte(codec.archive_byte())
+        .ok_or_else(|| Error::new(Kind::Internal, "the archive format has no number for this codec").on(codec.to_string()))
 }
 
 /// The table of contents: three leading entries that set the reader up, then the plan as it is.
@@ -23,6 +27,7 @@ pub(super) fn table_of_contents(
     database: &DatabaseRow,
     server: ServerVersion,
 ) -> Result<Toc> {
+    let compression = compression(codec)?;
     let next_id = planned.last().map_or(1, |entry| entry.id + 1);
     let mut entries = vec![
         setting(next_id, "ENCODING", format!("SET client_encoding = {};\n", literal(data_encoding(database)))),
@@ -35,9 +40,9 @@ pub(super) fn table_of_contents(
     ];
     entries.extend(planned.iter().map(entry));
     Ok(Toc {
-        version: if archive_version(codec) == "1.15" { (1, 15, 0) } else { (1, 14, 0) },
-        compression: codec,
-        created: jiff::Zoned::now().datetime(),
+        version: compression.version(),
+        compression,
+        created: created_fields(jiff::Timestamp::now()),
         database: database.name.clone(),
         server_version: server.to_string(),
         dumper_version: format!("pgstow {}", env!("CARGO_PKG_VERSION")),
@@ -74,30 +79,10 @@ fn setting(id: i32, desc: &str, create: String) -> TocEntry {
 }
 
 fn entry(planned: &Planned) -> TocEntry {
-    let item = &planned.item;
-    let file = match &item.payload {
+    let file = match &planned.item.payload {
         Payload::None | Payload::Refresh => None,
-        Payload::Table(_) => Some(keys::data_name(planned.id)),
-        Payload::Blobs(_) => Some(keys::BLOBS_TOC.to_owned()),
+        Payload::Table(_) => Some(keys::data_name(u64::from(planned.id.unsigned_abs()))),
+        Payload::Blobs(_) => Some(keys::blobs_toc_key().to_owned()),
     };
-    TocEntry {
-        id: planned.id,
-        had_dumper: file.is_some(),
-        table_oid: item.address.class.to_string(),
-        oid: item.address.object.to_string(),
-        tag: item.tag.clone(),
-        desc: item.desc.to_owned(),
-        section: item.section,
-        // Never NULL: readers that filter or rewrite definitions do not expect it.
-        create: Some(item.create.clone()),
-        drop: Some(item.drop.clone()),
-        copy: item.copy.clone(),
-        schema: item.schema.clone(),
-        tablespace: item.tablespace.clone(),
-        access_method: item.access_method.clone(),
-        relkind: item.relkind,
-        owner: item.owner.clone(),
-        needs: planned.needs.clone(),
-        file,
-    }
+    TocEntry::of_item(&planned.item, planned.id, planned.needs.clone(), file)
 }

@@ -1,6 +1,6 @@
 //! Large objects: read in batches on the leader's connection, one object of the store each.
 
-use crate::archive::keys;
+use crate::archive::{blobs, keys};
 use crate::archive::manifest::{BlobEntry, LargeObjects};
 use crate::commands::transfer::Destination;
 use crate::error::{Error, Kind, Result};
@@ -31,12 +31,12 @@ struct SizeRow {
 /// Copies every large object and their table of contents.
 pub(super) async fn copy(
     session: &Session,
-    blobs: &BlobsData,
+    data: &BlobsData,
     destination: &Destination,
     codec: Codec,
 ) -> Result<LargeObjects> {
-    let mut objects = Vec::with_capacity(blobs.oids.len());
-    for batch in blobs.oids.chunks(BATCH) {
+    let mut objects = Vec::with_capacity(data.oids.len());
+    for batch in data.oids.chunks(BATCH) {
         let sizes = destination.stop.unless(sizes(session, batch)).await?;
         let (small, large): (Vec<SizeRow>, Vec<SizeRow>) = sizes.into_iter().partition(|row| row.size <= SMALL);
         copy_small(session, &small, destination, codec, &mut objects).await?;
@@ -45,16 +45,13 @@ pub(super) async fn copy(
         }
     }
     objects.sort_by_key(|entry: &BlobEntry| entry.oid);
-    let mut text = String::new();
-    for entry in &objects {
-        text.push_str(&format!("{} {}\n", entry.oid, keys::blob_name(entry.oid)));
-    }
-    let text = Bytes::from(text);
+    let oids: Vec<Oid> = objects.iter().map(|entry| entry.oid).collect();
+    let text = Bytes::from(blobs::encode(&oids));
     let toc =
-        destination.write(keys::BLOBS_TOC, text.len() as u64, futures::stream::iter([Ok(text)])).await?;
+        destination.write(keys::blobs_toc_key(), text.len() as u64, futures::stream::iter([Ok(text)])).await?;
     Ok(LargeObjects {
         count: objects.len() as u64,
-        bytes: objects.iter().map(|entry| entry.raw_bytes).sum(),
+        bytes: objects.iter().map(|entry| entry.size).sum(),
         toc,
         objects,
     })
@@ -134,8 +131,8 @@ async fn copy_large(
     );
     let rows = BinaryRows::new(session.copy_out(&sql).await?);
     let entry = write_one(row.oid, rows, destination, codec).await?;
-    if entry.raw_bytes != row.size {
-        return Err(Error::new(Kind::Database, format!("{} bytes came back instead of {}", entry.raw_bytes, row.size))
+    if entry.size != row.size {
+        return Err(Error::new(Kind::Database, format!("{} bytes came back instead of {}", entry.size, row.size))
             .on(format!("large object {}", row.oid)));
     }
     Ok(entry)
@@ -148,20 +145,20 @@ async fn write_one(
     destination: &Destination,
     codec: Codec,
 ) -> Result<BlobEntry> {
-    let mut raw_bytes = 0u64;
+    let mut size = 0u64;
     let frames = pieces
         .map(|piece| {
             let piece = piece?;
-            raw_bytes += piece.len() as u64;
+            size += piece.len() as u64;
             destination.progress.moved_raw(piece.len() as u64);
             Ok::<Bytes, Error>(piece)
         })
         .try_filter(|piece| std::future::ready(!piece.is_empty()))
         .and_then(|piece| codec.compress(piece));
-    let key = keys::blob_key(oid, codec);
+    let key = keys::blob_key(oid, codec.suffix());
     let object = destination
         .write(&key, 0, frames)
         .await
         .map_err(|error| error.on(format!("large object {oid}")))?;
-    Ok(BlobEntry { oid, raw_bytes, object })
+    Ok(BlobEntry { oid, size, object })
 }

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 const FRAMES_IN_FLIGHT: usize = 2;
 
 /// A frame is closed at the first row beyond this many bytes of a small table ...
-const SMALLEST_FRAME: u64 = 1 << 20;
+pub(super) const SMALLEST_FRAME: u64 = 1 << 20;
 /// ... and this many of a huge one, so that the list of frames in the manifest stays short.
 const LARGEST_FRAME: u64 = 16 << 20;
 /// The number of frames that the size of a frame is chosen for.
@@ -209,7 +209,7 @@ async fn copy_table(session: &Session, job: TableJob, destination: &Destination,
             raw_bytes += frame_raw;
             Ok::<Bytes, Error>(bytes)
         });
-    let key = keys::data_key(job.toc_id, codec);
+    let key = keys::data_key(u64::from(job.toc_id.unsigned_abs()), codec.suffix());
     let write = destination.write(&key, job.data.estimated_bytes, compressed);
     // Both run in this one task: when the writer fails it drops the channel, which ends the reader.
     let (outcome, ()) = future::join(write, read).await;

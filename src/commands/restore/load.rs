@@ -138,8 +138,8 @@ async fn load_large_object(
             send(session, batch).await?;
         }
     }
-    if offset != blob.raw_bytes {
-        return Err(Error::new(Kind::Archive, format!("{offset} bytes instead of {}", blob.raw_bytes))
+    if offset != blob.size {
+        return Err(Error::new(Kind::Archive, format!("{offset} bytes instead of {}", blob.size))
             .on(blob.object.key.clone()));
     }
     progress.moved_stored(blob.object.bytes);

@@ -161,7 +161,7 @@ pub(super) async fn run(
     let shared = Arc::new(Shared {
         plan,
         choice: options.choice.clone(),
-        codec: report.manifest.options.codec,
+        codec: report.manifest.options.codec.parse()?,
         large_objects: report.manifest.large_objects.clone(),
         origin: origin.clone(),
         progress: Arc::clone(progress),
