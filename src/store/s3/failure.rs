@@ -82,7 +82,9 @@ where
         }
         _ if has_cause::<CredentialsError>(error) => (
             StoreProblem::Denied,
-            Some("no usable S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE".to_owned()),
+            Some(
+                "no usable S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE".to_owned(),
+            ),
         ),
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => (
             StoreProblem::Unreachable,
@@ -101,16 +103,21 @@ fn by_code(code: &str, status: u16, region: Option<&str>) -> (StoreProblem, Opti
         ("NoSuchBucket", _) => (StoreProblem::NoBucket, "create the bucket first, or check its name and the endpoint"),
         ("NoSuchKey" | "NotFound" | "NoSuchUpload", _) => (StoreProblem::NotFound, ""),
         ("PreconditionFailed", _) => (StoreProblem::AlreadyExists, ""),
-        ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _) | (_, 301 | 307) => {
+        ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _)
+        | (_, 301 | 307) => {
             let hint = match region {
                 Some(region) => format!("the bucket is in the region {}: set AWS_REGION to it", printable(region)),
                 None => "the bucket is in another region: set AWS_REGION to it".to_owned(),
             };
             return (StoreProblem::Other, Some(hint));
         }
-        ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" | "TokenRefreshRequired", _) => {
-            (StoreProblem::Denied, "check the S3 credentials: the store does not accept this key, its secret, or its token")
-        }
+        (
+            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" | "TokenRefreshRequired",
+            _,
+        ) => (
+            StoreProblem::Denied,
+            "check the S3 credentials: the store does not accept this key, its secret, or its token",
+        ),
         ("RequestTimeTooSkewed", _) => (StoreProblem::Denied, "set this machine's clock"),
         ("InvalidObjectState", _) => (
             StoreProblem::Other,

@@ -35,7 +35,8 @@ pub(super) async fn folders(store: &S3Store, folder: &str) -> Result<Vec<String>
     pages(store, folder, Some("/"), &mut |page, decode| {
         for common in page.common_prefixes() {
             let full = decode(common.prefix().unwrap_or_default());
-            let component = store.own_key(&full).and_then(|key| key.strip_prefix(folder)).map(|key| key.trim_end_matches('/'));
+            let component =
+                store.own_key(&full).and_then(|key| key.strip_prefix(folder)).map(|key| key.trim_end_matches('/'));
             found.extend(component.filter(|component| !component.is_empty()).map(str::to_owned));
         }
     })
@@ -126,7 +127,8 @@ pub(super) async fn uploads(store: &S3Store, prefix: &str) -> Result<Vec<OpenUpl
 }
 
 fn stuck(store: &S3Store, prefix: &str) -> Error {
-    store_error(StoreProblem::Other, "the store says there is more to list, but not where").on(store.describe_below(prefix))
+    store_error(StoreProblem::Other, "the store says there is more to list, but not where")
+        .on(store.describe_below(prefix))
 }
 
 impl S3Store {
