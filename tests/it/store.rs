@@ -18,8 +18,8 @@ use pgstow::store::{FaultyStore, FolderStore, MemoryStore, S3Options, Store, Sto
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 
-const KEY: &str = "AKEXAMPLE";
-const SECRET: &str = "a-secret-that-never-shows";
+pub(crate) const KEY: &str = "AKEXAMPLE";
+pub(crate) const SECRET: &str = "a-secret-that-never-shows";
 
 /// What a store under test is known not to do.
 #[derive(Debug, Clone, Copy)]
@@ -405,7 +405,7 @@ async fn of_many_writers_exactly_one_creates_an_object() {
 }
 
 /// An S3 server over real HTTP on a loopback port; it lives as long as the runtime of the test.
-async fn in_process_s3(folder: &Path) -> SocketAddr {
+pub(crate) async fn in_process_s3(folder: &Path) -> SocketAddr {
     std::fs::create_dir(folder.join("bucket")).expect("a bucket");
     serve(s3s_fs::FileSystem::new(folder).expect("a file system")).await
 }
@@ -436,7 +436,7 @@ fn s3_options(endpoint: String, key: &str, secret: &str, region: Option<&str>) -
     }
 }
 
-async fn s3_store(address: SocketAddr, url: &str) -> Arc<dyn Store> {
+pub(crate) async fn s3_store(address: SocketAddr, url: &str) -> Arc<dyn Store> {
     let options = s3_options(format!("http://{address}"), KEY, SECRET, Some("us-east-1"));
     open(&url.parse().expect("a URL"), &options).await.expect("a store")
 }
