@@ -18,6 +18,8 @@ use pgstow::store::{FaultyStore, FolderStore, MemoryStore, S3Options, Store, Sto
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 
+use crate::store_failures::a_completion_whose_answer_was_lost_succeeds;
+
 pub(crate) const KEY: &str = "AKEXAMPLE";
 pub(crate) const SECRET: &str = "a-secret-that-never-shows";
 
@@ -471,6 +473,10 @@ async fn real_s3(endpoint: &str, key: &str, secret: &str, region: &str, bucket: 
         open(&url, &s3_options(endpoint.to_owned(), key, &"0".repeat(64), Some(region))).await.expect("a store");
     expect_problem(denied.list("").await, StoreProblem::Denied);
     expect_problem(denied.put("x", Bytes::new(), None).await, StoreProblem::Denied);
+
+    if let Some(address) = endpoint.strip_prefix("http://").and_then(|address| address.parse().ok()) {
+        a_completion_whose_answer_was_lost_succeeds(address, &url.to_string(), &options).await;
+    }
 }
 
 fn rand_tail() -> u128 {

@@ -194,6 +194,22 @@ async fn a_completion_that_says_200_and_error_is_an_error_and_aborts() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// A completion whose answer is lost succeeds when it is sent again, although the server no longer knows the upload.
+/// For servers that say `NoSuchUpload` then; `s3s-fs` says `AccessDenied`.
+pub(crate) async fn a_completion_whose_answer_was_lost_succeeds(server: SocketAddr, url: &str, options: &S3Options) {
+    let proxy = Proxy::default();
+    let address = proxy.before(server).await;
+    let options = S3Options { endpoint: Some(format!("http://{address}")), ..options.clone() };
+    let store = open(&url.parse().expect("a URL"), &options).await.expect("a store");
+    let upload = store.start_upload("lost answer", None).await.expect("an upload");
+    upload.part(1, Bytes::from_static(b"once")).await.expect("a part");
+    proxy.harm("post /", 0);
+    upload.complete().await.expect("complete");
+    assert!(proxy.all_done());
+    assert_eq!(read(&*store, "lost answer").await.expect("an object"), "once");
+    store.delete(&["lost answer".to_owned()]).await.expect("delete");
+}
+
 #[tokio::test]
 async fn a_part_whose_answer_was_lost_is_sent_again() {
     let (store, proxy, _folder) = shaky_store().await;
@@ -239,4 +255,20 @@ async fn a_server_that_is_not_there_is_unreachable() {
     assert_eq!(problem(&error), Some(StoreProblem::Unreachable), "{error}");
     assert!(error.hint_text().is_some_and(|hint| hint.contains("endpoint")));
     assert!(!format!("{store:?} {options:?} {error:?}").contains(SECRET));
+}
+
+#[tokio::test]
+async fn a_key_that_xml_cannot_write_does_not_hide_the_others() {
+    let (store, proxy, _folder) = shaky_store().await;
+    let page = |encoding: &str, keys: [&str; 2]| {
+        let entries: String =
+            keys.iter().map(|key| format!("<Contents><Key>shaky/{key}</Key><Size>1</Size></Contents>")).collect();
+        format!("<ListBucketResult><IsTruncated>false</IsTruncated>{encoding}{entries}</ListBucketResult>")
+    };
+    // As Garage 2.5 answers, first without and then with encoded keys.
+    proxy.answer("list-type=2", "200 OK", &page("", ["bad\u{1}key", "fine"]));
+    let encoded = page("<EncodingType>url</EncodingType>", ["bad%01key", "f%20i+n%2Be"]);
+    proxy.answer("encoding-type=url", "200 OK", &encoded);
+    let keys: Vec<String> = store.list("").await.expect("a list").into_iter().map(|entry| entry.key).collect();
+    assert_eq!(keys, ["bad\u{1}key", "f i n+e"]);
 }
