@@ -261,8 +261,7 @@ async fn a_server_that_is_not_there_is_unreachable() {
 async fn a_key_that_xml_cannot_write_does_not_hide_the_others() {
     let (store, proxy, _folder) = shaky_store().await;
     let page = |encoding: &str, keys: [&str; 2]| {
-        let entries: String =
-            keys.iter().map(|key| format!("<Contents><Key>shaky/{key}</Key><Size>1</Size></Contents>")).collect();
+        let entries = keys.map(|key| format!("<Contents><Key>shaky/{key}</Key><Size>1</Size></Contents>")).concat();
         format!("<ListBucketResult><IsTruncated>false</IsTruncated>{encoding}{entries}</ListBucketResult>")
     };
     // As Garage 2.5 answers, first without and then with encoded keys.
