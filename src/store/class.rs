@@ -23,8 +23,9 @@ impl FromStr for StorageClass {
     fn from_str(text: &str) -> Result<Self> {
         let plausible = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if text.is_empty() || text.len() > 64 || !text.chars().all(plausible) {
-            return Err(Error::new(Kind::Usage, format!("{text:?} is not the name of a storage class"))
-                .hint("AWS has STANDARD, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, GLACIER_IR, GLACIER, DEEP_ARCHIVE"));
+            return Err(Error::new(Kind::Usage, format!("{text:?} is not the name of a storage class")).hint(
+                "AWS has STANDARD, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, GLACIER_IR, GLACIER, DEEP_ARCHIVE",
+            ));
         }
         Ok(StorageClass(text.to_ascii_uppercase()))
     }

@@ -89,7 +89,9 @@ fn io_error(error: &io::Error, doing: &str, name: &str) -> Error {
         io::ErrorKind::NotFound => (StoreProblem::NotFound, None),
         io::ErrorKind::AlreadyExists => (StoreProblem::AlreadyExists, None),
         io::ErrorKind::PermissionDenied => (StoreProblem::Denied, Some("check the owner and mode of the folder")),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (StoreProblem::Other, Some("make room on that file system")),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            (StoreProblem::Other, Some("make room on that file system"))
+        }
         _ => (StoreProblem::Other, None),
     };
     let error = store_error_with(problem, doing, &error.to_string()).on(name);
@@ -194,11 +196,7 @@ impl Store for FolderStore {
         let (path, name) = (self.path(key)?, self.name(key));
         blocking(move || {
             let metadata = object_metadata(&path).map_err(|e| io_error(&e, "cannot look at", &name))?;
-            Ok(metadata.map(|metadata| Meta {
-                size: metadata.len(),
-                modified: metadata.modified().ok(),
-                class: None,
-            }))
+            Ok(metadata.map(|metadata| Meta { size: metadata.len(), modified: metadata.modified().ok(), class: None }))
         })
         .await
     }
@@ -231,7 +229,9 @@ impl Store for FolderStore {
         blocking(move || {
             for (path, name) in &paths {
                 match object_metadata(path).and_then(|found| found.map_or(Ok(()), |_| fs::remove_file(path))) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(&error, "cannot delete", name)),
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(io_error(&error, "cannot delete", name));
+                    }
                     _ => remove_empty_folders(&root, path),
                 }
             }

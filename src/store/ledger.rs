@@ -25,11 +25,17 @@ impl<R> Ledger<R> {
     /// Refuses a part that no store would take.
     pub(super) fn check(limits: Limits, number: u32, size: u64) -> Result<()> {
         if number == 0 || number > limits.max_parts {
-            return Err(store_error(StoreProblem::Other, format!("part {number} is not within 1 to {}", limits.max_parts))
-                .hint("the object has too many parts: choose a larger part size"));
+            return Err(store_error(
+                StoreProblem::Other,
+                format!("part {number} is not within 1 to {}", limits.max_parts),
+            )
+            .hint("the object has too many parts: choose a larger part size"));
         }
         if size > limits.max_part {
-            return Err(store_error(StoreProblem::Other, format!("part {number} is larger than {} bytes", limits.max_part)));
+            return Err(store_error(
+                StoreProblem::Other,
+                format!("part {number} is larger than {} bytes", limits.max_part),
+            ));
         }
         Ok(())
     }
@@ -53,13 +59,18 @@ impl<R> Ledger<R> {
             if (!last && size != first_size) || size > first_size {
                 return Err(store_error(
                     StoreProblem::Other,
-                    format!("part {number} has {size} bytes and part 1 has {first_size}, but all parts except the last must be equal"),
+                    format!(
+                        "part {number} has {size} bytes and part 1 has {first_size}, but all parts except the last must be equal"
+                    ),
                 ));
             }
             if !last && size < self.limits.min_part {
                 return Err(store_error(
                     StoreProblem::Other,
-                    format!("part {number} has {size} bytes, fewer than the {} that this store wants", self.limits.min_part),
+                    format!(
+                        "part {number} has {size} bytes, fewer than the {} that this store wants",
+                        self.limits.min_part
+                    ),
                 ));
             }
             total += size;

@@ -113,7 +113,8 @@ impl Store for MemoryStore {
                 }
             };
         }
-        let chunks = (0..body.len().div_ceil(CHUNK)).map(move |n| Ok(body.slice(n * CHUNK..body.len().min((n + 1) * CHUNK))));
+        let chunks =
+            (0..body.len().div_ceil(CHUNK)).map(move |n| Ok(body.slice(n * CHUNK..body.len().min((n + 1) * CHUNK))));
         Ok(stream::iter(chunks.collect::<Vec<_>>()).boxed())
     }
 

@@ -102,7 +102,9 @@ impl S3Store {
             // AWS answers 409 when another conditional write to the key is under way; trying again settles it.
             Some(409) => Err(Refusal::Transient(describe_failure(&error, "cannot write", &self.name(key)))),
             Some(501) => Err(Refusal::Unsupported),
-            _ if is_transient(&error) => Err(Refusal::Transient(describe_failure(&error, "cannot write", &self.name(key)))),
+            _ if is_transient(&error) => {
+                Err(Refusal::Transient(describe_failure(&error, "cannot write", &self.name(key))))
+            }
             _ => Err(Refusal::Final(describe_failure(&error, "cannot write", &self.name(key)))),
         }
     }
@@ -216,7 +218,9 @@ impl Store for S3Store {
         match answer {
             Ok(head) => {
                 let Some(size) = length(head.content_length()) else {
-                    return Err(store_error(StoreProblem::Other, "the store does not say how large it is").on(self.name(key)));
+                    return Err(
+                        store_error(StoreProblem::Other, "the store does not say how large it is").on(self.name(key))
+                    );
                 };
                 let class = head.storage_class().map(|class| class.as_str().to_owned());
                 Ok(Some(Meta { size, modified: time(head.last_modified()), class }))

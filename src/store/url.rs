@@ -35,13 +35,14 @@ impl FromStr for StoreUrl {
             // The text is not repeated from here on: a URL of another kind may hold a password.
             Some((scheme, _)) => {
                 Err(Error::new(Kind::Usage, format!("no store is spelt {scheme}://")).hint(match scheme {
-                    "http" | "https" => "give the bucket as s3://bucket/prefix and the server's address as the endpoint",
+                    "http" | "https" => {
+                        "give the bucket as s3://bucket/prefix and the server's address as the endpoint"
+                    }
                     _ => FORMS,
                 }))
             }
-            None if text.starts_with('/') => {
-                Err(Error::new(Kind::Usage, format!("{text} is a path, not a store URL")).hint(format!("write file://{text}")))
-            }
+            None if text.starts_with('/') => Err(Error::new(Kind::Usage, format!("{text} is a path, not a store URL"))
+                .hint(format!("write file://{text}"))),
             None => Err(Error::new(Kind::Usage, "this is not a store URL").hint(FORMS)),
         }
     }
@@ -64,7 +65,8 @@ fn bucket(rest: &str) -> Result<StoreUrl> {
     }
     // Laxer than AWS is today (lower case only), for other stores and old buckets have more; strict enough for a host.
     let plausible = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-    if bucket.len() > 255 || !bucket.chars().all(plausible) || !bucket.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+    if bucket.len() > 255 || !bucket.chars().all(plausible) || !bucket.starts_with(|c: char| c.is_ascii_alphanumeric())
+    {
         return Err(usage(format!("{bucket} is not the name of a bucket"))
             .hint("bucket names are made of letters, digits, dots and hyphens"));
     }
@@ -124,8 +126,23 @@ mod tests {
     #[test]
     fn a_bad_store_url_is_a_usage_error_with_a_hint() {
         for text in [
-            "", "backups", "/var/backups", "s3:/x", "s3://", "s3:///x", "s3://b:9000/x", "s3://b/../x", "s3://b/a//b",
-            "s3://b/x?region=y", "s3://-b", "s3://b ü/x", "file://var", "file://", "gs://b", "https://host/b", "s3://b/\n",
+            "",
+            "backups",
+            "/var/backups",
+            "s3:/x",
+            "s3://",
+            "s3:///x",
+            "s3://b:9000/x",
+            "s3://b/../x",
+            "s3://b/a//b",
+            "s3://b/x?region=y",
+            "s3://-b",
+            "s3://b ü/x",
+            "file://var",
+            "file://",
+            "gs://b",
+            "https://host/b",
+            "s3://b/\n",
         ] {
             let error = text.parse::<StoreUrl>().expect_err(text);
             assert_eq!(error.kind(), Kind::Usage, "{text}");

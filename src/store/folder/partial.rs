@@ -110,7 +110,8 @@ mod tests {
     #[test]
     fn only_our_own_names_are_uploads_in_progress() {
         assert_eq!(target(".toc.dat.partial-0123456789abcdef"), Some(("toc.dat", "0123456789abcdef")));
-        for other in ["toc.dat", ".hidden", ".x.partial-12", "x.partial-0123456789abcdef", "..partial-0123456789abcdef"] {
+        for other in ["toc.dat", ".hidden", ".x.partial-12", "x.partial-0123456789abcdef", "..partial-0123456789abcdef"]
+        {
             assert!(!is_partial(other), "{other}");
         }
     }

@@ -41,13 +41,13 @@ pub struct S3Options {
 const DEFAULT_ATTEMPTS: u32 = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// From a request's first byte to its answer's first byte, for requests without a body to speak of.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 /// The slowest rate in bytes a second at which a body may go up before its request counts as dead.
 const SLOWEST_UPLOAD: u64 = 64 << 10;
 /// How long a stream may stand still in either direction (SDK: stalled stream protection).
 const STALL_GRACE: Duration = Duration::from_secs(30);
 /// AWS assembles large objects for minutes before it answers a completion.
-pub(super) const COMPLETION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+pub(super) const COMPLETION_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// The timeouts of a request with a body of this many bytes.
 ///
@@ -148,6 +148,9 @@ fn check_endpoint(endpoint: &str) -> Result<()> {
         .hint("write it as https://host or http://host:port, without credentials"))
 }
 
+/// The connect and the read timeout, which a connector cannot change once it is built.
+type ConnectorTimeouts = (Option<Duration>, Option<Duration>);
+
 /// An HTTP client with ring for cryptography, the machine's certificates (and `AWS_CA_BUNDLE`), and the proxy that the
 /// environment names.
 fn http_client() -> Result<SharedHttpClient> {
@@ -155,7 +158,7 @@ fn http_client() -> Result<SharedHttpClient> {
         .with_trust_store(trust_store()?)
         .build()
         .map_err(|error| Error::new(Kind::Internal, "cannot prepare TLS").because(error))?;
-    let connectors: Mutex<HashMap<(Option<Duration>, Option<Duration>), SharedHttpConnector>> = Mutex::default();
+    let connectors: Mutex<HashMap<ConnectorTimeouts, SharedHttpConnector>> = Mutex::default();
     Ok(http_client_fn(move |settings, components| {
         let key = (settings.connect_timeout(), settings.read_timeout());
         let mut connectors = connectors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,6 +226,6 @@ mod tests {
         assert_eq!(read(0), Duration::from_secs(60 + 16));
         assert_eq!(read(5 << 20), Duration::from_secs(60 + 128));
         assert_eq!(read(5 << 20), read(8 << 20));
-        assert!(read(5 << 30) > Duration::from_secs(24 * 3600));
+        assert!(read(5 << 30) > Duration::from_hours(24));
     }
 }

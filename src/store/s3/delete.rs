@@ -45,7 +45,10 @@ async fn many(store: &S3Store, batch: &[&String]) -> Result<bool> {
             let status = error.raw_response().map_or(0, |response| response.status().as_u16());
             // Google's store has no such request, and older ones want an MD5 that the SDK no longer sends.
             let unsupported = matches!(status, 405 | 411 | 501)
-                || matches!(code(&error), Some("MissingContentMD5" | "InvalidArgument" | "InvalidRequest" | "NotImplemented"));
+                || matches!(
+                    code(&error),
+                    Some("MissingContentMD5" | "InvalidArgument" | "InvalidRequest" | "NotImplemented")
+                );
             if unsupported {
                 return Ok(false);
             }
@@ -58,8 +61,14 @@ async fn many(store: &S3Store, batch: &[&String]) -> Result<bool> {
     let (code, message) = (first.code().unwrap_or_default(), first.message().unwrap_or_default());
     let kind = if code == "AccessDenied" { StoreProblem::Denied } else { StoreProblem::Other };
     let count = failed.len();
-    let error = store_error_with(kind, format!("cannot delete {count} of {} objects", batch.len()), &format!("{code}: {message}"));
-    Err(error.on(store.name(key)).hint("check the policy for deleting below the prefix, and whether the objects are locked"))
+    let error = store_error_with(
+        kind,
+        format!("cannot delete {count} of {} objects", batch.len()),
+        &format!("{code}: {message}"),
+    );
+    Err(error
+        .on(store.name(key))
+        .hint("check the policy for deleting below the prefix, and whether the objects are locked"))
 }
 
 async fn one_by_one(store: &S3Store, keys: &[&String]) -> Result<()> {

@@ -38,6 +38,11 @@ pub(super) fn is_transient<E>(error: &Failed<E>) -> bool {
     }
 }
 
+/// Whether the store said yes, but with an answer that does not parse.
+pub(super) fn is_unreadable<E: ProvideErrorMetadata>(error: &Failed<E>) -> bool {
+    error.raw_response().is_some_and(|response| response.status().is_success()) && code(error).is_none()
+}
+
 /// The code of a failed request, such as `NoSuchKey`.
 pub(super) fn code<E: ProvideErrorMetadata>(error: &Failed<E>) -> Option<&str> {
     error.as_service_error().and_then(ProvideErrorMetadata::code)
@@ -47,6 +52,9 @@ fn detail<E>(error: &Failed<E>) -> String
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
+    if is_unreadable(error) {
+        return "the store's answer makes no sense".to_owned();
+    }
     if let Some(service) = error.as_service_error() {
         let said = match (service.code(), service.message()) {
             (Some(code), Some(message)) => format!("{code}: {message}"),
@@ -55,6 +63,10 @@ where
         };
         let status = error.raw_response().map_or(0, |response| response.status().as_u16());
         return if said.is_empty() { format!("the store answered {status}") } else { format!("{said} ({status})") };
+    }
+    if let Some(CredentialsError::CredentialsNotLoaded(_)) = cause_of::<CredentialsError>(error) {
+        // The SDK's own text lists every place it looked in, in one breath.
+        return "no credentials were found".to_owned();
     }
     // The outer texts say "dispatch failure" and the like; the innermost says what happened.
     let mut texts: Vec<String> = Vec::new();
@@ -74,23 +86,24 @@ where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
     match error {
+        _ if is_unreadable(error) => (
+            StoreProblem::Unreachable,
+            Some("the answer was cut short or is not S3's: check that the endpoint is an S3 server".to_owned()),
+        ),
         SdkError::ServiceError(_) => {
             let status = error.raw_response().map_or(0, |response| response.status().as_u16());
             let region = error.raw_response().and_then(|response| response.headers().get("x-amz-bucket-region"));
-            let (problem, hint) = by_code(code(error).unwrap_or(""), status, region);
-            (problem, hint)
+            by_code(code(error).unwrap_or(""), status, region)
         }
-        _ if has_cause::<CredentialsError>(error) => (
+        _ if cause_of::<CredentialsError>(error).is_some() => (
             StoreProblem::Denied,
-            Some("no usable S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE".to_owned()),
+            Some(
+                "no usable S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE".to_owned(),
+            ),
         ),
-        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => (
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => (
             StoreProblem::Unreachable,
             Some("check the endpoint, the network and the proxy settings, and whether the server runs".to_owned()),
-        ),
-        SdkError::ResponseError(_) => (
-            StoreProblem::Unreachable,
-            Some("the answer was cut short or is not S3's: check that the endpoint is an S3 server".to_owned()),
         ),
         _ => (StoreProblem::Other, None),
     }
@@ -101,16 +114,21 @@ fn by_code(code: &str, status: u16, region: Option<&str>) -> (StoreProblem, Opti
         ("NoSuchBucket", _) => (StoreProblem::NoBucket, "create the bucket first, or check its name and the endpoint"),
         ("NoSuchKey" | "NotFound" | "NoSuchUpload", _) => (StoreProblem::NotFound, ""),
         ("PreconditionFailed", _) => (StoreProblem::AlreadyExists, ""),
-        ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _) | (_, 301 | 307) => {
+        ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _)
+        | (_, 301 | 307) => {
             let hint = match region {
                 Some(region) => format!("the bucket is in the region {}: set AWS_REGION to it", printable(region)),
                 None => "the bucket is in another region: set AWS_REGION to it".to_owned(),
             };
             return (StoreProblem::Other, Some(hint));
         }
-        ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" | "TokenRefreshRequired", _) => {
-            (StoreProblem::Denied, "check the S3 credentials: the store does not accept this key, its secret, or its token")
-        }
+        (
+            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" | "TokenRefreshRequired",
+            _,
+        ) => (
+            StoreProblem::Denied,
+            "check the S3 credentials: the store does not accept this key, its secret, or its token",
+        ),
         ("RequestTimeTooSkewed", _) => (StoreProblem::Denied, "set this machine's clock"),
         ("InvalidObjectState", _) => (
             StoreProblem::Other,
@@ -134,15 +152,9 @@ fn by_code(code: &str, status: u16, region: Option<&str>) -> (StoreProblem, Opti
     (problem, (!hint.is_empty()).then(|| hint.to_owned()))
 }
 
-fn has_cause<C: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.is::<C>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+/// The first error of this type in the chain of causes.
+fn cause_of<'a, C: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a C> {
+    std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::EncodingType;
 
@@ -10,7 +9,7 @@ use crate::error::{Error, Result};
 
 use super::super::failure::{StoreProblem, store_error};
 use super::super::{Entry, OpenUpload, Store};
-use super::failure::describe_failure;
+use super::failure::{describe_failure, is_unreadable};
 use super::{S3Store, length, time};
 
 /// All objects whose keys start with `prefix`.
@@ -35,7 +34,8 @@ pub(super) async fn folders(store: &S3Store, folder: &str) -> Result<Vec<String>
     pages(store, folder, Some("/"), &mut |page, decode| {
         for common in page.common_prefixes() {
             let full = decode(common.prefix().unwrap_or_default());
-            let component = store.own_key(&full).and_then(|key| key.strip_prefix(folder)).map(|key| key.trim_end_matches('/'));
+            let component =
+                store.own_key(&full).and_then(|key| key.strip_prefix(folder)).map(|key| key.trim_end_matches('/'));
             found.extend(component.filter(|component| !component.is_empty()).map(str::to_owned));
         }
     })
@@ -70,7 +70,7 @@ async fn pages(
             Ok(page) => page,
             // XML 1.0 has no way to write most control characters. A page that does not parse is asked for again with
             // its keys encoded; not always so, because some stores echo that they encode and do not.
-            Err(SdkError::ResponseError(_)) if encoding.is_none() => {
+            Err(error) if encoding.is_none() && is_unreadable(&error) => {
                 encoding = Some(EncodingType::Url);
                 continue;
             }
@@ -126,7 +126,8 @@ pub(super) async fn uploads(store: &S3Store, prefix: &str) -> Result<Vec<OpenUpl
 }
 
 fn stuck(store: &S3Store, prefix: &str) -> Error {
-    store_error(StoreProblem::Other, "the store says there is more to list, but not where").on(store.describe_below(prefix))
+    store_error(StoreProblem::Other, "the store says there is more to list, but not where")
+        .on(store.describe_below(prefix))
 }
 
 impl S3Store {

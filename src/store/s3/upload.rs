@@ -33,7 +33,8 @@ pub(super) async fn start(store: &S3Store, key: &str, class: Option<&StorageClas
         return Err(store_error(StoreProblem::Other, "the store gave no upload id").on(store.name(key)));
     };
     let ledger = Mutex::new(Ledger::new(Limits::S3));
-    Ok(Box::new(S3Upload { store: store.clone(), key: key.to_owned(), id: id.to_owned(), ledger, finished: false }))
+    let (key, id, class) = (key.to_owned(), id.to_owned(), class.cloned());
+    Ok(Box::new(S3Upload { store: store.clone(), key, id, class, ledger, finished: false }))
 }
 
 /// Aborts an upload; one that is gone is no error.
@@ -63,6 +64,7 @@ struct S3Upload {
     store: S3Store,
     key: String,
     id: String,
+    class: Option<StorageClass>,
     ledger: Mutex<Ledger<CompletedPart>>,
     finished: bool,
 }
@@ -70,7 +72,13 @@ struct S3Upload {
 impl S3Upload {
     async fn send(&self, number: u32, body: Bytes) -> Result<()> {
         let size = body.len() as u64;
-        Ledger::<CompletedPart>::check(Limits::S3, number, size).map_err(|error| error.on(self.store.name(&self.key)))?;
+        Ledger::<CompletedPart>::check(Limits::S3, number, size)
+            .map_err(|error| error.on(self.store.name(&self.key)))?;
+        if body.is_empty() {
+            // Garage takes no empty parts, and an object does not need them: `finish` leaves it out.
+            self.note(number, CompletedPart::builder().build(), 0);
+            return Ok(());
+        }
         let protocol_number = i32::try_from(number).unwrap_or(i32::MAX);
         let place = &self.store.place;
         let answer = place
@@ -86,7 +94,9 @@ impl S3Upload {
             .config_override(Config::builder().timeout_config(connect::timeouts(size)))
             .send()
             .await
-            .map_err(|error| describe_failure(&error, &format!("cannot send part {number}"), &self.store.name(&self.key)))?;
+            .map_err(|error| {
+                describe_failure(&error, &format!("cannot send part {number}"), &self.store.name(&self.key))
+            })?;
         let receipt = CompletedPart::builder()
             .part_number(protocol_number)
             .set_e_tag(answer.e_tag)
@@ -96,8 +106,12 @@ impl S3Upload {
             .set_checksum_sha1(answer.checksum_sha1)
             .set_checksum_sha256(answer.checksum_sha256)
             .build();
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).record(number, receipt, size);
+        self.note(number, receipt, size);
         Ok(())
+    }
+
+    fn note(&self, number: u32, receipt: CompletedPart, size: u64) {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).record(number, receipt, size);
     }
 
     fn take_ledger(&self) -> Ledger<CompletedPart> {
@@ -106,13 +120,13 @@ impl S3Upload {
     }
 
     async fn finish(&self) -> Result<()> {
-        let (mut parts, total) = self.take_ledger().finish().map_err(|error| error.on(self.store.name(&self.key)))?;
-        if parts.is_empty() {
-            // S3 wants at least one part, and takes an empty one.
-            self.send(1, Bytes::new()).await?;
-            parts = self.take_ledger().finish()?.0;
+        let (parts, total) = self.take_ledger().finish().map_err(|error| error.on(self.store.name(&self.key)))?;
+        if total == 0 {
+            // A multipart upload has at least one part and Garage wants a byte in it, so an empty object is a plain one.
+            abort(&self.store, &self.key, &self.id).await?;
+            return self.store.put(&self.key, Bytes::new(), self.class.as_ref()).await;
         }
-        let parts = parts.into_iter().map(|(_, receipt)| receipt).collect();
+        let parts = parts.into_iter().map(|(_, receipt)| receipt).filter(|receipt| receipt.part_number().is_some());
         let place = &self.store.place;
         let answer = place
             .client
@@ -120,7 +134,7 @@ impl S3Upload {
             .bucket(&place.bucket)
             .key(self.store.full_key(&self.key))
             .upload_id(&self.id)
-            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
+            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build())
             .customize()
             .config_override(Config::builder().timeout_config(connect::answer_within(connect::COMPLETION_TIMEOUT)))
             .send()
