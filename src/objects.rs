@@ -8,18 +8,25 @@
 //! one line here.
 
 mod aggregate;
+mod composite;
+mod constraint;
 pub mod database;
 pub mod default_privilege;
-pub mod large_object;
-mod composite;
 mod domain;
 mod enum_type;
+mod extended_statistics;
 mod extension;
 mod function;
+mod index;
+pub mod large_object;
+mod policy;
 mod range_type;
+mod rule;
 mod schema;
 mod sequence;
 mod table;
+mod trigger;
+mod view;
 mod words;
 
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -51,7 +58,14 @@ pub const KINDS: &[Kind] = &[
     aggregate::KIND,
     sequence::KIND,
     table::KIND,
+    view::KIND,
     large_object::KIND,
+    index::KIND,
+    constraint::KIND,
+    extended_statistics::KIND,
+    trigger::KIND,
+    rule::KIND,
+    policy::KIND,
     default_privilege::KIND,
 ];
 
