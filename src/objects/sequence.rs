@@ -26,8 +26,8 @@ const QUESTION: Question = Question(
     a.attname AS column_name, CASE WHEN d.deptype = 'i' THEN a.attidentity END AS identity,
     v.last_value, v.is_called,
     (SELECT e.refobjid FROM pg_catalog.pg_depend e
-        WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objid = c.oid AND e.objsubid = 0
-            AND e.deptype = 'e' LIMIT 1) AS extension,
+        WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objsubid = 0 AND e.deptype = 'e'
+            AND e.objid IN (c.oid, CASE WHEN d.deptype = 'i' THEN d.refobjid END) LIMIT 1) AS extension,
     EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE c.oid = ANY (e.extconfig)) AS is_configuration
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -141,7 +141,10 @@ impl Row {
 
 fn objects(rows: &[String]) -> Result<Vec<Object>> {
     each::<Row>(rows, |row, objects| {
-        objects.push(sequence(&row));
+        // The identity of an extension's table comes with the extension, even where the sequence is no member itself.
+        if row.extension.is_none() || row.identity.is_none() {
+            objects.push(sequence(&row));
+        }
         if row.extension.is_none() {
             objects.extend(owned_by(&row));
         }
