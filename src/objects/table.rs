@@ -8,6 +8,8 @@
 mod data;
 mod definition;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use super::{Kind, each};
 use crate::error::Result;
@@ -46,7 +48,10 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
         WHERE i.inhrelid = c.oid) AS parents,
     (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
             'number', a.attnum, 'name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
-            'collation_schema', con.nspname, 'collation', co.collname,
+            'collation', CASE WHEN a.attcollation <> t.typcollation THEN (
+                SELECT pg_catalog.json_build_array(con.nspname, co.collname)
+                FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace con ON con.oid = co.collnamespace
+                WHERE co.oid = a.attcollation) END,
             'local', a.attislocal, 'generated', a.attgenerated,
             'default_oid', d.oid, 'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
             'parent_has_default', coalesce(inherited.has_default, false),
@@ -68,8 +73,6 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
             ) ORDER BY a.attnum), '[]')
         FROM pg_catalog.pg_attribute a
         JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-        LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation AND a.attcollation <> t.typcollation
-        LEFT JOIN pg_catalog.pg_namespace con ON con.oid = co.collnamespace
         LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         LEFT JOIN pg_catalog.pg_constraint nn
             ON nn.conrelid = a.attrelid AND nn.contype = 'n' AND nn.conkey[1] = a.attnum

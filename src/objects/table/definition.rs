@@ -25,7 +25,8 @@ pub(super) fn set_default(row: &Row, column: &Column) -> Option<String> {
 }
 
 fn create(row: &Row, complete: bool) -> String {
-    let unlogged = if row.unlogged { "UNLOGGED " } else { "" };
+    // Up to 17 a partitioned table could be called unlogged, to no effect; 18 refuses it.
+    let unlogged = if row.unlogged && row.kind != 'p' { "UNLOGGED " } else { "" };
     let mut sql = format!("CREATE {unlogged}{} {}", row.desc(), row.qualified());
     if let Some(of_type) = &row.of_type {
         sql += &format!(" OF {of_type}");
@@ -135,6 +136,13 @@ fn alterations(row: &Row) -> String {
             }
             if column.parent_has_default && column.default.is_none() {
                 sql += &alter_column(row, column, "SET DEFAULT NULL");
+            }
+            // Since 17 a child can be given an expression of its own afterwards; pg_dump forgets that one.
+            if let Some(expression) = column.default.as_deref()
+                && column.is_generated()
+                && !column.is_generated_by_parent()
+            {
+                sql += &alter_column(row, column, &format!("SET EXPRESSION AS ({expression})"));
             }
         }
         sql += &column_settings(row, column);
