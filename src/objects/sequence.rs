@@ -55,7 +55,7 @@ ORDER BY n.nspname, c.relname",
 );
 
 #[derive(Debug, Deserialize)]
-struct Row {
+struct SequenceRow {
     oid: Oid,
     schema: String,
     name: String,
@@ -98,7 +98,7 @@ struct OwnerColumn<'a> {
     column: &'a str,
 }
 
-impl Row {
+impl SequenceRow {
     fn qualified(&self) -> String {
         qualified(&self.schema, &self.name)
     }
@@ -143,7 +143,7 @@ impl Row {
 }
 
 fn objects(rows: &[String]) -> Result<Vec<Object>> {
-    each::<Row>(rows, |row, objects| {
+    each::<SequenceRow>(rows, |row, objects| {
         // The identity of an extension's table comes with the extension, even where the sequence is no member itself.
         if row.extension.is_none() || row.identity.is_none() {
             objects.push(sequence(&row));
@@ -158,7 +158,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
     })
 }
 
-fn sequence(row: &Row) -> Object {
+fn sequence(row: &SequenceRow) -> Object {
     let name = row.qualified();
     let owner_column = row.owner_column();
     let types = Some(row.row_type).filter(|oid| *oid != Oid(0)).map(|oid| Address::new(class::TYPE, oid));
@@ -188,13 +188,13 @@ fn sequence(row: &Row) -> Object {
     })
 }
 
-fn definition(row: &Row) -> String {
+fn definition(row: &SequenceRow) -> String {
     let unlogged = if row.unlogged { "UNLOGGED " } else { "" };
     let type_name = if row.type_name == "bigint" { String::new() } else { format!("    AS {}\n", row.type_name) };
     format!("CREATE {unlogged}SEQUENCE {}\n{type_name}    {};\n", row.qualified(), row.options().join("\n    "))
 }
 
-fn identity_definition(row: &Row, identity: char, owner: &OwnerColumn) -> String {
+fn identity_definition(row: &SequenceRow, identity: char, owner: &OwnerColumn) -> String {
     let when = if identity == 'a' { "ALWAYS" } else { "BY DEFAULT" };
     // Without a word it is what its table is.
     let persistence = match (row.other_persistence, row.unlogged) {
@@ -212,7 +212,7 @@ fn identity_definition(row: &Row, identity: char, owner: &OwnerColumn) -> String
     )
 }
 
-fn owned_by(row: &Row) -> Option<Object> {
+fn owned_by(row: &SequenceRow) -> Option<Object> {
     let owner = row.owner_column().filter(|_| row.identity.is_none())?;
     let create = format!("ALTER SEQUENCE {} OWNED BY {}.{};\n", row.qualified(), owner.table_name, ident(owner.column));
     let item = Item {
@@ -225,7 +225,7 @@ fn owned_by(row: &Row) -> Option<Object> {
     Some(Object::simple(item, belongs(row)))
 }
 
-fn value(row: &Row) -> Result<Option<Object>> {
+fn value(row: &SequenceRow) -> Result<Option<Object>> {
     if row.unreadable {
         return Ok(None);
     }
@@ -246,7 +246,7 @@ fn value(row: &Row) -> Result<Option<Object>> {
     Ok(Some(Object::simple(item, belongs(row))))
 }
 
-fn belongs(row: &Row) -> Belongs {
+fn belongs(row: &SequenceRow) -> Belongs {
     Belongs { schema: Some(row.schema.clone()), relation: Some(row.oid), owned_by: row.table_oid }
 }
 

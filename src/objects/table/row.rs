@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// One table with everything that belongs into its statement.
 #[derive(Debug, Deserialize)]
-pub(super) struct Row {
+pub(super) struct TableRow {
     pub(super) oid: Oid,
     pub(super) schema: String,
     pub(super) name: String,
@@ -101,12 +101,12 @@ pub(super) struct Check {
     local: bool,
 }
 
-impl Row {
+impl TableRow {
     pub(super) fn is_foreign(&self) -> bool {
         self.kind == 'f'
     }
 
-    /// pg_dump's word for it, which is also the grammar's.
+    /// `pg_dump`'s word for it, which is also the grammar's.
     pub(super) fn desc(&self) -> &'static str {
         if self.is_foreign() { "FOREIGN TABLE" } else { "TABLE" }
     }
