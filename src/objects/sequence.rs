@@ -14,7 +14,8 @@ pub(super) const KIND: Kind = Kind { name: "sequences", question: QUESTION, obje
 
 /// `pg_get_sequence_data` came with 18; before, the value of a sequence stands only in the sequence, and `query_to_xml`
 /// reads as many as there are (it needs no libxml). Without the right to read it, and for an unlogged sequence of a
-/// standby, the value is null.
+/// standby, the value is null. OFFSET 0 keeps a lookup a lookup where the catalogs were never analyzed, and a
+/// value from being read twice.
 const QUESTION: Question = Question(
     "SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.reltype AS row_type,
     pg_catalog.format_type(s.seqtypid, NULL) AS type, s.seqstart AS start, s.seqincrement AS increment,
@@ -26,16 +27,18 @@ const QUESTION: Question = Question(
     a.attname AS column_name, CASE WHEN d.deptype = 'i' THEN a.attidentity END AS identity,
     v.last_value, v.is_called,
     (SELECT e.refobjid FROM pg_catalog.pg_depend e
-        WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objid = c.oid AND e.objsubid = 0
-            AND e.deptype = 'e' LIMIT 1) AS extension,
+        WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objsubid = 0 AND e.deptype = 'e'
+            AND e.objid IN (c.oid, CASE WHEN d.deptype = 'i' THEN d.refobjid END) LIMIT 1) AS extension,
     EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE c.oid = ANY (e.extconfig)) AS is_configuration
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid
 LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
-LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
-    AND d.objsubid = 0 AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjsubid > 0
-    AND d.deptype IN ('a', 'i')
+LEFT JOIN LATERAL (
+    SELECT p.refobjid, p.refobjsubid, p.deptype FROM pg_catalog.pg_depend p
+    WHERE p.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND p.objid = c.oid AND p.objsubid = 0
+        AND p.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND p.refobjsubid > 0
+        AND p.deptype IN ('a', 'i') OFFSET 0) d ON true
 LEFT JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
 LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
@@ -46,13 +49,13 @@ LEFT JOIN LATERAL pg_catalog.pg_get_sequence_data(c.oid) v ON true -- <18: LEFT 
     -- <18: AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
     -- <18: AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
     -- <18: THEN pg_catalog.query_to_xml(pg_catalog.format('SELECT last_value, is_called FROM %I.%I', n.nspname, c.relname), false, false, '')::text
-    -- <18: END AS found) x) v ON true
+    -- <18: END AS found OFFSET 0) x) v ON true
 WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ORDER BY n.nspname, c.relname",
 );
 
 #[derive(Debug, Deserialize)]
-struct Row {
+struct SequenceRow {
     oid: Oid,
     schema: String,
     name: String,
@@ -95,7 +98,7 @@ struct OwnerColumn<'a> {
     column: &'a str,
 }
 
-impl Row {
+impl SequenceRow {
     fn qualified(&self) -> String {
         qualified(&self.schema, &self.name)
     }
@@ -140,8 +143,11 @@ impl Row {
 }
 
 fn objects(rows: &[String]) -> Result<Vec<Object>> {
-    each::<Row>(rows, |row, objects| {
-        objects.push(sequence(&row));
+    each::<SequenceRow>(rows, |row, objects| {
+        // The identity of an extension's table comes with the extension, even where the sequence is no member itself.
+        if row.extension.is_none() || row.identity.is_none() {
+            objects.push(sequence(&row));
+        }
         if row.extension.is_none() {
             objects.extend(owned_by(&row));
         }
@@ -152,7 +158,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
     })
 }
 
-fn sequence(row: &Row) -> Object {
+fn sequence(row: &SequenceRow) -> Object {
     let name = row.qualified();
     let owner_column = row.owner_column();
     let types = Some(row.row_type).filter(|oid| *oid != Oid(0)).map(|oid| Address::new(class::TYPE, oid));
@@ -182,13 +188,13 @@ fn sequence(row: &Row) -> Object {
     })
 }
 
-fn definition(row: &Row) -> String {
+fn definition(row: &SequenceRow) -> String {
     let unlogged = if row.unlogged { "UNLOGGED " } else { "" };
     let type_name = if row.type_name == "bigint" { String::new() } else { format!("    AS {}\n", row.type_name) };
     format!("CREATE {unlogged}SEQUENCE {}\n{type_name}    {};\n", row.qualified(), row.options().join("\n    "))
 }
 
-fn identity_definition(row: &Row, identity: char, owner: &OwnerColumn) -> String {
+fn identity_definition(row: &SequenceRow, identity: char, owner: &OwnerColumn) -> String {
     let when = if identity == 'a' { "ALWAYS" } else { "BY DEFAULT" };
     // Without a word it is what its table is.
     let persistence = match (row.other_persistence, row.unlogged) {
@@ -206,7 +212,7 @@ fn identity_definition(row: &Row, identity: char, owner: &OwnerColumn) -> String
     )
 }
 
-fn owned_by(row: &Row) -> Option<Object> {
+fn owned_by(row: &SequenceRow) -> Option<Object> {
     let owner = row.owner_column().filter(|_| row.identity.is_none())?;
     let create = format!("ALTER SEQUENCE {} OWNED BY {}.{};\n", row.qualified(), owner.table_name, ident(owner.column));
     let item = Item {
@@ -219,7 +225,7 @@ fn owned_by(row: &Row) -> Option<Object> {
     Some(Object::simple(item, belongs(row)))
 }
 
-fn value(row: &Row) -> Result<Option<Object>> {
+fn value(row: &SequenceRow) -> Result<Option<Object>> {
     if row.unreadable {
         return Ok(None);
     }
@@ -240,6 +246,103 @@ fn value(row: &Row) -> Result<Option<Object>> {
     Ok(Some(Object::simple(item, belongs(row))))
 }
 
-fn belongs(row: &Row) -> Belongs {
+fn belongs(row: &SequenceRow) -> Belongs {
     Belongs { schema: Some(row.schema.clone()), relation: Some(row.oid), owned_by: row.table_oid }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Object, QUESTION, Result, objects};
+    use crate::model::ServerVersion;
+    use serde_json::{Value, json};
+
+    fn describe(changes: &Value) -> Result<Vec<Object>> {
+        let mut row = json!({
+            "oid": "50", "schema": "app", "name": "s", "owner": "alice", "row_type": "0", "type": "bigint",
+            "start": 1, "increment": 1, "minimum": 1, "maximum": i64::MAX, "cache": 1, "cycle": false,
+            "unlogged": false, "other_persistence": false, "unreadable": false, "table_oid": null,
+            "table_schema": null, "table_name": null, "table_kind": null, "column_name": null, "identity": null,
+            "last_value": 7, "is_called": true, "extension": null, "is_configuration": false
+        });
+        for (key, value) in changes.as_object().expect("an object of changes") {
+            row[key] = value.clone();
+        }
+        objects(&[row.to_string()])
+    }
+
+    fn descs(objects: &[Object]) -> Vec<&str> {
+        objects.iter().map(|object| object.whole.desc).collect()
+    }
+
+    #[test]
+    fn bounds_are_written_only_where_they_are_not_the_types_own() {
+        let made = describe(&json!({
+            "type": "smallint", "increment": -2, "minimum": i16::MIN, "maximum": 30, "start": 30, "cycle": true
+        }))
+        .expect("a sequence");
+        assert_eq!(
+            made[0].whole.create,
+            "CREATE SEQUENCE app.s\n    AS smallint\n    START WITH 30\n    INCREMENT BY -2\n    NO MINVALUE\n    \
+             MAXVALUE 30\n    CACHE 1\n    CYCLE;\n"
+        );
+    }
+
+    #[test]
+    fn an_owned_sequence_comes_before_its_table_and_is_owned_afterwards() {
+        let made = describe(&json!({
+            "table_oid": "60", "table_schema": "app", "table_name": "t", "table_kind": "r", "column_name": "id"
+        }))
+        .expect("a sequence");
+        assert_eq!(descs(&made), ["SEQUENCE", "SEQUENCE OWNED BY", "SEQUENCE SET"]);
+        assert_eq!(made[0].whole.ignores, [made[1].whole.needs[1]]);
+        assert_eq!(made[1].whole.create, "ALTER SEQUENCE app.s OWNED BY app.t.id;\n");
+        assert!(made.iter().all(|object| object.belongs.owned_by.is_some()));
+    }
+
+    #[test]
+    fn an_identity_sequence_is_made_by_its_column_and_goes_with_it() {
+        let made = describe(&json!({
+            "table_oid": "60", "table_schema": "app", "table_name": "t", "table_kind": "r", "column_name": "Id",
+            "identity": "a"
+        }))
+        .expect("a sequence");
+        assert_eq!(descs(&made), ["SEQUENCE", "SEQUENCE SET"]);
+        let item = &made[0].whole;
+        assert!(item.create.starts_with(
+            "ALTER TABLE app.t ALTER COLUMN \"Id\" ADD GENERATED ALWAYS AS IDENTITY (\n    SEQUENCE NAME app.s\n"
+        ));
+        assert_eq!((item.drop.as_str(), item.ignores.len()), ("", 0));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_an_error_and_never_made_up() {
+        let error = describe(&json!({ "last_value": null, "is_called": null })).expect_err("no value");
+        assert_eq!(error.to_string(), "sequence app.s: cannot read the value of the sequence");
+    }
+
+    #[test]
+    fn an_unlogged_sequence_of_a_standby_has_no_value() {
+        let made = describe(&json!({ "last_value": null, "is_called": null, "unlogged": true, "unreadable": true }))
+            .expect("a sequence");
+        assert_eq!(descs(&made), ["SEQUENCE"]);
+    }
+
+    #[test]
+    fn of_an_extensions_sequence_only_a_configuration_value_is_kept() {
+        let member = json!({ "extension": "9", "table_oid": "60", "table_schema": "app", "table_name": "t",
+            "table_kind": "r", "column_name": "id" });
+        assert_eq!(descs(&describe(&member).expect("a member")), ["SEQUENCE"]);
+        let configuration = json!({ "extension": "9", "is_configuration": true });
+        assert_eq!(descs(&describe(&configuration).expect("a member")), ["SEQUENCE", "SEQUENCE SET"]);
+    }
+
+    #[test]
+    fn servers_before_18_are_not_asked_for_its_function() {
+        for major in ServerVersion::OLDEST..ServerVersion::NEWEST {
+            let sql = QUESTION.for_server(ServerVersion(major * 10_000));
+            assert!(sql.contains("query_to_xml") && !sql.contains("pg_get_sequence_data"), "{major}: {sql}");
+        }
+        let newest = QUESTION.for_server(ServerVersion(180_000));
+        assert!(newest.contains("pg_get_sequence_data") && !newest.contains("query_to_xml"), "{newest}");
+    }
 }

@@ -8,13 +8,15 @@
 mod data;
 mod definition;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use super::{Kind, each};
 use crate::error::Result;
 use crate::model::{
     Address, Belongs, Columns, Grantable, Item, Object, Oid, Question, Section, Target, class, ident, qualified,
 };
-use row::{Check, Column, Row};
+use row::{Check, Column, TableRow};
 
 pub(super) const KIND: Kind = Kind { name: "tables", question: QUESTION, objects };
 
@@ -46,7 +48,10 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
         WHERE i.inhrelid = c.oid) AS parents,
     (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
             'number', a.attnum, 'name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
-            'collation_schema', con.nspname, 'collation', co.collname,
+            'collation', CASE WHEN a.attcollation <> t.typcollation THEN (
+                SELECT pg_catalog.json_build_array(con.nspname, co.collname)
+                FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace con ON con.oid = co.collnamespace
+                WHERE co.oid = a.attcollation) END,
             'local', a.attislocal, 'generated', a.attgenerated,
             'default_oid', d.oid, 'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
             'parent_has_default', coalesce(inherited.has_default, false),
@@ -68,8 +73,6 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
             ) ORDER BY a.attnum), '[]')
         FROM pg_catalog.pg_attribute a
         JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-        LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation AND a.attcollation <> t.typcollation
-        LEFT JOIN pg_catalog.pg_namespace con ON con.oid = co.collnamespace
         LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         LEFT JOIN pg_catalog.pg_constraint nn
             ON nn.conrelid = a.attrelid AND nn.contype = 'n' AND nn.conkey[1] = a.attnum
@@ -126,7 +129,7 @@ ORDER BY n.nspname, c.relname",
 );
 
 fn objects(rows: &[String]) -> Result<Vec<Object>> {
-    each::<Row>(rows, |row, objects| {
+    each::<TableRow>(rows, |row, objects| {
         objects.push(table(&row));
         // What hangs on a member of an extension comes with the extension, save for the rows of a configuration table.
         if row.extension.is_none() {
@@ -138,7 +141,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
     })
 }
 
-fn table(row: &Row) -> Object {
+fn table(row: &TableRow) -> Object {
     let whole = Item {
         create: definition::whole(row),
         provides: row.relation_and_types().chain(row.default_addresses()).chain(row.constraint_addresses()).collect(),
@@ -148,7 +151,7 @@ fn table(row: &Row) -> Object {
 }
 
 /// The table's Item without its statement and what that provides.
-fn bare_table(row: &Row) -> Item {
+fn bare_table(row: &TableRow) -> Item {
     let foreign = row.is_foreign();
     Item {
         owner: row.owner.clone(),
@@ -164,7 +167,7 @@ fn bare_table(row: &Row) -> Item {
 }
 
 /// The table without what can be added later, then each default and each check. A generation expression cannot be added.
-fn opened(row: &Row) -> Vec<Item> {
+fn opened(row: &TableRow) -> Vec<Item> {
     let defaults = row.columns.iter().filter_map(|column| default_part(row, column));
     let checks = row.checks.iter().filter(|check| row.writes(check)).map(|check| check_part(row, check));
     let parts: Vec<Item> = defaults.chain(checks).collect();
@@ -185,7 +188,7 @@ fn opened(row: &Row) -> Vec<Item> {
     std::iter::once(head).chain(parts).collect()
 }
 
-fn default_part(row: &Row, column: &Column) -> Option<Item> {
+fn default_part(row: &TableRow, column: &Column) -> Option<Item> {
     let oid = column.default_oid?;
     let create = definition::set_default(row, column)?;
     Some(Item {
@@ -201,7 +204,7 @@ fn default_part(row: &Row, column: &Column) -> Option<Item> {
     })
 }
 
-fn check_part(row: &Row, check: &Check) -> Item {
+fn check_part(row: &TableRow, check: &Check) -> Item {
     let (desc, table, name) = (row.desc(), row.qualified(), ident(&check.name));
     Item {
         create: format!("ALTER {desc} {table}\n    ADD CONSTRAINT {name} {};\n", check.definition),
@@ -216,7 +219,7 @@ fn check_part(row: &Row, check: &Check) -> Item {
     }
 }
 
-fn attachment(row: &Row) -> Option<Object> {
+fn attachment(row: &TableRow) -> Option<Object> {
     let (parent, bound) = (row.parents.first()?, row.partition_bound.as_deref()?);
     // ATTACH refuses a partition that lacks a check of its parent, so those of the partition come first.
     let needs = [relation(row.oid), relation(parent.oid)].into_iter().chain(row.constraint_addresses()).collect();
@@ -233,7 +236,7 @@ fn attachment(row: &Row) -> Option<Object> {
     Some(Object::simple(item, belongs(row)))
 }
 
-fn row_security(row: &Row) -> Option<Object> {
+fn row_security(row: &TableRow) -> Option<Object> {
     let item = Item {
         owner: row.owner.clone(),
         section: Section::PostData,
@@ -245,7 +248,7 @@ fn row_security(row: &Row) -> Option<Object> {
     row.row_security.then(|| Object::simple(item, belongs(row)))
 }
 
-fn targets(row: &Row) -> Vec<Target> {
+fn targets(row: &TableRow) -> Vec<Target> {
     let (desc, table) = (row.desc(), row.qualified());
     let whole = Target {
         address: relation(row.oid),
@@ -269,7 +272,7 @@ fn targets(row: &Row) -> Vec<Target> {
     std::iter::once(whole).chain(constraints).collect()
 }
 
-fn belongs(row: &Row) -> Belongs {
+fn belongs(row: &TableRow) -> Belongs {
     Belongs { schema: Some(row.schema.clone()), relation: Some(row.oid), owned_by: None }
 }
 

@@ -1,12 +1,12 @@
 //! A table's rows: how they are read out and how they are read back.
 
-use super::row::Row;
+use super::row::TableRow;
 use super::{belongs, not_a_row, relation};
 use crate::model::{Address, Item, Object, Payload, Section, TableData, class, ident_list, qualified};
 
 /// The rows of an ordinary table; `None` for tables without storage of their own and for members of extensions, unless
 /// the extension declared them as configuration.
-pub(super) fn object(row: &Row) -> Option<Object> {
+pub(super) fn object(row: &TableRow) -> Option<Object> {
     let comes_with_extension = row.extension.is_some() && row.configuration_condition.is_none();
     if row.kind != 'r' || comes_with_extension {
         return None;
@@ -53,11 +53,11 @@ pub(super) fn object(row: &Row) -> Option<Object> {
 }
 
 /// `(a, b)` in physical order, or nothing for a table without columns, whose rows are empty lines.
-fn column_list(row: &Row) -> String {
+fn column_list(row: &TableRow) -> String {
     let names = ident_list(stored_columns(row));
     if names.is_empty() { names } else { format!("({names})") }
 }
 
-fn stored_columns(row: &Row) -> impl Iterator<Item = &str> {
+fn stored_columns(row: &TableRow) -> impl Iterator<Item = &str> {
     row.columns.iter().filter(|column| !column.is_generated()).map(|column| column.name.as_str())
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// One table with everything that belongs into its statement.
 #[derive(Debug, Deserialize)]
-pub(super) struct Row {
+pub(super) struct TableRow {
     pub(super) oid: Oid,
     pub(super) schema: String,
     pub(super) name: String,
@@ -64,8 +64,8 @@ pub(super) struct Column {
     /// As `format_type` writes it.
     #[serde(rename = "type")]
     pub(super) type_name: String,
-    collation_schema: Option<String>,
-    collation: Option<String>,
+    /// Schema and name, where it is not the type's own.
+    collation: Option<(String, String)>,
     /// `attislocal`: declared here, not only in a parent.
     local: bool,
     /// `attgenerated`: empty, `s` stored, `v` virtual.
@@ -101,12 +101,12 @@ pub(super) struct Check {
     local: bool,
 }
 
-impl Row {
+impl TableRow {
     pub(super) fn is_foreign(&self) -> bool {
         self.kind == 'f'
     }
 
-    /// pg_dump's word for it, which is also the grammar's.
+    /// `pg_dump`'s word for it, which is also the grammar's.
     pub(super) fn desc(&self) -> &'static str {
         if self.is_foreign() { "FOREIGN TABLE" } else { "TABLE" }
     }
@@ -171,7 +171,7 @@ impl Column {
 
     /// The collation, qualified and quoted, where it is not the type's own.
     pub(super) fn collation(&self) -> Option<String> {
-        Some(qualified(self.collation_schema.as_deref()?, self.collation.as_deref()?))
+        self.collation.as_ref().map(|(schema, name)| qualified(schema, name))
     }
 
     /// The name of its NOT NULL, where the server would not choose the same.
