@@ -131,11 +131,14 @@ fn build_pgstow() -> Result<PathBuf> {
     let profile = own.parent().and_then(Path::parent).ok_or("this program lies in no target folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
+    // Together with this example, or the packages would be built once more with the features of the binary alone.
     build.args([
         "build",
         "--quiet",
         "--bin",
         "pgstow",
+        "--example",
+        "demo",
         "--manifest-path",
         concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
     ]);
