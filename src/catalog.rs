@@ -192,8 +192,7 @@ async fn facets(
             }
         }
     }
-    let comments: Vec<facets::comment::Row> =
-        session.question(&facets::comment::QUESTION.for_server(version)).await?;
+    let comments: Vec<facets::comment::Row> = session.question(&facets::comment::QUESTION.for_server(version)).await?;
     let labels: Vec<facets::label::Row> = session.question(&facets::label::QUESTION.for_server(version)).await?;
     let privileges: Vec<facets::privilege::Row> =
         session.question(&facets::privilege::QUESTION.for_server(version)).await?;

@@ -83,7 +83,8 @@ async fn run(arguments: &Arguments) -> Result<()> {
         }
         Command::Restore(restore) => {
             let options = settings::restore(restore).await?;
-            let display = display::Display::start("restore", &progress, arguments.quiet || restore.json || restore.dry_run);
+            let display =
+                display::Display::start("restore", &progress, arguments.quiet || restore.json || restore.dry_run);
             let report = commands::restore::restore(options, progress, stop).await;
             display.finish();
             let report = report?;

@@ -131,7 +131,9 @@ pub(super) async fn lock(session: &Session, relations: &[&Relation], role: &str)
     if let Some(denied) = relations.iter().find(|relation| relation.readable == Some(false)) {
         return Err(Error::new(Kind::Database, format!("role {} may not read it", name::ident(role)))
             .on(item::label("TABLE", Some(&denied.schema), &denied.name))
-            .hint("grant it USAGE on the schema and SELECT on the table (or pg_read_all_data), or leave the table out"));
+            .hint(
+                "grant it USAGE on the schema and SELECT on the table (or pg_read_all_data), or leave the table out",
+            ));
     }
     for batch in relations.chunks(BATCH) {
         let names: Vec<_> = batch.iter().map(|relation| qualified(&relation.schema, &relation.name)).collect();

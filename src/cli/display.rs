@@ -71,7 +71,12 @@ fn line(verb: &str, now: &Moment) -> String {
     if now.all_tables > 0 {
         pieces.push(format!("{} of {} tables", now.tables, now.all_tables));
     }
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shown to people")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "shown to people"
+    )]
     if now.raw_bytes > 0 && now.seconds > 1.0 {
         let rate = now.raw_bytes as f64 / now.seconds;
         pieces.push(format!("{}/s", HumanBytes(rate as u64)));

@@ -21,8 +21,9 @@ fn print(lines: &[String]) -> Result<()> {
         match writeln!(stdout, "{line}") {
             // The reader of a pipe may have seen enough.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            outcome => outcome
-                .map_err(|error| Error::new(Kind::Internal, "cannot write to standard output").because(error))?,
+            outcome => {
+                outcome.map_err(|error| Error::new(Kind::Internal, "cannot write to standard output").because(error))?
+            }
         }
     }
     Ok(())
@@ -74,8 +75,10 @@ pub(super) fn dump(report: &DumpReport, as_json: bool) -> Result<()> {
 
 fn remarks(manifest: &Manifest) -> Vec<String> {
     let warnings = manifest.warnings.iter().map(|warning| format!("warning: {}", plain(warning)));
-    let skipped =
-        manifest.skipped.iter().map(|skipped| format!("left out: {} ({})", plain(&skipped.object), plain(&skipped.reason)));
+    let skipped = manifest
+        .skipped
+        .iter()
+        .map(|skipped| format!("left out: {} ({})", plain(&skipped.object), plain(&skipped.reason)));
     warnings.chain(skipped).collect()
 }
 
@@ -157,7 +160,10 @@ pub(super) fn list(listing: &Listing, as_json: bool) -> Result<()> {
     } else {
         let width = listing.backups.iter().map(|(place, _)| plain(&place.database).chars().count()).max().unwrap_or(0);
         let width = width.max("database".len());
-        lines.push(format!("{:<23}  {:<width$}  {:>8}  {:>14}  {:>11}", "backup", "database", "tables", "rows", "stored"));
+        lines.push(format!(
+            "{:<23}  {:<width$}  {:>8}  {:>14}  {:>11}",
+            "backup", "database", "tables", "rows", "stored"
+        ));
         for (place, manifest) in &listing.backups {
             lines.push(format!(
                 "{:<23}  {:<width$}  {:>8}  {:>14}  {:>11}",
@@ -189,7 +195,10 @@ pub(super) fn show(place: &Place, manifest: &Manifest, as_json: bool) -> Result<
         format!("database  {} ({})", plain(&place.database), manifest.database.encoding),
         format!("server    PostgreSQL {}", manifest.server.version),
         format!("taken     {}, finished {}", manifest.created_at, manifest.finished_at),
-        format!("archive   {} with {}, by pgstow {}", manifest.archive_version, manifest.options.codec, manifest.pgstow),
+        format!(
+            "archive   {} with {}, by pgstow {}",
+            manifest.archive_version, manifest.options.codec, manifest.pgstow
+        ),
         format!("holds     {} entries, {}", HumanCount(manifest.items), counts(manifest)),
     ];
     if let Some(large) = &manifest.large_objects {

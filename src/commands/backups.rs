@@ -87,7 +87,11 @@ pub async fn find(store: &dyn Store, wanted: &str) -> Result<(Place, Manifest)> 
     if let Some(database) = database {
         candidates.retain(|place| place.database == database);
     }
-    if name == "latest" { latest(store, candidates, wanted).await } else { by_id(store, candidates, name, wanted).await }
+    if name == "latest" {
+        latest(store, candidates, wanted).await
+    } else {
+        by_id(store, candidates, name, wanted).await
+    }
 }
 
 async fn latest(store: &dyn Store, candidates: Vec<Place>, wanted: &str) -> Result<(Place, Manifest)> {
@@ -97,7 +101,10 @@ async fn latest(store: &dyn Store, candidates: Vec<Place>, wanted: &str) -> Resu
     if names.len() > 1 {
         return Err(Error::new(Kind::Usage, format!("the store holds backups of {} databases", names.len()))
             .on(wanted)
-            .hint(format!("say which: {}", names.iter().map(|n| format!("{n}/latest")).collect::<Vec<_>>().join(", "))));
+            .hint(format!(
+                "say which: {}",
+                names.iter().map(|n| format!("{n}/latest")).collect::<Vec<_>>().join(", ")
+            )));
     }
     let mut unfinished = 0;
     for place in candidates {

@@ -12,7 +12,8 @@ use super::{Progress, Stop};
 use crate::archive::backup_id::BackupId;
 use crate::archive::keys;
 use crate::archive::manifest::{
-    self, DatabaseFacts, FORMAT, LargeObjects, Manifest, Options, ServerFacts, Skipped, SnapshotFacts, TableEntry, Totals,
+    self, DatabaseFacts, FORMAT, LargeObjects, Manifest, Options, ServerFacts, Skipped, SnapshotFacts, TableEntry,
+    Totals,
 };
 use crate::catalog::{self, Catalog, Pattern, Selection};
 use crate::error::{Error, Kind, Result};
@@ -108,11 +109,9 @@ async fn write_backup(
     progress.phase("finishing");
     let toc = contents::table_of_contents(&planned, options.codec, &database, leader.version())?.encode()?;
     let toc_bytes = Bytes::from(toc);
-    let toc = destination
-        .write(keys::toc_key(), toc_bytes.len() as u64, futures::stream::iter([Ok(toc_bytes)]))
-        .await?;
-    let mut skipped: Vec<Skipped> =
-        skipped.into_iter().map(|(object, reason)| Skipped { object, reason }).collect();
+    let toc =
+        destination.write(keys::toc_key(), toc_bytes.len() as u64, futures::stream::iter([Ok(toc_bytes)])).await?;
+    let mut skipped: Vec<Skipped> = skipped.into_iter().map(|(object, reason)| Skipped { object, reason }).collect();
     skipped.extend(loaded.skipped);
     let manifest = Manifest {
         format: FORMAT,

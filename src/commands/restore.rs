@@ -118,7 +118,8 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
         stop.unless(target::refuse_existing(&first, &report.plan)).await?;
     }
     let connection = first.settings().clone();
-    let outcome = run::run(first, &connection, &encoding, &options, &origin, &report, failures, &progress, &stop).await?;
+    let outcome =
+        run::run(first, &connection, &encoding, &options, &origin, &report, failures, &progress, &stop).await?;
     report.tables = outcome.tables;
     report.rows = outcome.rows;
     report.errors = outcome.errors;

@@ -40,9 +40,7 @@ pub fn items(rows: &[Row], subjects: &Subjects<'_>) -> Facets {
         let on = place.on();
         let create = same
             .iter()
-            .map(|row| {
-                format!("SECURITY LABEL FOR {} ON {on} IS {};\n", ident(&row.provider), literal(&row.label))
-            })
+            .map(|row| format!("SECURITY LABEL FOR {} ON {on} IS {};\n", ident(&row.provider), literal(&row.label)))
             .collect();
         facets.items.push(place.item("SECURITY LABEL", place.tag(), create));
     }

@@ -155,8 +155,7 @@ mod tests {
 
     fn check(baseline: &str, current: &str, column: Option<&str>, expected: &str) {
         let every = ["SELECT".to_owned(), "INSERT".to_owned()];
-        let list =
-            AccessList { owner: "ann", every: &every, current: &grants(current), baseline: &grants(baseline) };
+        let list = AccessList { owner: "ann", every: &every, current: &grants(current), baseline: &grants(baseline) };
         assert_eq!(list.statements(Wording { prefix: "", on: "TABLE s.t", column }), expected);
     }
 

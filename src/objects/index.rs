@@ -85,7 +85,8 @@ fn index(row: &Row) -> Object {
     for (column, target) in &row.statistics {
         create += &format!("ALTER INDEX {name} ALTER COLUMN {column} SET STATISTICS {target};\n");
     }
-    create += &marks(&row.table_schema, &row.table_name, row.table_kind, &row.name, row.clustered, row.replica_identity);
+    create +=
+        &marks(&row.table_schema, &row.table_name, row.table_kind, &row.name, row.clustered, row.replica_identity);
     let is_part = row.parent_oid.is_some();
     let item = Item {
         owner: row.owner.clone(),

@@ -16,8 +16,9 @@ pub(super) fn archive_version(codec: Codec) -> Result<String> {
 }
 
 fn compression(codec: Codec) -> Result<Compression> {
-    Compression::from_byte(codec.archive_byte())
-        .ok_or_else(|| Error::new(Kind::Internal, "the archive format has no number for this codec").on(codec.to_string()))
+    Compression::from_byte(codec.archive_byte()).ok_or_else(|| {
+        Error::new(Kind::Internal, "the archive format has no number for this codec").on(codec.to_string())
+    })
 }
 
 /// The table of contents: three leading entries that set the reader up, then the plan as it is.
@@ -32,11 +33,7 @@ pub(super) fn table_of_contents(
     let mut entries = vec![
         setting(next_id, "ENCODING", format!("SET client_encoding = {};\n", literal(data_encoding(database)))),
         setting(next_id + 1, "STDSTRINGS", "SET standard_conforming_strings = 'on';\n".to_owned()),
-        setting(
-            next_id + 2,
-            "SEARCHPATH",
-            "SELECT pg_catalog.set_config('search_path', '', false);\n".to_owned(),
-        ),
+        setting(next_id + 2, "SEARCHPATH", "SELECT pg_catalog.set_config('search_path', '', false);\n".to_owned()),
     ];
     entries.extend(planned.iter().map(entry));
     Ok(Toc {

@@ -1,7 +1,7 @@
 //! Large objects: read in batches on the leader's connection, one object of the store each.
 
-use crate::archive::{blobs, keys};
 use crate::archive::manifest::{BlobEntry, LargeObjects};
+use crate::archive::{blobs, keys};
 use crate::commands::transfer::Destination;
 use crate::error::{Error, Kind, Result};
 use crate::model::{BlobsData, Oid};
@@ -47,14 +47,8 @@ pub(super) async fn copy(
     objects.sort_by_key(|entry: &BlobEntry| entry.oid);
     let oids: Vec<Oid> = objects.iter().map(|entry| entry.oid).collect();
     let text = Bytes::from(blobs::encode(&oids));
-    let toc =
-        destination.write(keys::blobs_toc_key(), text.len() as u64, futures::stream::iter([Ok(text)])).await?;
-    Ok(LargeObjects {
-        count: objects.len() as u64,
-        bytes: objects.iter().map(|entry| entry.size).sum(),
-        toc,
-        objects,
-    })
+    let toc = destination.write(keys::blobs_toc_key(), text.len() as u64, futures::stream::iter([Ok(text)])).await?;
+    Ok(LargeObjects { count: objects.len() as u64, bytes: objects.iter().map(|entry| entry.size).sum(), toc, objects })
 }
 
 fn array(oids: impl Iterator<Item = Oid>) -> String {
@@ -99,7 +93,8 @@ async fn copy_small(
     let mut expected: VecDeque<Oid> = batch.iter().map(|row| row.oid).collect();
     let contents = futures::stream::poll_fn(move |context| rows.poll_next_unpin(context)).map(move |row| {
         let bytes = row?;
-        let oid = expected.pop_front().ok_or_else(|| Error::new(Kind::Internal, "more large objects than asked for"))?;
+        let oid =
+            expected.pop_front().ok_or_else(|| Error::new(Kind::Internal, "more large objects than asked for"))?;
         Ok::<_, Error>((oid, bytes))
     });
     let written: Vec<BlobEntry> = contents
@@ -117,12 +112,7 @@ async fn copy_small(
     Ok(())
 }
 
-async fn copy_large(
-    session: &Session,
-    row: &SizeRow,
-    destination: &Destination,
-    codec: Codec,
-) -> Result<BlobEntry> {
+async fn copy_large(session: &Session, row: &SizeRow, destination: &Destination, codec: Codec) -> Result<BlobEntry> {
     let sql = format!(
         "COPY (SELECT pg_catalog.lo_get({}::pg_catalog.oid, n * {PIECE}, {PIECE}) \
          FROM pg_catalog.generate_series(0, {}) AS s(n)) TO STDOUT (FORMAT binary)",
@@ -156,9 +146,6 @@ async fn write_one(
         .try_filter(|piece| std::future::ready(!piece.is_empty()))
         .and_then(|piece| codec.compress(piece));
     let key = keys::blob_key(oid, codec.suffix());
-    let object = destination
-        .write(&key, 0, frames)
-        .await
-        .map_err(|error| error.on(format!("large object {oid}")))?;
+    let object = destination.write(&key, 0, frames).await.map_err(|error| error.on(format!("large object {oid}")))?;
     Ok(BlobEntry { oid, size, object })
 }

@@ -95,9 +95,9 @@ pub(super) fn jobs(planned: &[Planned], in_recovery: bool) -> Result<Jobs> {
             Payload::None | Payload::Refresh => {}
         }
     }
-    jobs.tables.make_contiguous().sort_by(|a, b| {
-        b.data.estimated_bytes.cmp(&a.data.estimated_bytes).then_with(|| a.toc_id.cmp(&b.toc_id))
-    });
+    jobs.tables
+        .make_contiguous()
+        .sort_by(|a, b| b.data.estimated_bytes.cmp(&a.data.estimated_bytes).then_with(|| a.toc_id.cmp(&b.toc_id)));
     Ok(jobs)
 }
 

@@ -120,8 +120,9 @@ pub fn plan(toc: &Toc, manifest: &Manifest, choice: &Choice, create: bool) -> Re
                 .on(label(&entry.desc, entry.schema.as_deref(), &entry.tag)));
         }
         pre_data &= !matches!(entry.section, Section::Data | Section::PostData);
-        let reason = left_out_because(entry, choice, create)
-            .or_else(|| selected.as_ref().is_some_and(|ids| !ids.contains(&entry.id)).then_some("not chosen by -n or -t"));
+        let reason = left_out_because(entry, choice, create).or_else(|| {
+            selected.as_ref().is_some_and(|ids| !ids.contains(&entry.id)).then_some("not chosen by -n or -t")
+        });
         match reason {
             Some("") => {}
             Some(reason) => *left_out.entry(reason).or_default() += 1,
@@ -181,7 +182,8 @@ fn selected_by_name(toc: &Toc, choice: &Choice) -> Result<Option<HashSet<i32>>> 
         choice.schemas.is_empty() || entry.schema.as_ref().is_some_and(|schema| choice.schemas.contains(schema))
     };
     for schema in &choice.schemas {
-        let known = toc.entries.iter().any(|e| e.schema.as_ref() == Some(schema) || (e.desc == "SCHEMA" && e.tag == *schema));
+        let known =
+            toc.entries.iter().any(|e| e.schema.as_ref() == Some(schema) || (e.desc == "SCHEMA" && e.tag == *schema));
         if !known {
             return Err(Error::new(Kind::Usage, "the backup has no such schema").on(schema.clone()));
         }
@@ -232,9 +234,12 @@ fn add_what_hangs_on(toc: &Toc, selected: &mut HashSet<i32>) {
         let hangs = match entry.desc.as_str() {
             "SEQUENCE" => entry.needs.iter().any(|id| selected.contains(id) && is_relation(id)),
             desc if RELATIONS.contains(&desc) => false,
-            "TABLE DATA" | "SEQUENCE SET" | "SEQUENCE OWNED BY" | "TABLE ATTACH" | "DEFAULT" | "MATERIALIZED VIEW DATA" => {
-                !relations.is_empty() && relations.iter().all(|id| selected.contains(id))
-            }
+            "TABLE DATA"
+            | "SEQUENCE SET"
+            | "SEQUENCE OWNED BY"
+            | "TABLE ATTACH"
+            | "DEFAULT"
+            | "MATERIALIZED VIEW DATA" => !relations.is_empty() && relations.iter().all(|id| selected.contains(id)),
             _ if entry.section == Section::None => entry.needs.iter().any(|id| selected.contains(id)),
             _ if entry.section == Section::PostData => {
                 !relations.is_empty() && relations.iter().all(|id| selected.contains(id))

@@ -139,8 +139,9 @@ async fn load_large_object(
         }
     }
     if offset != blob.size {
-        return Err(Error::new(Kind::Archive, format!("{offset} bytes instead of {}", blob.size))
-            .on(blob.object.key.clone()));
+        return Err(
+            Error::new(Kind::Archive, format!("{offset} bytes instead of {}", blob.size)).on(blob.object.key.clone())
+        );
     }
     progress.moved_stored(blob.object.bytes);
     Ok(())

@@ -136,7 +136,10 @@ struct State {
 }
 
 /// Runs the whole plan, beginning on the session given.
-#[expect(clippy::too_many_arguments, reason = "each is a different thing, and a struct would be made for this one call")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a different thing, and a struct would be made for this one call"
+)]
 pub(super) async fn run(
     first: Session,
     connection: &ConnectionSettings,
@@ -152,7 +155,8 @@ pub(super) async fn run(
     let plan = report.plan.clone();
     let mut placement = statements::Placement::default();
     for step in plan.steps.iter().filter(|step| step.phase == Phase::Definitions) {
-        stop.unless(execute_entry(&first, step, &options.choice, plan.is_partial, &mut placement, &mut failures)).await?;
+        stop.unless(execute_entry(&first, step, &options.choice, plan.is_partial, &mut placement, &mut failures))
+            .await?;
     }
     progress.phase("restoring");
     let (steps, tasks) = tasks(&plan);

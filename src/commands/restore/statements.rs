@@ -9,11 +9,27 @@ pub(super) fn owner(entry: &TocEntry) -> Option<String> {
     let owner = entry.owner.as_deref().filter(|owner| !owner.is_empty())?;
     let drop = entry.drop.as_deref().filter(|drop| !drop.is_empty())?;
     let object = match entry.desc.as_str() {
-        "COLLATION" | "CONVERSION" | "DOMAIN" | "FOREIGN TABLE" | "MATERIALIZED VIEW" | "SEQUENCE" | "STATISTICS"
-        | "TABLE" | "TEXT SEARCH DICTIONARY" | "TEXT SEARCH CONFIGURATION" | "TYPE" | "VIEW" => {
+        "COLLATION"
+        | "CONVERSION"
+        | "DOMAIN"
+        | "FOREIGN TABLE"
+        | "MATERIALIZED VIEW"
+        | "SEQUENCE"
+        | "STATISTICS"
+        | "TABLE"
+        | "TEXT SEARCH DICTIONARY"
+        | "TEXT SEARCH CONFIGURATION"
+        | "TYPE"
+        | "VIEW" => {
             format!("{} {}", entry.desc, qualified(entry.schema.as_deref()?, &entry.tag))
         }
-        "DATABASE" | "EVENT TRIGGER" | "FOREIGN DATA WRAPPER" | "PUBLICATION" | "SCHEMA" | "SERVER" | "SUBSCRIPTION" => {
+        "DATABASE"
+        | "EVENT TRIGGER"
+        | "FOREIGN DATA WRAPPER"
+        | "PUBLICATION"
+        | "SCHEMA"
+        | "SERVER"
+        | "SUBSCRIPTION" => {
             format!("{} {}", entry.desc, ident(&entry.tag))
         }
         "PROCEDURAL LANGUAGE" => format!("LANGUAGE {}", ident(&entry.tag)),
@@ -57,7 +73,11 @@ impl Placement {
 
 /// The entry's drop statement, with IF EXISTS when asked.
 pub(super) fn drop(entry: &TocEntry, if_exists: bool) -> Option<String> {
-    let drop = entry.drop.as_deref().map(str::trim).filter(|drop| drop.starts_with("DROP ") || drop.starts_with("ALTER ") || drop.starts_with("SELECT "))?;
+    let drop = entry
+        .drop
+        .as_deref()
+        .map(str::trim)
+        .filter(|drop| drop.starts_with("DROP ") || drop.starts_with("ALTER ") || drop.starts_with("SELECT "))?;
     if !if_exists {
         return Some(drop.to_owned());
     }
