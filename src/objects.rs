@@ -7,14 +7,31 @@
 //! Architecture invariant: [`KINDS`] is the only list of kinds. Its order is the restore rank. A new kind is one file and
 //! one line here.
 
+mod access_method;
 mod aggregate;
+mod base_type;
+mod cast;
+mod collation;
 mod composite;
+mod conversion;
 mod domain;
 mod enum_type;
 mod extension;
+mod foreign_data_wrapper;
+mod foreign_server;
 mod function;
+mod language;
+mod operator;
+mod operator_class;
+mod operator_family;
 mod range_type;
 mod schema;
+mod text_search_configuration;
+mod text_search_dictionary;
+mod text_search_parser;
+mod text_search_template;
+mod transform;
+mod user_mapping;
 mod words;
 
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -36,13 +53,30 @@ pub struct Kind {
 /// Every kind, in the order of restore.
 pub const KINDS: &[Kind] = &[
     schema::KIND,
+    language::KIND,
+    collation::KIND,
     extension::KIND,
     enum_type::KIND,
     composite::KIND,
     domain::KIND,
     range_type::KIND,
+    base_type::KIND,
+    cast::KIND,
     function::KIND,
+    transform::KIND,
     aggregate::KIND,
+    access_method::KIND,
+    operator::KIND,
+    operator_family::KIND,
+    operator_class::KIND,
+    conversion::KIND,
+    text_search_parser::KIND,
+    text_search_template::KIND,
+    text_search_dictionary::KIND,
+    text_search_configuration::KIND,
+    foreign_data_wrapper::KIND,
+    foreign_server::KIND,
+    user_mapping::KIND,
 ];
 
 /// Reads each row into the kind's shape and collects what `describe` makes of it.
