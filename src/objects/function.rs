@@ -98,11 +98,11 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
             ..Item::new(word, address, Some(&row.schema), &tag)
         };
         let mut opened = row.opened(&whole, definition);
-        let depends: String = row
-            .depends_on_extensions
-            .iter()
-            .map(|extension| format!("ALTER {word} {qualified_signature} DEPENDS ON EXTENSION {};\n", ident(extension)))
-            .collect();
+        let mut depends = String::new();
+        for extension in &row.depends_on_extensions {
+            depends.extend(["ALTER ", word, " ", &qualified_signature, " DEPENDS ON EXTENSION "]);
+            depends.extend([ident(extension), ";\n".to_owned()]);
+        }
         whole.create.push_str(&depends);
         if let Some(last) = opened.last_mut() {
             last.create.push_str(&depends);

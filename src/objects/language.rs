@@ -34,13 +34,10 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
         let address = Address::new(class::LANGUAGE, row.oid);
         let name = ident(&row.name);
         let trusted = if row.trusted { "TRUSTED " } else { "" };
-        let mut create = format!("CREATE {trusted}PROCEDURAL LANGUAGE {name} HANDLER {}", row.handler);
-        for (word, function) in [("INLINE", row.inline), ("VALIDATOR", row.validator)] {
-            if let Some(function) = function {
-                create.push_str(&format!(" {word} {function}"));
-            }
-        }
-        create.push_str(";\n");
+        let inline = row.inline.map(|function| format!(" INLINE {function}")).unwrap_or_default();
+        let validator = row.validator.map(|function| format!(" VALIDATOR {function}")).unwrap_or_default();
+        let handler = row.handler;
+        let create = format!("CREATE {trusted}PROCEDURAL LANGUAGE {name} HANDLER {handler}{inline}{validator};\n");
         let whole = Item {
             owner: Some(row.owner.clone()),
             create,

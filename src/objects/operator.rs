@@ -18,6 +18,8 @@ const QUESTION: Question = Question(
     FROM pg_operator c JOIN pg_namespace s ON s.oid = c.oprnamespace WHERE c.oid = o.oprcom) AS commutator,
   (SELECT json_build_object('schema', s.nspname, 'name', c.oprname)
     FROM pg_operator c JOIN pg_namespace s ON s.oid = c.oprnamespace WHERE c.oid = o.oprnegate) AS negator,
+  coalesce((SELECT json_agg(DISTINCT c.oprnamespace::int8) FROM pg_operator c WHERE c.oid IN (o.oprcom, o.oprnegate)), '[]')
+    AS partner_schemas,
   o.oprcanmerge AS merges, o.oprcanhash AS hashes,
   nullif(o.oprrest::oid, 0)::regproc::text AS restriction, nullif(o.oprjoin::oid, 0)::regproc::text AS join_estimator
 FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace
@@ -36,6 +38,8 @@ struct Row {
     right_type: Option<String>,
     commutator: Option<Named>,
     negator: Option<Named>,
+    /// Where a shell of the commutator or the negator may have to be made; `pg_depend` knows nothing of these.
+    partner_schemas: Vec<Oid>,
     merges: bool,
     hashes: bool,
     restriction: Option<String>,
@@ -71,6 +75,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
             owner: Some(row.owner),
             create: format!("CREATE OPERATOR {name} {};\n", words::settings(&settings)),
             drop: format!("DROP OPERATOR {name} {operands};\n"),
+            needs: words::addresses_in(class::SCHEMA, row.partner_schemas),
             ..Item::new("OPERATOR", address, Some(&row.schema), &row.name)
         };
         let target = words::target(address, "OPERATOR", Some(&row.schema), &format!("{} {operands}", row.name));

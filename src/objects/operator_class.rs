@@ -1,6 +1,6 @@
 //! Operator classes, with the operators and functions that are theirs; the family's loose members are the family's.
 
-use super::words::{Named, Place};
+use super::words::{Named, OperatorMember, Place};
 use super::{Kind, each, words};
 use crate::error::Result;
 use crate::model::{Address, Item, Object, Oid, Question, class, ident, qualified};
@@ -13,8 +13,8 @@ const QUESTION: Question = Question(
   c.opcdefault AS is_default, format_type(c.opcintype, NULL) AS input_type,
   CASE WHEN c.opckeytype <> 0 THEN format_type(c.opckeytype, NULL) END AS storage_type,
   json_build_object('schema', fn.nspname, 'name', f.opfname) AS family,
-  coalesce((SELECT json_agg(format('OPERATOR %s %s', o.amopstrategy, o.amopopr::regoperator)
-      || coalesce(format(' FOR ORDER BY %I.%I', sn.nspname, s.opfname), '')
+  coalesce((SELECT json_agg(json_build_object('strategy', o.amopstrategy, 'operator', o.amopopr::regoperator,
+      'order_by', CASE WHEN s.oid IS NOT NULL THEN json_build_object('schema', sn.nspname, 'name', s.opfname) END)
       ORDER BY o.amopstrategy, o.amoplefttype::regtype::text, o.amoprighttype::regtype::text)
     FROM pg_depend d JOIN pg_amop o ON o.oid = d.objid LEFT JOIN pg_opfamily s ON s.oid = o.amopsortfamily
       LEFT JOIN pg_namespace sn ON sn.oid = s.opfnamespace
@@ -47,7 +47,7 @@ struct Row {
     input_type: String,
     storage_type: Option<String>,
     family: Named,
-    operators: Vec<String>,
+    operators: Vec<OperatorMember>,
     functions: Vec<String>,
     members: Vec<Place>,
 }
@@ -58,7 +58,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
         let method = ident(&row.method);
         let name = qualified(&row.schema, &row.name);
         let mut members: Vec<String> = row.storage_type.iter().map(|storage| format!("STORAGE {storage}")).collect();
-        members.extend(row.operators);
+        members.extend(row.operators.iter().map(OperatorMember::sql));
         members.extend(row.functions);
         if members.is_empty() {
             // The grammar wants one member at least; to store what comes in is what happens anyway.

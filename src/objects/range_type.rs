@@ -93,7 +93,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
         let mut target = words::target(address, "TYPE", Some(&row.schema), &ident(&row.name));
         target.grant = Some(Grantable { on: target.on.clone(), owner: row.owner.clone() });
         let built_on = words::addresses(&row.built_on);
-        let opened = row.canonical.is_some().then(|| words::shell_and_type(&whole, &built_on)).unwrap_or_default();
+        let opened = if row.canonical.is_some() { words::shell_and_type(&whole, &built_on) } else { Vec::new() };
         let object = Object { opened, ..Object::simple(whole, words::in_schema(&row.schema)) };
         objects.push(object.with_target(target));
         Ok(())

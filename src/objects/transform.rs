@@ -38,12 +38,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
         let whole = Item {
             create: format!("CREATE TRANSFORM {words} {};\n", words::settings(&functions)),
             drop: format!("DROP TRANSFORM {words};\n"),
-            ..Item::new(
-                "TRANSFORM",
-                address,
-                None,
-                format!("TRANSFORM FOR {} LANGUAGE {}", row.type_name, row.language),
-            )
+            ..Item::new("TRANSFORM", address, None, format!("TRANSFORM {words}"))
         };
         let target = words::target(address, "TRANSFORM", None, &words);
         objects.push(Object::simple(whole, Belongs::default()).with_target(target));
