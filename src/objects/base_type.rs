@@ -12,7 +12,8 @@ pub(super) const KIND: Kind = Kind { name: "base types", question: QUESTION, obj
 
 /// Array types are base types in the catalog too; they come with their elements' types, which point at them.
 const QUESTION: Question = Question(
-    "SELECT t.oid, t.typarray AS array_type, n.nspname AS schema, t.typname AS name, pg_get_userbyid(t.typowner) AS owner,
+    "SELECT t.oid, t.typarray AS array_type, n.nspname AS schema, t.typname AS name,
+  pg_get_userbyid(t.typowner) AS owner,
   t.typisdefined AS defined, t.typlen AS length, t.typbyval AS by_value, t.typalign AS alignment, t.typstorage AS storage,
   t.typcategory AS category, t.typispreferred AS preferred, t.typdelim AS delimiter, t.typcollation <> 0 AS collatable,
   t.typdefault AS default_text, CASE WHEN t.typelem <> 0 THEN format_type(t.typelem, NULL) END AS element,
@@ -134,4 +135,32 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
         objects.push(object.with_target(target));
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::objects;
+
+    #[test]
+    fn a_base_type_opens_into_a_shell_that_needs_no_function_and_the_type() {
+        let row = serde_json::json!({
+            "oid": "1", "array_type": "2", "schema": "s", "name": "T", "owner": "o", "defined": true, "length": 4,
+            "by_value": true, "alignment": "i", "storage": "p", "category": "U", "preferred": false, "delimiter": ";",
+            "collatable": false, "default_text": "4\\2", "element": null, "input": "s.i", "output": "s.o",
+            "receive": null, "send": null, "modifier_input": null, "modifier_output": null, "analyze": null,
+            "subscript": null, "built_on": [{"class": "1255", "object": "7"}, {"class": "1255", "object": "8"}],
+        });
+        let objects = objects(&[row.to_string()]).expect("the row has the right shape");
+        let [shell, full] = objects[0].opened.as_slice() else { panic!("a shell and a type") };
+        assert_eq!(
+            (shell.create.as_str(), shell.desc, shell.drop.as_str()),
+            ("CREATE TYPE s.\"T\";\n", "SHELL TYPE", "")
+        );
+        assert_eq!((&shell.ignores, shell.needs.len()), (&full.needs, 0));
+        assert_eq!(
+            full.create,
+            "CREATE TYPE s.\"T\" (\n    INPUT = s.i,\n    OUTPUT = s.o,\n    INTERNALLENGTH = 4,\n    ALIGNMENT = int4,\n    \
+             STORAGE = plain,\n    CATEGORY = 'U',\n    DELIMITER = ';',\n    DEFAULT = E'4\\\\2',\n    PASSEDBYVALUE\n);\n"
+        );
+    }
 }

@@ -9,7 +9,8 @@ pub(super) const KIND: Kind = Kind { name: "conversions", question: QUESTION, ob
 
 const QUESTION: Question = Question(
     "SELECT c.oid, n.nspname AS schema, c.conname AS name, pg_get_userbyid(c.conowner) AS owner,
-  c.condefault AS is_default, pg_encoding_to_char(c.conforencoding) AS source, pg_encoding_to_char(c.contoencoding) AS target,
+  c.condefault AS is_default,
+  pg_encoding_to_char(c.conforencoding) AS source, pg_encoding_to_char(c.contoencoding) AS target,
   c.conproc::text AS function
 FROM pg_conversion c JOIN pg_namespace n ON n.oid = c.connamespace
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'

@@ -1,6 +1,7 @@
 //! Domains, with their constraints.
 //!
-//! A valid constraint is part of CREATE DOMAIN, unless a loop opens it: a check may call a function that takes the domain.
+//! A valid constraint is part of CREATE DOMAIN, unless a loop opens it: a check may call a function that takes the
+//! domain.
 //! A constraint that is NOT VALID is an object of its own after the data, for the data may violate it.
 
 use super::words::{Named, Place};
@@ -13,7 +14,8 @@ pub(super) const KIND: Kind = Kind { name: "domains", question: QUESTION, object
 
 /// From 17 on a domain's NOT NULL is a row of `pg_constraint` with a name of its own.
 const QUESTION: Question = Question(
-    "SELECT t.oid, t.typarray AS array_type, n.nspname AS schema, t.typname AS name, pg_get_userbyid(t.typowner) AS owner,
+    "SELECT t.oid, t.typarray AS array_type, n.nspname AS schema, t.typname AS name,
+  pg_get_userbyid(t.typowner) AS owner,
   format_type(t.typbasetype, t.typtypmod) AS base_type, t.typnotnull AS not_null,
   pg_get_expr(t.typdefaultbin, 0) AS default_expression,
   coalesce((SELECT json_agg(json_build_object('class', d.refclassid, 'object', d.refobjid))
@@ -185,4 +187,52 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::objects;
+    use crate::model::Section;
+
+    fn row() -> String {
+        serde_json::json!({
+            "oid": "1", "array_type": "2", "schema": "s", "name": "D", "owner": "o", "base_type": "integer",
+            "not_null": true, "default_expression": "s.f()", "default_uses": [{"class": "1255", "object": "9"}],
+            "collation": null,
+            "constraints": [
+                {"oid": "3", "name": "n n", "kind": "n", "valid": true, "definition": "NOT NULL"},
+                {"oid": "4", "name": "c", "kind": "c", "valid": true, "definition": "CHECK ((VALUE > 0))"},
+                {"oid": "5", "name": "late", "kind": "c", "valid": false, "definition": "CHECK ((VALUE < 9)) NOT VALID"},
+            ],
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn a_check_that_is_not_valid_waits_for_the_data() {
+        let objects = objects(&[row()]).expect("the row has the right shape");
+        let [domain, check] = objects.as_slice() else { panic!("a domain and a check") };
+        assert_eq!(
+            domain.whole.create,
+            "CREATE DOMAIN s.\"D\" AS integer CONSTRAINT \"n n\" NOT NULL DEFAULT s.f()\n    \
+             CONSTRAINT c CHECK ((VALUE > 0));\n"
+        );
+        assert_eq!(
+            check.whole.create,
+            "ALTER DOMAIN s.\"D\"\n    ADD CONSTRAINT late CHECK ((VALUE < 9)) NOT VALID;\n"
+        );
+        assert_eq!((check.whole.section, check.whole.tag.as_str()), (Section::PostData, "D late"));
+        assert_eq!(domain.targets.len() + check.targets.len(), 4, "the domain and each constraint can have a comment");
+    }
+
+    #[test]
+    fn what_opens_provides_what_the_whole_provides() {
+        let objects = objects(&[row()]).expect("the row has the right shape");
+        let mut provided: Vec<_> = objects[0].opened.iter().flat_map(|item| item.provides.clone()).collect();
+        let mut whole = objects[0].whole.provides.clone();
+        provided.sort_unstable();
+        whole.sort_unstable();
+        assert_eq!(provided, whole);
+        assert_eq!(objects[0].opened[0].create, "CREATE DOMAIN s.\"D\" AS integer CONSTRAINT \"n n\" NOT NULL;\n");
+    }
 }

@@ -1,4 +1,5 @@
-//! Operators. A commutator or negator need not exist yet: the server makes a shell of it, which its own CREATE fills in.
+//! Operators. A commutator or negator need not exist yet: the server makes a shell of it, which its own CREATE fills
+//! in.
 
 use super::words::Named;
 use super::{Kind, each, words};
@@ -18,7 +19,8 @@ const QUESTION: Question = Question(
     FROM pg_operator c JOIN pg_namespace s ON s.oid = c.oprnamespace WHERE c.oid = o.oprcom) AS commutator,
   (SELECT json_build_object('schema', s.nspname, 'name', c.oprname)
     FROM pg_operator c JOIN pg_namespace s ON s.oid = c.oprnamespace WHERE c.oid = o.oprnegate) AS negator,
-  coalesce((SELECT json_agg(DISTINCT c.oprnamespace::int8) FROM pg_operator c WHERE c.oid IN (o.oprcom, o.oprnegate)), '[]')
+  coalesce((SELECT json_agg(DISTINCT c.oprnamespace::int8)
+    FROM pg_operator c WHERE c.oid IN (o.oprcom, o.oprnegate)), '[]')
     AS partner_schemas,
   o.oprcanmerge AS merges, o.oprcanhash AS hashes,
   nullif(o.oprrest::oid, 0)::regproc::text AS restriction, nullif(o.oprjoin::oid, 0)::regproc::text AS join_estimator

@@ -1,4 +1,5 @@
-//! User mappings of foreign servers. Their options often hold passwords, which then are in the archive, as in `pg_dump`'s.
+//! User mappings of foreign servers. Their options often hold passwords, which then are in the archive, as in
+//! `pg_dump`'s.
 
 use super::{Kind, each, words};
 use crate::error::Result;
