@@ -7,25 +7,42 @@
 //! Architecture invariant: [`KINDS`] is the only list of kinds. Its order is the restore rank. A new kind is one file and
 //! one line here.
 
+mod access_method;
 mod aggregate;
+mod base_type;
+mod cast;
+mod collation;
 mod composite;
 mod constraint;
+mod conversion;
 pub mod database;
 pub mod default_privilege;
 mod domain;
 mod enum_type;
 mod extended_statistics;
 mod extension;
+mod foreign_data_wrapper;
+mod foreign_server;
 mod function;
 mod index;
+mod language;
 pub mod large_object;
+mod operator;
+mod operator_class;
+mod operator_family;
 mod policy;
 mod range_type;
 mod rule;
 mod schema;
 mod sequence;
 mod table;
+mod text_search_configuration;
+mod text_search_dictionary;
+mod text_search_parser;
+mod text_search_template;
+mod transform;
 mod trigger;
+mod user_mapping;
 mod view;
 mod words;
 
@@ -49,13 +66,30 @@ pub struct Kind {
 pub const KINDS: &[Kind] = &[
     database::KIND,
     schema::KIND,
+    language::KIND,
+    collation::KIND,
     extension::KIND,
     enum_type::KIND,
     composite::KIND,
     domain::KIND,
     range_type::KIND,
+    base_type::KIND,
+    cast::KIND,
     function::KIND,
+    transform::KIND,
     aggregate::KIND,
+    access_method::KIND,
+    operator::KIND,
+    operator_family::KIND,
+    operator_class::KIND,
+    conversion::KIND,
+    text_search_parser::KIND,
+    text_search_template::KIND,
+    text_search_dictionary::KIND,
+    text_search_configuration::KIND,
+    foreign_data_wrapper::KIND,
+    foreign_server::KIND,
+    user_mapping::KIND,
     sequence::KIND,
     table::KIND,
     view::KIND,

@@ -13,38 +13,7 @@ const NAMES_SHOWN: usize = 10;
 /// `objects::KINDS` learns it.
 const QUESTION: Question = Question(
     "SELECT q.what, q.schema, q.name FROM (
-SELECT 'base type' AS what, n.nspname AS schema, t.typname AS name, t.oid, 'pg_catalog.pg_type'::pg_catalog.regclass AS class
-FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-WHERE (t.typtype = 'p' OR t.typtype = 'b' AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid))
-UNION ALL SELECT 'operator', n.nspname, o.oprname, o.oid, 'pg_catalog.pg_operator'::pg_catalog.regclass
-FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
-UNION ALL SELECT 'operator class', n.nspname, o.opcname, o.oid, 'pg_catalog.pg_opclass'::pg_catalog.regclass
-FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_namespace n ON n.oid = o.opcnamespace
-UNION ALL SELECT 'operator family', n.nspname, o.opfname, o.oid, 'pg_catalog.pg_opfamily'::pg_catalog.regclass
-FROM pg_catalog.pg_opfamily o JOIN pg_catalog.pg_namespace n ON n.oid = o.opfnamespace
-UNION ALL SELECT 'cast', NULL, pg_catalog.format_type(c.castsource, NULL) || ' as ' || pg_catalog.format_type(c.casttarget, NULL),
-c.oid, 'pg_catalog.pg_cast'::pg_catalog.regclass FROM pg_catalog.pg_cast c
-UNION ALL SELECT 'transform', NULL, pg_catalog.format_type(t.trftype, NULL), t.oid, 'pg_catalog.pg_transform'::pg_catalog.regclass
-FROM pg_catalog.pg_transform t
-UNION ALL SELECT 'collation', n.nspname, c.collname, c.oid, 'pg_catalog.pg_collation'::pg_catalog.regclass
-FROM pg_catalog.pg_collation c JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
-UNION ALL SELECT 'conversion', n.nspname, c.conname, c.oid, 'pg_catalog.pg_conversion'::pg_catalog.regclass
-FROM pg_catalog.pg_conversion c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace
-UNION ALL SELECT 'access method', NULL, a.amname, a.oid, 'pg_catalog.pg_am'::pg_catalog.regclass FROM pg_catalog.pg_am a
-UNION ALL SELECT 'language', NULL, l.lanname, l.oid, 'pg_catalog.pg_language'::pg_catalog.regclass FROM pg_catalog.pg_language l
-UNION ALL SELECT 'text search parser', n.nspname, p.prsname, p.oid, 'pg_catalog.pg_ts_parser'::pg_catalog.regclass
-FROM pg_catalog.pg_ts_parser p JOIN pg_catalog.pg_namespace n ON n.oid = p.prsnamespace
-UNION ALL SELECT 'text search template', n.nspname, t.tmplname, t.oid, 'pg_catalog.pg_ts_template'::pg_catalog.regclass
-FROM pg_catalog.pg_ts_template t JOIN pg_catalog.pg_namespace n ON n.oid = t.tmplnamespace
-UNION ALL SELECT 'text search dictionary', n.nspname, d.dictname, d.oid, 'pg_catalog.pg_ts_dict'::pg_catalog.regclass
-FROM pg_catalog.pg_ts_dict d JOIN pg_catalog.pg_namespace n ON n.oid = d.dictnamespace
-UNION ALL SELECT 'text search configuration', n.nspname, c.cfgname, c.oid, 'pg_catalog.pg_ts_config'::pg_catalog.regclass
-FROM pg_catalog.pg_ts_config c JOIN pg_catalog.pg_namespace n ON n.oid = c.cfgnamespace
-UNION ALL SELECT 'foreign-data wrapper', NULL, f.fdwname, f.oid, 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass
-FROM pg_catalog.pg_foreign_data_wrapper f
-UNION ALL SELECT 'foreign server', NULL, s.srvname, s.oid, 'pg_catalog.pg_foreign_server'::pg_catalog.regclass
-FROM pg_catalog.pg_foreign_server s
-UNION ALL SELECT 'event trigger', NULL, e.evtname, e.oid, 'pg_catalog.pg_event_trigger'::pg_catalog.regclass
+SELECT 'event trigger' AS what, NULL AS schema, e.evtname AS name, e.oid, 'pg_catalog.pg_event_trigger'::pg_catalog.regclass AS class
 FROM pg_catalog.pg_event_trigger e
 UNION ALL SELECT 'publication', NULL, p.pubname, p.oid, 'pg_catalog.pg_publication'::pg_catalog.regclass
 FROM pg_catalog.pg_publication p

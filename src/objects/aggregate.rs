@@ -1,4 +1,5 @@
-//! Aggregates: plain, ordered-set and hypothetical-set. No server function writes them, so every option is written here.
+//! Aggregates: plain, ordered-set and hypothetical-set. No server function writes them, so every option is written
+//! here.
 
 use super::words::Named;
 use super::{Kind, each, words};
@@ -154,4 +155,51 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
         objects.push(Object::simple(whole, words::in_schema(&row.schema)).with_target(target));
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::objects;
+
+    fn row(kind: &str, final_modify: &str, arguments: &str) -> String {
+        serde_json::json!({
+            "oid": "1", "schema": "s", "name": "Agg", "owner": "o", "arguments": arguments,
+            "identity_arguments": arguments, "argument_types": null, "kind": kind, "parallel": "u", "transition": "int8inc",
+            "state_type": "bigint", "state_space": 0, "initial": "it's", "final": "s.f", "final_extra": false,
+            "final_modify": final_modify, "combine": null, "serialize": null, "deserialize": null,
+            "moving_transition": null, "moving_inverse": null, "moving_state_type": null, "moving_state_space": 0,
+            "moving_initial": null, "moving_final": null, "moving_final_extra": false, "moving_final_modify": "r",
+            "sort_operator": {"schema": "S", "name": "<"},
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn an_aggregate_without_arguments_has_a_star_except_in_grant() {
+        let objects = objects(&[row("n", "r", "")]).expect("the row has the right shape");
+        assert_eq!(
+            objects[0].whole.create,
+            "CREATE AGGREGATE s.\"Agg\"(*) (\n    SFUNC = int8inc,\n    STYPE = bigint,\n    INITCOND = 'it''s',\n    \
+             FINALFUNC = s.f,\n    SORTOP = OPERATOR(\"S\".<)\n);\n"
+        );
+        assert_eq!(objects[0].whole.tag, "Agg(*)");
+        let grant = objects[0].targets[0].grant.as_ref().expect("aggregates have privileges");
+        assert_eq!(grant.on, "FUNCTION s.\"Agg\"()");
+    }
+
+    #[test]
+    fn what_a_final_function_may_do_is_said_only_where_the_kind_implies_otherwise() {
+        for (kind, modify, said) in [
+            ("n", "r", None),
+            ("n", "w", Some("READ_WRITE")),
+            ("o", "w", None),
+            ("o", "r", Some("READ_ONLY")),
+            ("h", "s", Some("SHAREABLE")),
+        ] {
+            let objects = objects(&[row(kind, modify, "integer")]).expect("the row has the right shape");
+            let create = &objects[0].whole.create;
+            assert_eq!(create.contains("FINALFUNC_MODIFY"), said.is_some(), "{kind} {modify}");
+            assert!(said.is_none_or(|word| create.contains(word)), "{kind} {modify}");
+        }
+    }
 }

@@ -8,8 +8,10 @@ use serde::Deserialize;
 pub(super) const KIND: Kind = Kind { name: "enum types", question: QUESTION, objects };
 
 const QUESTION: Question = Question(
-    "SELECT t.oid, t.typarray AS array_type, n.nspname AS schema, t.typname AS name, pg_get_userbyid(t.typowner) AS owner,
-  coalesce((SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid), '[]') AS labels
+    "SELECT t.oid, t.typarray AS array_type, n.nspname AS schema, t.typname AS name,
+  pg_get_userbyid(t.typowner) AS owner,
+  coalesce((SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder)
+    FROM pg_enum e WHERE e.enumtypid = t.oid), '[]') AS labels
 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
 WHERE t.typtype = 'e' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ORDER BY n.nspname, t.typname",

@@ -31,7 +31,8 @@ const QUESTION: Question = Question(
     WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'n'
       AND p.prosqlbody IS NOT NULL -- <14: AND false
       AND (d.refclassid IN ('pg_class'::regclass, 'pg_constraint'::regclass)
-        OR d.refclassid = 'pg_proc'::regclass AND p.pronargdefaults = 0 AND d.refobjid <> p.prosupport::oid)), '[]') AS body_uses
+        OR d.refclassid = 'pg_proc'::regclass AND p.pronargdefaults = 0 AND d.refobjid <> p.prosupport::oid)), '[]')
+    AS body_uses
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE p.prokind <> 'a' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'i')
@@ -98,11 +99,11 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
             ..Item::new(word, address, Some(&row.schema), &tag)
         };
         let mut opened = row.opened(&whole, definition);
-        let depends: String = row
-            .depends_on_extensions
-            .iter()
-            .map(|extension| format!("ALTER {word} {qualified_signature} DEPENDS ON EXTENSION {};\n", ident(extension)))
-            .collect();
+        let mut depends = String::new();
+        for extension in &row.depends_on_extensions {
+            depends.extend(["ALTER ", word, " ", &qualified_signature, " DEPENDS ON EXTENSION "]);
+            depends.extend([ident(extension), ";\n".to_owned()]);
+        }
         whole.create.push_str(&depends);
         if let Some(last) = opened.last_mut() {
             last.create.push_str(&depends);
@@ -113,4 +114,49 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
         objects.push(object.with_target(target));
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::objects;
+
+    const DEFINITION: &str = "CREATE OR REPLACE FUNCTION s.f(a integer)\n RETURNS integer\n LANGUAGE sql\nRETURN a\n";
+
+    fn row(definition: Option<&str>, body_uses: &serde_json::Value) -> String {
+        serde_json::json!({
+            "oid": "16500", "schema": "s", "name": "f", "owner": "o", "kind": "f", "definition": definition,
+            "identity_arguments": definition.map(|_| "a integer"), "argument_types": "integer", "sql_body": "RETURN a",
+            "depends_on_extensions": ["x"], "body_uses": body_uses,
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn a_function_never_replaces_one_that_is_there() {
+        let objects = objects(&[row(Some(DEFINITION), &serde_json::json!([]))]).expect("the row has the right shape");
+        let [object] = objects.as_slice() else { panic!("one row gives one object") };
+        assert!(object.whole.create.starts_with("CREATE FUNCTION s.f(a integer)\n"));
+        assert!(object.whole.create.ends_with("RETURN a;\nALTER FUNCTION s.f(a integer) DEPENDS ON EXTENSION x;\n"));
+        assert_eq!(
+            (object.whole.tag.as_str(), object.targets[0].tag.as_str()),
+            ("f(integer)", "FUNCTION f(a integer)")
+        );
+        assert!(object.opened.is_empty(), "a body that uses nothing cannot be in a loop");
+    }
+
+    #[test]
+    fn an_opened_function_starts_without_what_its_body_uses() {
+        let uses = serde_json::json!([{"class": "1259", "object": "16600"}]);
+        let objects = objects(&[row(Some(DEFINITION), &uses)]).expect("the row has the right shape");
+        let [head, body] = objects[0].opened.as_slice() else { panic!("it opens into a head and a body") };
+        assert_eq!(head.create, "CREATE FUNCTION s.f(a integer)\n RETURNS integer\n LANGUAGE sql\nAS '';\n");
+        assert!(body.create.starts_with("CREATE OR REPLACE FUNCTION") && body.drop.is_empty());
+        assert_eq!((&head.ignores, &head.provides), (&body.needs, &body.provides));
+    }
+
+    #[test]
+    fn a_function_that_vanished_is_an_error_that_names_it() {
+        let error = objects(&[row(None, &serde_json::json!([]))]).expect_err("there is no definition");
+        assert_eq!(error.object(), Some("function s.f(integer)"));
+    }
 }

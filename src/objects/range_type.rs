@@ -13,7 +13,8 @@ pub(super) const KIND: Kind = Kind { name: "range types", question: QUESTION, ob
 /// `also_provides` are the rows that CREATE TYPE makes besides the two types: constructors of the range and, from 14 on,
 /// the multirange, its array, its constructors and the cast from the range to it.
 const QUESTION: Question = Question(
-    "SELECT t.oid, t.typarray AS array_type, n.nspname AS schema, t.typname AS name, pg_get_userbyid(t.typowner) AS owner,
+    "SELECT t.oid, t.typarray AS array_type, n.nspname AS schema, t.typname AS name,
+  pg_get_userbyid(t.typowner) AS owner,
   format_type(r.rngsubtype, NULL) AS subtype,
   (SELECT json_build_object('schema', mn.nspname, 'name', m.typname) -- <14: NULL::json
     FROM pg_type m JOIN pg_namespace mn ON mn.oid = m.typnamespace WHERE m.oid = r.rngmultitypid) -- <14:
@@ -28,7 +29,8 @@ const QUESTION: Question = Question(
   nullif(r.rngsubdiff::oid, 0)::regproc::text AS difference,
   coalesce((SELECT json_agg(json_build_object('class', d.classid, 'object', d.objid))
     FROM pg_depend d
-    WHERE d.refclassid = 'pg_type'::regclass AND d.deptype = 'i' AND d.classid IN ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_cast'::regclass)
+    WHERE d.refclassid = 'pg_type'::regclass AND d.deptype = 'i'
+      AND d.classid IN ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_cast'::regclass)
       AND d.refobjid IN (r.rngtypid, r.rngmultitypid)), '[]') AS also_provides, -- <14: AND d.refobjid = r.rngtypid), '[]') AS also_provides,
   coalesce((SELECT json_agg(json_build_object('class', d.refclassid, 'object', d.refobjid))
     FROM pg_depend d
@@ -93,7 +95,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
         let mut target = words::target(address, "TYPE", Some(&row.schema), &ident(&row.name));
         target.grant = Some(Grantable { on: target.on.clone(), owner: row.owner.clone() });
         let built_on = words::addresses(&row.built_on);
-        let opened = row.canonical.is_some().then(|| words::shell_and_type(&whole, &built_on)).unwrap_or_default();
+        let opened = if row.canonical.is_some() { words::shell_and_type(&whole, &built_on) } else { Vec::new() };
         let object = Object { opened, ..Object::simple(whole, words::in_schema(&row.schema)) };
         objects.push(object.with_target(target));
         Ok(())

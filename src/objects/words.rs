@@ -24,6 +24,25 @@ impl Named {
     }
 }
 
+/// An operator of an operator class or family.
+#[derive(Debug, Deserialize)]
+pub(super) struct OperatorMember {
+    strategy: i32,
+    /// With its operand types, as `regoperator` writes it.
+    operator: String,
+    /// The family that sorts what an ordering operator gives.
+    order_by: Option<Named>,
+}
+
+impl OperatorMember {
+    /// The words inside CREATE OPERATOR CLASS and ALTER OPERATOR FAMILY.
+    pub(super) fn sql(&self) -> String {
+        let order_by =
+            self.order_by.as_ref().map(|family| format!(" FOR ORDER BY {}", family.sql())).unwrap_or_default();
+        format!("OPERATOR {} {}{order_by}", self.strategy, self.operator)
+    }
+}
+
 /// An address inside a row, `json_build_object('class', ..., 'object', ...)`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Place {

@@ -1,7 +1,7 @@
 //! The last step of a plan: facets take their place behind their parents, and everything gets its number.
 
 use super::graph::Graph;
-use super::order::{Detours, Node, Planned};
+use super::order::{Detours, Node, Planned, providers};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Address, Item};
 use std::collections::{HashMap, HashSet};
@@ -21,23 +21,18 @@ pub(super) fn follow_parents(
     facets: Vec<Item>,
     detours: &Detours,
 ) -> Result<Vec<Planned>> {
-    let mut provider: HashMap<Address, usize> = HashMap::new();
-    for (index, node) in nodes.iter().enumerate() {
-        for address in &node.item.provides {
-            provider.entry(address.whole()).or_insert(index);
-        }
-    }
+    let provider = providers(&nodes);
     let mut place = vec![0; nodes.len()];
     for (position, &node) in order.iter().enumerate() {
         place[node] = position;
     }
     let mut followers: HashMap<usize, Vec<Item>> = HashMap::new();
     for facet in facets {
-        let direct = facet.needs.iter().find_map(|need| provider.get(&need.whole()).copied());
+        let direct = facet.needs.iter().find_map(|need| provider.get(&need.whole()).map(|found| found.last));
         let parent = direct.or_else(|| {
             let mut reached = Vec::new();
             for need in &facet.needs {
-                detours.reach(need.whole(), &provider, &HashSet::new(), |node| reached.push(node));
+                detours.reach(need.whole(), &provider, &HashSet::new(), |found| reached.push(found.last));
             }
             reached.into_iter().max_by_key(|&node| place[node])
         });

@@ -52,6 +52,16 @@ struct Nodes {
     nodes: Vec<Node>,
     /// How each object opens, taken when it does.
     opened: Vec<Vec<Item>>,
+    /// The objects that stood in one loop with an object when it opened.
+    mates: Vec<HashSet<usize>>,
+}
+
+/// Who provides an address. A head and its last part may both provide it (a shell type and the type): whoever stood in
+/// the loop with them needs the head, everything else the part.
+#[derive(Clone, Copy)]
+pub(super) struct Provider {
+    pub(super) first: usize,
+    pub(super) last: usize,
 }
 
 impl Nodes {
@@ -63,7 +73,8 @@ impl Nodes {
             nodes.push(Node { item: object.whole, section, rank: object.rank, object: index, head: None });
             opened.push(object.opened);
         }
-        Nodes { nodes, opened }
+        let mates = vec![HashSet::new(); opened.len()];
+        Nodes { nodes, opened, mates }
     }
 
     fn key(&self, node: usize) -> (Section, usize, &Option<String>, &str, u32) {
@@ -71,32 +82,33 @@ impl Nodes {
         (*section, *rank, &item.schema, &item.tag, item.address.object.0)
     }
 
-    fn providers(&self) -> HashMap<Address, usize> {
-        let mut providers = HashMap::new();
-        for (index, node) in self.nodes.iter().enumerate() {
-            for address in &node.item.provides {
-                // The first provider keeps an address: a head stands before its parts.
-                providers.entry(address.whole()).or_insert(index);
-            }
-        }
-        providers
+    fn providers(&self) -> HashMap<Address, Provider> {
+        providers(&self.nodes)
     }
 
-    fn graph(&mut self, detours: &Detours) -> Graph {
+    /// Which of an address's providers this node needs.
+    fn provider_for(&self, node: usize, provider: Provider) -> usize {
+        let (needing, needed) = (self.nodes[node].object, self.nodes[provider.first].object);
+        if needing == needed || self.mates[needed].contains(&needing) { provider.first } else { provider.last }
+    }
+
+    fn graph(&self, detours: &Detours) -> Graph {
         let providers = self.providers();
         let mut graph = Graph::new(self.nodes.len());
         for (index, node) in self.nodes.iter().enumerate() {
             let ignores: HashSet<Address> = node.item.ignores.iter().map(|address| address.whole()).collect();
             for from in &node.item.provides {
-                if providers.get(&from.whole()) == Some(&index) {
-                    detours.reach(from.whole(), &providers, &ignores, |needed| graph.add(index, needed));
-                }
+                detours.reach(from.whole(), &providers, &ignores, |needed| {
+                    graph.add(index, self.provider_for(index, needed));
+                });
             }
             for need in &node.item.needs {
                 let need = need.whole();
                 match providers.get(&need) {
-                    Some(&needed) => graph.add(index, needed),
-                    None => detours.reach(need, &providers, &ignores, |needed| graph.add(index, needed)),
+                    Some(&needed) => graph.add(index, self.provider_for(index, needed)),
+                    None => detours.reach(need, &providers, &ignores, |needed| {
+                        graph.add(index, self.provider_for(index, needed));
+                    }),
                 }
             }
             if let Some(head) = node.head {
@@ -109,13 +121,13 @@ impl Nodes {
     }
 
     /// A refresh comes after the refreshes of everything that its parent is built on, directly or through others.
-    fn add_refresh_edges(&self, graph: &mut Graph, providers: &HashMap<Address, usize>) {
+    fn add_refresh_edges(&self, graph: &mut Graph, providers: &HashMap<Address, Provider>) {
         let mut refresh_of: HashMap<usize, usize> = HashMap::new();
         for (index, node) in self.nodes.iter().enumerate() {
             if node.item.payload == Payload::Refresh {
                 for need in &node.item.needs {
-                    if let Some(&parent) = providers.get(&need.whole()) {
-                        refresh_of.insert(parent, index);
+                    if let Some(parent) = providers.get(&need.whole()) {
+                        refresh_of.insert(parent.last, index);
                     }
                 }
             }
@@ -148,8 +160,10 @@ impl Nodes {
                     .on(names.join(", "))
                     .hint("please report this with the definitions of the objects named"));
             }
+            let mates: HashSet<usize> = members.iter().map(|&node| self.nodes[node].object).collect();
             for node in openable {
                 self.open(node);
+                self.mates[self.nodes[node].object].clone_from(&mates);
                 progress = true;
             }
         }
@@ -201,6 +215,19 @@ impl Nodes {
     }
 }
 
+/// Who provides each address.
+pub(super) fn providers(nodes: &[Node]) -> HashMap<Address, Provider> {
+    let mut providers: HashMap<Address, Provider> = HashMap::new();
+    for (index, node) in nodes.iter().enumerate() {
+        for address in &node.item.provides {
+            // A head stands before its parts.
+            let provider = providers.entry(address.whole()).or_insert(Provider { first: index, last: index });
+            provider.last = index;
+        }
+    }
+    providers
+}
+
 /// Dependency rows by their dependent, for following those that lead through things that are not dumped.
 pub(super) struct Detours {
     needs: HashMap<Address, Vec<Address>>,
@@ -219,9 +246,9 @@ impl Detours {
     pub(super) fn reach(
         &self,
         from: Address,
-        providers: &HashMap<Address, usize>,
+        providers: &HashMap<Address, Provider>,
         ignores: &HashSet<Address>,
-        mut found: impl FnMut(usize),
+        mut found: impl FnMut(Provider),
     ) {
         let (mut seen, mut stack) = (HashSet::from([from]), vec![from]);
         while let Some(address) = stack.pop() {
