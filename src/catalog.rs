@@ -1,1 +1,221 @@
-//! catalog
+//! Asks the catalogs what is there, and keeps what was asked for.
+//!
+//! May import: error, model, objects, facets, postgres. Always true here: every question is asked once, whatever the
+//! number of objects, in the leader's snapshot and after the locks; what is not kept was not selected, comes with an
+//! extension, or is named in [`Catalog::skipped`].
+
+mod pattern;
+mod relations;
+mod selection;
+mod unsupported;
+
+pub use pattern::Pattern;
+pub use selection::Selection;
+
+use crate::error::{Error, Kind, Result};
+use crate::facets::{self, Facets, Subjects};
+use crate::model::{Address, Belongs, Depend, Item, Object, Oid, Question};
+use crate::objects::KINDS;
+use crate::postgres::Session;
+use relations::Relations;
+use selection::Chosen;
+use serde::Deserialize;
+use std::collections::{HashMap, HashSet};
+
+/// What the source holds of what was selected.
+#[derive(Debug)]
+pub struct Catalog {
+    /// The objects, without members of extensions.
+    pub objects: Vec<Object>,
+    /// Comments, privileges and labels of those objects, and changed privileges of members of extensions.
+    pub facets: Vec<Item>,
+    /// All that `pg_depend` says about user objects.
+    pub depends: Vec<Depend>,
+    /// The database itself.
+    pub database: DatabaseRow,
+    /// Objects that cannot be dumped yet, each with the reason.
+    pub skipped: Vec<(String, String)>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// The database, for the manifest.
+#[derive(Debug, Clone, Deserialize)]
+pub struct DatabaseRow {
+    /// `datname`.
+    pub name: String,
+    /// Its encoding's name, such as `UTF8`.
+    pub encoding: String,
+    /// `datcollate`.
+    pub collate: String,
+    /// `datctype`.
+    pub ctype: String,
+    /// `libc`, `icu` or `builtin`.
+    pub locale_provider: Option<String>,
+    /// `pg_database_size` in bytes, where it may be asked.
+    pub size_bytes: Option<u64>,
+}
+
+const DATABASE: Question = Question(
+    "SELECT d.datname AS name, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate,
+d.datctype AS ctype,
+CASE d.datlocprovider WHEN 'c' THEN 'libc' WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' END AS locale_provider, -- <15: 'libc' AS locale_provider,
+CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT') THEN pg_catalog.pg_database_size(d.oid) END AS size_bytes
+FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
+);
+
+/// Rows about objects that are built in say nothing about order, except those about schemas (`public` is one).
+const DEPENDS: Question = Question(
+    "SELECT d.classid AS from_class, d.objid AS from_object, d.refclassid AS to_class, d.refobjid AS to_object,
+d.deptype = 'e' AS member
+FROM pg_catalog.pg_depend d
+WHERE d.objid >= 16384
+AND (d.refobjid >= 16384 OR d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass)",
+);
+
+#[derive(Debug, Deserialize)]
+struct DependRow {
+    from_class: Oid,
+    from_object: Oid,
+    to_class: Oid,
+    to_object: Oid,
+    member: bool,
+}
+
+/// Reads everything, on the leader's session, inside its snapshot.
+///
+/// Errors: [`Kind::Usage`] for a selection that fits nothing; [`Kind::Database`] for what may not be locked or read;
+/// [`Kind::Incomplete`] naming what cannot be dumped yet, unless `allow_incomplete`.
+pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bool) -> Result<Catalog> {
+    let version = session.version();
+    let mut database: Vec<DatabaseRow> = session.question(&DATABASE.for_server(version)).await?;
+    let database = database.pop().ok_or_else(|| Error::new(Kind::Internal, "the server does not know its database"))?;
+    selection.check(&database.name)?;
+    let relations = Relations::read(session).await?;
+    let chosen = Chosen::resolve(selection, &relations)?;
+    let mut warnings = chosen.warnings.clone();
+    warnings.extend(lock(session, &relations, &chosen).await?);
+    let rows: Vec<DependRow> = session.question(&DEPENDS.for_server(version)).await?;
+    let members = Members::of(&rows, &relations);
+    let mut objects = Vec::new();
+    for (rank, kind) in KINDS.iter().enumerate() {
+        let rows = session
+            .json_rows(&kind.question.for_server(version))
+            .await
+            .map_err(|error| error.on(format!("reading {}", kind.name)))?;
+        tracing::debug!(kind = kind.name, count = rows.len(), "read");
+        objects.extend((kind.objects)(&rows)?.into_iter().map(|object| Object { rank, ..object }));
+    }
+    let (made_by_extensions, own): (Vec<Object>, Vec<Object>) =
+        objects.into_iter().partition(|object| members.holds(object));
+    let mut objects: Vec<Object> = own.into_iter().filter(|object| chosen.keeps(object)).collect();
+    let (facets, loose) = facets(session, &objects, &made_by_extensions, &members, &chosen).await?;
+    objects.extend(loose);
+    let skipped = if chosen.everything() && chosen.definitions() {
+        unsupported::check(session, allow_incomplete).await?
+    } else {
+        Vec::new()
+    };
+    let depends = rows
+        .into_iter()
+        .map(|row| Depend {
+            from: Address::new(row.from_class, row.from_object),
+            to: Address::new(row.to_class, row.to_object),
+        })
+        .collect();
+    Ok(Catalog { objects, facets, depends, database, skipped, warnings })
+}
+
+/// Locks the tables that are wanted. Other relations cannot be locked by a reader, or need not be
+/// (`getTables`, `src/bin/pg_dump/pg_dump.c`).
+async fn lock(session: &Session, relations: &Relations, chosen: &Chosen) -> Result<Option<String>> {
+    let wanted: Vec<_> = relations
+        .relations
+        .iter()
+        .filter(|relation| matches!(relation.kind, 'r' | 'p') && !relation.member && chosen.relation(relation.oid))
+        .collect();
+    let warning = relations.check_lock_budget(wanted.len())?;
+    relations::lock(session, &wanted, &relations.role).await?;
+    Ok(warning)
+}
+
+/// What extensions made.
+struct Members {
+    /// Each member with its extension.
+    extensions: HashMap<Address, Address>,
+    relations: HashSet<Oid>,
+}
+
+impl Members {
+    fn of(rows: &[DependRow], relations: &Relations) -> Self {
+        let member = |row: &DependRow| {
+            let from = Address::new(row.from_class, row.from_object);
+            row.member.then(|| (from, Address::new(row.to_class, row.to_object)))
+        };
+        let relations = relations.relations.iter().filter(|relation| relation.member);
+        Members {
+            extensions: rows.iter().filter_map(member).collect(),
+            relations: relations.map(|relation| relation.oid).collect(),
+        }
+    }
+
+    /// Whether an extension makes this object, or the relation that it hangs on. Rows of configuration tables and
+    /// policies are the user's all the same.
+    fn holds(&self, object: &Object) -> bool {
+        let item = &object.whole;
+        if matches!(item.desc, "TABLE DATA" | "SEQUENCE SET" | "POLICY" | "EXTENSION") {
+            return false;
+        }
+        let hangs_on_member = object.belongs.relation.is_some_and(|relation| self.relations.contains(&relation));
+        hangs_on_member || self.extensions.contains_key(&item.address.whole())
+    }
+}
+
+/// Asks for all facets; gives the items with a parent, and objects for those that hang on nothing.
+async fn facets(
+    session: &Session,
+    objects: &[Object],
+    made_by_extensions: &[Object],
+    members: &Members,
+    chosen: &Chosen,
+) -> Result<(Vec<Item>, Vec<Object>)> {
+    if !chosen.definitions() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let version = session.version();
+    let own = Subjects::of(objects);
+    let mut with_members = Subjects::of(objects);
+    if chosen.everything() {
+        for object in made_by_extensions {
+            if let Some(extension) = members.extensions.get(&object.whole.address.whole()) {
+                with_members.add(object, Some(*extension));
+            }
+        }
+    }
+    let comments: Vec<facets::comment::Row> = session.question(&facets::comment::QUESTION.for_server(version)).await?;
+    let labels: Vec<facets::label::Row> = session.question(&facets::label::QUESTION.for_server(version)).await?;
+    let privileges: Vec<facets::privilege::Row> =
+        session.question(&facets::privilege::QUESTION.for_server(version)).await?;
+    let provided: HashSet<Address> =
+        objects.iter().flat_map(|object| object.whole.provides.iter().map(|address| address.whole())).collect();
+    let mut items = Vec::new();
+    for found in [
+        facets::privilege::items(&privileges, &with_members),
+        facets::comment::items(&comments, &own),
+        facets::label::items(&labels, &with_members),
+    ] {
+        let Facets { items: found, homeless } = found;
+        if let Some(lost) = homeless.iter().find(|address| provided.contains(&address.whole())) {
+            return Err(Error::new(Kind::Internal, "a comment, privilege or label has an object that cannot bear it")
+                .on(format!("catalog {} object {} column {}", lost.class, lost.object, lost.sub)));
+        }
+        items.extend(found);
+    }
+    let loose = if chosen.everything() {
+        let of_system = privileges.iter().filter_map(facets::privilege::system_item);
+        of_system.map(|item| Object { rank: KINDS.len(), ..Object::simple(item, Belongs::default()) }).collect()
+    } else {
+        Vec::new()
+    };
+    Ok((items, loose))
+}

@@ -89,6 +89,11 @@ impl Error {
         self
     }
 
+    /// What caused it, if that was kept. `std`'s `source` stays empty, because `Display` already says the causes.
+    pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        self.source.as_deref()
+    }
+
     /// What sort of failure it was.
     pub fn kind(&self) -> Kind {
         self.kind

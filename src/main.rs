@@ -1,3 +1,7 @@
 //! The `pgstow` binary: arguments, tracing, command, exit code. Everything else is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pgstow::cli::main()
+}

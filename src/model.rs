@@ -8,6 +8,7 @@
 pub mod address;
 pub mod item;
 pub mod name;
+pub mod privilege;
 pub mod question;
 pub mod secret;
 pub mod version;

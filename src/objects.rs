@@ -7,6 +7,28 @@
 //! Architecture invariant: [`KINDS`] is the only list of kinds. Its order is the restore rank. A new kind is one file and
 //! one line here.
 
+mod aggregate;
+mod composite;
+mod constraint;
+pub mod database;
+pub mod default_privilege;
+mod domain;
+mod enum_type;
+mod extended_statistics;
+mod extension;
+mod function;
+mod index;
+pub mod large_object;
+mod policy;
+mod range_type;
+mod rule;
+mod schema;
+mod sequence;
+mod table;
+mod trigger;
+mod view;
+mod words;
+
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::{Object, Question};
 use serde::de::DeserializeOwned;
@@ -24,7 +46,28 @@ pub struct Kind {
 }
 
 /// Every kind, in the order of restore.
-pub const KINDS: &[Kind] = &[];
+pub const KINDS: &[Kind] = &[
+    database::KIND,
+    schema::KIND,
+    extension::KIND,
+    enum_type::KIND,
+    composite::KIND,
+    domain::KIND,
+    range_type::KIND,
+    function::KIND,
+    aggregate::KIND,
+    sequence::KIND,
+    table::KIND,
+    view::KIND,
+    large_object::KIND,
+    index::KIND,
+    constraint::KIND,
+    extended_statistics::KIND,
+    trigger::KIND,
+    rule::KIND,
+    policy::KIND,
+    default_privilege::KIND,
+];
 
 /// Reads each row into the kind's shape and collects what `describe` makes of it.
 pub(crate) fn each<R: DeserializeOwned>(

@@ -1,1 +1,31 @@
-//! postgres
+//! The only room that holds a connection: settings, TLS, login, session, snapshot, copy.
+//!
+//! May import: error, model. Always true here:
+//!
+//! - A password never leaves [`ConnectionSettings`] except into a login; it is in no error, no `Debug`, no log.
+//! - What libpq would do with the same connection string, service file, password file and environment, this room does
+//!   too, or it refuses with an error that names the setting. Nothing that bears on security is ignored in silence.
+//! - A [`Session`] knows which server answered; sessions opened from [`Session::settings`] reach the same one, which
+//!   is what importing a snapshot needs.
+//! - Parameters are set by SET after login, never in the startup message, because poolers refuse those
+//!   (`application_name` and the user's own `options` excepted).
+//! - A refusal by the server keeps its SQLSTATE: [`sqlstate`] finds it again in any error of this room.
+
+mod conninfo;
+mod copy;
+mod failure;
+mod login;
+mod pgpass;
+mod pin;
+mod service;
+mod session;
+mod settings;
+mod snapshot;
+mod tls;
+
+pub use copy::{CopyIn, CopyOut};
+pub use failure::{ServerError, sqlstate};
+pub use pin::{client_encoding_for_dump, pin_for_dump, pin_for_restore};
+pub use session::{Canceller, Session};
+pub use settings::ConnectionSettings;
+pub use snapshot::{Snapshot, export_snapshot, import_snapshot};

@@ -1,1 +1,23 @@
-//! stream
+//! Bytes: row-aligned frames, codecs, digests, equal parts.
+//!
+//! May import: error. Always true here: no SQL and no object store; nothing here knows which table the bytes are of.
+//!
+//! On the way out, rows become raw frames ([`frames`]), each frame is compressed alone ([`codec`]), the compressed bytes
+//! are digested ([`digest`]) and cut into equal parts ([`parts`]). On the way in, the stored bytes are checked against
+//! their digest, decoded, and lose their terminator ([`terminator`]).
+//!
+//! Architecture invariant: a data object is a concatenation of independent frames whose decoded text ends in
+//! [`TERMINATOR`]; whoever reads it to its end without an error has read all of it.
+
+pub mod codec;
+pub mod copy_binary;
+pub mod digest;
+pub mod frames;
+pub mod parts;
+pub mod terminator;
+
+pub use codec::Codec;
+pub use digest::{Digest, Expected, verified};
+pub use frames::{FrameBuilder, RawFrame, TERMINATOR};
+pub use parts::{PartCutter, part_size};
+pub use terminator::TerminatorStripper;

@@ -10,5 +10,7 @@ mod interop;
 mod restoring;
 mod round_trip;
 mod selection;
+mod store;
+mod store_failures;
 mod support;
 mod tidy;

@@ -1,0 +1,151 @@
+//! The relations and schemas of the database: what patterns are matched against, and what is locked before anything else is
+//! asked.
+
+use crate::error::{Error, Kind, Result};
+use crate::model::{Oid, Question, item, name, qualified};
+use crate::postgres::Session;
+use serde::Deserialize;
+
+/// A relation that patterns can name: table, partitioned table, view, materialized view, sequence, foreign table.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Relation {
+    pub(super) oid: Oid,
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) kind: char,
+    /// The table that an owned or identity sequence belongs to.
+    pub(super) owned_by: Option<Oid>,
+    /// The sequence of an identity column: it has no life without its table.
+    pub(super) identity: bool,
+    /// Made by an extension.
+    pub(super) member: bool,
+    /// `None` when it was dropped since the snapshot.
+    pub(super) readable: Option<bool>,
+}
+
+/// Every relation outside the system schemas, in the order in which stock locks them.
+const RELATIONS: Question = Question(
+    "SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, o.refobjid AS owned_by,
+COALESCE(o.deptype = 'i', false) AS identity, e.objid IS NOT NULL AS member,
+pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_depend o ON c.relkind = 'S' AND o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+AND o.objid = c.oid AND o.objsubid = 0 AND o.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+AND o.refobjsubid > 0 AND o.deptype IN ('a', 'i')
+LEFT JOIN pg_catalog.pg_depend e ON e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+AND e.objid = c.oid AND e.objsubid = 0 AND e.deptype = 'e'
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY c.oid",
+);
+
+const SCHEMAS: Question = Question(
+    "SELECT n.nspname AS schema FROM pg_catalog.pg_namespace n
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1",
+);
+
+/// The search path that the session would have had, for patterns without a schema mean what is visible through it.
+const SEARCH_PATH: Question = Question(
+    "SELECT s.reset_val AS path, CURRENT_USER AS role,
+pg_catalog.current_setting('max_locks_per_transaction')::bigint * (pg_catalog.current_setting('max_connections')::bigint
++ pg_catalog.current_setting('max_prepared_transactions')::bigint) AS locks,
+pg_catalog.current_setting('max_locks_per_transaction') AS locks_setting
+FROM pg_catalog.pg_settings s WHERE s.name = 'search_path'",
+);
+
+#[derive(Debug, Deserialize)]
+struct SchemaRow {
+    schema: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Surroundings {
+    path: Option<String>,
+    role: String,
+    locks: u64,
+    locks_setting: String,
+}
+
+/// What the server says before anything is locked.
+#[derive(Debug, Clone)]
+pub(super) struct Relations {
+    pub(super) relations: Vec<Relation>,
+    pub(super) schemas: Vec<String>,
+    /// The default search path, `$user` resolved.
+    pub(super) search_path: Vec<String>,
+    pub(super) role: String,
+    locks: u64,
+    locks_setting: String,
+}
+
+impl Relations {
+    pub(super) async fn read(session: &Session) -> Result<Relations> {
+        let version = session.version();
+        let relations = session.question(&RELATIONS.for_server(version)).await?;
+        let schemas: Vec<SchemaRow> = session.question(&SCHEMAS.for_server(version)).await?;
+        let mut around: Vec<Surroundings> = session.question(&SEARCH_PATH.for_server(version)).await?;
+        let around = around.pop().ok_or_else(|| Error::new(Kind::Internal, "the server has no search_path setting"))?;
+        let path = around.path.as_deref().unwrap_or_default();
+        let search_path = crate::objects::database::split_identifier_list(path)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|schema| if schema == "$user" { around.role.clone() } else { schema })
+            .collect();
+        Ok(Relations {
+            relations,
+            schemas: schemas.into_iter().map(|row| row.schema).collect(),
+            search_path,
+            role: around.role,
+            locks: around.locks,
+            locks_setting: around.locks_setting,
+        })
+    }
+
+    /// Refuses to start when the server's lock table cannot hold so many locks: filling it up would make other sessions
+    /// fail too. Returns a warning when it would be more than half full.
+    pub(super) fn check_lock_budget(&self, wanted: usize) -> Result<Option<String>> {
+        let wanted = wanted as u64;
+        if wanted > self.locks {
+            return Err(Error::new(
+                Kind::Database,
+                format!("{wanted} relations have to be locked, but the server has room for {} locks", self.locks),
+            )
+            .hint(format!(
+                "raise max_locks_per_transaction (now {}) on the server, or dump schemas one by one",
+                self.locks_setting
+            )));
+        }
+        Ok((wanted > self.locks / 2).then(|| {
+            format!("this dump takes {wanted} of the server's {} locks; other sessions may run out of them", self.locks)
+        }))
+    }
+}
+
+/// Takes ACCESS SHARE on these relations, so that none of them changes or goes while the catalogs are read.
+///
+/// Many in one statement, because a round trip a table would make a dump of many tables slow; not all in one, because a
+/// statement has to be parsed in one piece.
+pub(super) async fn lock(session: &Session, relations: &[&Relation], role: &str) -> Result<()> {
+    const BATCH: usize = 500;
+    if let Some(denied) = relations.iter().find(|relation| relation.readable == Some(false)) {
+        return Err(Error::new(Kind::Database, format!("role {} may not read it", name::ident(role)))
+            .on(item::label("TABLE", Some(&denied.schema), &denied.name))
+            .hint(
+                "grant it USAGE on the schema and SELECT on the table (or pg_read_all_data), or leave the table out",
+            ));
+    }
+    for batch in relations.chunks(BATCH) {
+        let names: Vec<_> = batch.iter().map(|relation| qualified(&relation.schema, &relation.name)).collect();
+        let statement = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
+        session.execute(&statement).await.map_err(|error| {
+            let first = batch.first().map(|r| item::label("TABLE", Some(&r.schema), &r.name)).unwrap_or_default();
+            let on = if batch.len() == 1 { first } else { format!("{first} and {} more", batch.len() - 1) };
+            Error::new(Kind::Database, "cannot lock")
+                .on(on)
+                .hint("a table that was dropped just now, or whose name changed, makes a dump start over")
+                .because(error)
+        })?;
+    }
+    Ok(())
+}

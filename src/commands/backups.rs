@@ -1,0 +1,139 @@
+//! Finding backups in a store: a backup is a folder with a manifest, and nothing else is.
+
+use crate::archive::backup_id::BackupId;
+use crate::archive::keys;
+use crate::archive::manifest::Manifest;
+use crate::error::{Error, Kind, Result};
+use crate::store::Store;
+use futures::{StreamExt, TryStreamExt};
+
+/// Manifests are read so many at a time.
+const READ_AT_ONCE: usize = 8;
+
+/// A manifest larger than this is not one of ours.
+const MANIFEST_LIMIT: u64 = 1 << 30;
+
+/// Where a backup lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The database's name, unescaped.
+    pub database: String,
+    /// Its id.
+    pub id: BackupId,
+    /// Its folder in the store, ending in a slash.
+    pub folder: String,
+}
+
+/// Every folder that looks like a backup, newest first, complete or not. Folders with other names are left alone.
+pub async fn places(store: &dyn Store) -> Result<Vec<Place>> {
+    let mut places = Vec::new();
+    for folder in store.list_folders("").await? {
+        let Some(database) = keys::database_of_folder(&folder) else { continue };
+        for name in store.list_folders(&format!("{folder}/")).await? {
+            if let Ok(id) = name.parse::<BackupId>() {
+                places.push(Place { database: database.clone(), id, folder: format!("{folder}/{name}/") });
+            }
+        }
+    }
+    places.sort_by(|a, b| b.id.cmp(&a.id).then_with(|| a.database.cmp(&b.database)));
+    Ok(places)
+}
+
+/// Every complete backup with its manifest, newest first, and the places that have none.
+pub async fn complete(store: &dyn Store) -> Result<(Vec<(Place, Manifest)>, Vec<Place>)> {
+    let read: Vec<(Place, Option<Manifest>)> = futures::stream::iter(places(store).await?)
+        .map(|place| async move {
+            let manifest = manifest(store, &place).await?;
+            Ok::<_, Error>((place, manifest))
+        })
+        .buffered(READ_AT_ONCE)
+        .try_collect()
+        .await?;
+    let (mut found, mut unfinished) = (Vec::new(), Vec::new());
+    for (place, manifest) in read {
+        match manifest {
+            Some(manifest) => found.push((place, manifest)),
+            None => unfinished.push(place),
+        }
+    }
+    Ok((found, unfinished))
+}
+
+/// The manifest of a place, or nothing when the backup was never finished.
+pub async fn manifest(store: &dyn Store, place: &Place) -> Result<Option<Manifest>> {
+    let key = format!("{}{}", place.folder, keys::manifest_key());
+    let Some(meta) = store.head(&key).await? else { return Ok(None) };
+    if meta.size > MANIFEST_LIMIT {
+        return Err(Error::new(Kind::Archive, "the manifest is larger than any that pgstow writes").on(key));
+    }
+    let mut stream = store.get(&key, None).await?;
+    let mut text = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        text.extend_from_slice(&chunk?);
+    }
+    Manifest::decode(&text).map(Some).map_err(|error| error.on(key))
+}
+
+/// Finds one backup by `ID`, `latest`, `DATABASE/ID` or `DATABASE/latest`.
+///
+/// Errors: [`Kind::Archive`] when there is none, or none with a manifest; [`Kind::Usage`] when `latest` could mean
+/// several databases.
+pub async fn find(store: &dyn Store, wanted: &str) -> Result<(Place, Manifest)> {
+    let (database, name) = match wanted.rsplit_once('/') {
+        Some((database, name)) => (Some(database), name),
+        None => (None, wanted),
+    };
+    let mut candidates = places(store).await?;
+    if let Some(database) = database {
+        candidates.retain(|place| place.database == database);
+    }
+    if name == "latest" {
+        latest(store, candidates, wanted).await
+    } else {
+        by_id(store, candidates, name, wanted).await
+    }
+}
+
+async fn latest(store: &dyn Store, candidates: Vec<Place>, wanted: &str) -> Result<(Place, Manifest)> {
+    let mut names: Vec<&str> = candidates.iter().map(|place| place.database.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.len() > 1 {
+        return Err(Error::new(Kind::Usage, format!("the store holds backups of {} databases", names.len()))
+            .on(wanted)
+            .hint(format!(
+                "say which: {}",
+                names.iter().map(|n| format!("{n}/latest")).collect::<Vec<_>>().join(", ")
+            )));
+    }
+    let mut unfinished = 0;
+    for place in candidates {
+        if let Some(manifest) = manifest(store, &place).await? {
+            return Ok((place, manifest));
+        }
+        unfinished += 1;
+    }
+    let message = match unfinished {
+        0 => "the store holds no backup".to_owned(),
+        count => format!("the store holds no complete backup, only {count} without a manifest"),
+    };
+    Err(Error::new(Kind::Archive, message)
+        .on(format!("{wanted} in {}", store.describe()))
+        .hint("`pgstow list` shows what is there; `pgstow dump` makes a backup"))
+}
+
+async fn by_id(store: &dyn Store, candidates: Vec<Place>, id: &str, wanted: &str) -> Result<(Place, Manifest)> {
+    for place in candidates {
+        if place.id.to_string() == id {
+            return match manifest(store, &place).await? {
+                Some(manifest) => Ok((place, manifest)),
+                None => Err(Error::new(Kind::Archive, "the backup has no manifest, so it was never finished")
+                    .on(wanted)
+                    .hint("choose a complete one: `pgstow list` shows them")),
+            };
+        }
+    }
+    Err(Error::new(Kind::Archive, "there is no such backup")
+        .on(format!("{wanted} in {}", store.describe()))
+        .hint("`pgstow list` shows the backups in the store"))
+}

@@ -1,0 +1,213 @@
+//! `pgstow dump`: one database, at one moment, into the store.
+//!
+//! The order of things is the safety of a backup: snapshot, locks, catalogs, plan, rows, large objects, table of
+//! contents, and last the manifest, whose appearance is the commit. Whatever fails before leaves no manifest.
+
+mod contents;
+mod large_objects;
+mod tables;
+
+use super::transfer::Destination;
+use super::{Progress, Stop};
+use crate::archive::backup_id::BackupId;
+use crate::archive::keys;
+use crate::archive::manifest::{
+    self, DatabaseFacts, FORMAT, LargeObjects, Manifest, Options, ServerFacts, Skipped, SnapshotFacts, TableEntry,
+    Totals,
+};
+use crate::catalog::{self, Catalog, Pattern, Selection};
+use crate::error::{Error, Kind, Result};
+use crate::model::{Payload, ServerVersion};
+use crate::plan::{Planned, plan};
+use crate::postgres::{ConnectionSettings, Session, Snapshot, export_snapshot, import_snapshot, pin_for_dump};
+use crate::store::{StorageClass, Store};
+use crate::stream::codec::Codec;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// After a failure or a signal the workers get this long to abort their uploads.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What to dump, where to, and how.
+#[derive(Debug, Clone)]
+pub struct DumpOptions {
+    /// The source database.
+    pub connection: ConnectionSettings,
+    /// Where the backup goes.
+    pub store: Arc<dyn Store>,
+    /// How many connections read at once, at least 1.
+    pub jobs: usize,
+    /// How frames are compressed.
+    pub codec: Codec,
+    /// Which objects, and whether their definitions, their rows, or both.
+    pub selection: Selection,
+    /// The storage class of data objects; the manifest is always in the store's default.
+    pub storage_class: Option<StorageClass>,
+    /// Kinds that cannot be dumped become warnings that the manifest keeps, instead of an error.
+    pub allow_incomplete: bool,
+}
+
+/// What was dumped.
+#[derive(Debug, Clone)]
+pub struct DumpReport {
+    /// The manifest as written.
+    pub manifest: Manifest,
+    /// The folder in the store.
+    pub folder: String,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}
+
+/// Dumps the database. On any failure, a stop included, uploads are aborted, what was written is removed as far as that
+/// is possible, and no manifest is left.
+pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> Result<DumpReport> {
+    let id = BackupId::new(jiff::Timestamp::now());
+    let work = stop.child();
+    let destination = Destination {
+        store: Arc::clone(&options.store),
+        folder: format!("{}/", keys::backup_folder(options.connection.database(), &id)),
+        class: options.storage_class.clone(),
+        progress: Arc::clone(&progress),
+        stop: work.clone(),
+    };
+    match write_backup(&options, &id, &destination, &work).await {
+        Ok(manifest) => {
+            progress.phase("done");
+            Ok(DumpReport { manifest, folder: destination.folder, seconds: progress.seconds() })
+        }
+        Err(error) => {
+            progress.phase("cleaning up");
+            work.now();
+            if tokio::time::timeout(GRACE, destination.sweep()).await.is_err() {
+                tracing::warn!(folder = destination.folder, "cleaning up took too long; parts of uploads may be left");
+            }
+            // A signal makes many things fail; the signal is what happened.
+            Err(if stop.is_asked() { Stop::interrupted() } else { error })
+        }
+    }
+}
+
+async fn write_backup(
+    options: &DumpOptions,
+    id: &BackupId,
+    destination: &Destination,
+    stop: &Stop,
+) -> Result<Manifest> {
+    let progress = &destination.progress;
+    progress.phase("connecting");
+    let (leader, snapshot) = stop.unless(take_snapshot(options)).await?;
+    progress.phase("reading the catalogs");
+    let catalog = stop.unless(catalog::read(&leader, &options.selection, options.allow_incomplete)).await?;
+    let Catalog { objects, facets, depends, database, skipped, warnings } = catalog;
+    let planned = plan(objects, facets, &depends)?;
+    tracing::info!(items = planned.len(), "planned");
+    let jobs = tables::jobs(&planned, snapshot.in_recovery)?;
+    progress.expect(jobs.tables.len() as u64, jobs.estimated_bytes());
+    progress.phase("dumping");
+    let loaded = tables::copy_all(options, &snapshot, &leader, jobs, destination, stop).await?;
+    progress.phase("finishing");
+    let toc = contents::table_of_contents(&planned, options.codec, &database, leader.version())?.encode()?;
+    let toc_bytes = Bytes::from(toc);
+    let toc =
+        destination.write(keys::toc_key(), toc_bytes.len() as u64, futures::stream::iter([Ok(toc_bytes)])).await?;
+    let mut skipped: Vec<Skipped> = skipped.into_iter().map(|(object, reason)| Skipped { object, reason }).collect();
+    skipped.extend(loaded.skipped);
+    let manifest = Manifest {
+        format: FORMAT,
+        id: id.clone(),
+        pgstow: env!("CARGO_PKG_VERSION").to_owned(),
+        created_at: snapshot.started_at.clone(),
+        finished_at: jiff::Timestamp::now().to_string(),
+        database: DatabaseFacts {
+            name: database.name,
+            encoding: database.encoding,
+            collate: database.collate,
+            ctype: database.ctype,
+            locale_provider: database.locale_provider,
+            size_bytes: database.size_bytes,
+        },
+        server: ServerFacts {
+            version: leader.version().to_string(),
+            version_num: leader.version().0,
+            in_recovery: snapshot.in_recovery,
+        },
+        snapshot: SnapshotFacts { id: snapshot.id, lsn: snapshot.lsn, taken_at: snapshot.started_at },
+        options: Options {
+            codec: options.codec.to_string(),
+            jobs: u32::try_from(options.jobs).unwrap_or(u32::MAX),
+            selection: patterns(&options.selection),
+            schema_only: options.selection.schema_only,
+            data_only: options.selection.data_only,
+            frame_bytes: tables::SMALLEST_FRAME,
+        },
+        archive_version: contents::archive_version(options.codec)?,
+        items: planned.len() as u64,
+        totals: totals(&loaded.tables, loaded.large_objects.as_ref(), toc.bytes),
+        toc,
+        tables: loaded.tables,
+        large_objects: loaded.large_objects,
+        skipped,
+        warnings,
+    };
+    let manifest_key = format!("{}{}", destination.folder, keys::manifest_key());
+    stop.unless(options.store.put_new(&manifest_key, Bytes::from(manifest.encode()))).await?;
+    Ok(manifest)
+}
+
+/// The leader's connection, pinned, with its snapshot exported; its transaction stays open to the end.
+async fn take_snapshot(options: &DumpOptions) -> Result<(Session, Snapshot)> {
+    let leader = Session::connect(&options.connection, "pgstow dump").await?;
+    let version = leader.version();
+    if version.major() < ServerVersion::OLDEST {
+        return Err(Error::new(Kind::Usage, format!("the server is version {version}"))
+            .on(options.connection.describe())
+            .hint(format!("pgstow reads PostgreSQL {} and newer", ServerVersion::OLDEST)));
+    }
+    if version.major() > ServerVersion::NEWEST {
+        tracing::warn!(%version, "the server is newer than any that this pgstow knows; what is new in it may be missing");
+    }
+    pin_for_dump(&leader).await?;
+    let snapshot = export_snapshot(&leader).await?;
+    Ok((leader, snapshot))
+}
+
+/// One more connection that sees what the leader sees.
+async fn follow_snapshot(options: &DumpOptions, snapshot: &Snapshot) -> Result<Session> {
+    let session = Session::connect(&options.connection, "pgstow dump worker").await?;
+    pin_for_dump(&session).await?;
+    import_snapshot(&session, &snapshot.id).await?;
+    Ok(session)
+}
+
+fn totals(tables: &[TableEntry], large_objects: Option<&LargeObjects>, toc_bytes: u64) -> Totals {
+    let blobs = large_objects.map_or((0, 0, 0), |large| {
+        let stored: u64 = large.objects.iter().map(|blob| blob.object.bytes).sum();
+        (large.bytes, stored + large.toc.bytes, large.count + 1)
+    });
+    Totals {
+        tables: tables.len() as u64,
+        rows: tables.iter().map(|table| table.rows).sum(),
+        raw_bytes: tables.iter().map(|table| table.raw_bytes).sum::<u64>() + blobs.0,
+        stored_bytes: tables.iter().map(|table| table.object.bytes).sum::<u64>() + blobs.1 + toc_bytes,
+        // The table of contents is one more; the manifest cannot count itself.
+        objects: tables.len() as u64 + blobs.2 + 1,
+    }
+}
+
+/// The selection as it was typed, for the manifest.
+fn patterns(selection: &Selection) -> manifest::Selection {
+    let texts = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect();
+    manifest::Selection {
+        schemas: texts(&selection.schemas),
+        exclude_schemas: texts(&selection.exclude_schemas),
+        tables: texts(&selection.tables),
+        exclude_tables: texts(&selection.exclude_tables),
+        exclude_table_data: texts(&selection.exclude_table_data),
+    }
+}
+
+/// Whether this Item has an object of its own in the store.
+fn has_data(entry: &Planned) -> bool {
+    !matches!(entry.item.payload, Payload::None | Payload::Refresh)
+}

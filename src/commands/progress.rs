@@ -1,0 +1,104 @@
+//! Counters that a command moves and a terminal or a log shows.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// How far the work is. Cheap to move from many tasks; reading gives a moment's picture.
+#[derive(Debug)]
+pub struct Progress {
+    started: Instant,
+    phase: Mutex<&'static str>,
+    tables: AtomicU64,
+    all_tables: AtomicU64,
+    rows: AtomicU64,
+    raw_bytes: AtomicU64,
+    all_raw_bytes: AtomicU64,
+    stored_bytes: AtomicU64,
+}
+
+/// A moment's picture of [`Progress`].
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// What is being done, in a word or two.
+    pub phase: &'static str,
+    /// Seconds since the start.
+    pub seconds: f64,
+    /// Tables done.
+    pub tables: u64,
+    /// Tables in all; 0 while unknown.
+    pub all_tables: u64,
+    /// Rows moved.
+    pub rows: u64,
+    /// Bytes of COPY text moved.
+    pub raw_bytes: u64,
+    /// Bytes of COPY text expected, an estimate; 0 while unknown.
+    pub all_raw_bytes: u64,
+    /// Compressed bytes moved to or from the store.
+    pub stored_bytes: u64,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress {
+            started: Instant::now(),
+            phase: Mutex::new("starting"),
+            tables: AtomicU64::new(0),
+            all_tables: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
+            raw_bytes: AtomicU64::new(0),
+            all_raw_bytes: AtomicU64::new(0),
+            stored_bytes: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Progress {
+    /// Names what begins now.
+    pub fn phase(&self, phase: &'static str) {
+        tracing::debug!(phase, "phase");
+        if let Ok(mut current) = self.phase.lock() {
+            *current = phase;
+        }
+    }
+
+    pub(crate) fn expect(&self, tables: u64, raw_bytes: u64) {
+        self.all_tables.store(tables, Ordering::Relaxed);
+        self.all_raw_bytes.store(raw_bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn table_done(&self) {
+        self.tables.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn moved_rows(&self, rows: u64) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    pub(crate) fn moved_raw(&self, bytes: u64) {
+        self.raw_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn moved_stored(&self, bytes: u64) {
+        self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Seconds since the start.
+    pub fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// The picture now.
+    pub fn now(&self) -> Moment {
+        Moment {
+            phase: self.phase.lock().map_or("", |phase| *phase),
+            seconds: self.seconds(),
+            tables: self.tables.load(Ordering::Relaxed),
+            all_tables: self.all_tables.load(Ordering::Relaxed),
+            rows: self.rows.load(Ordering::Relaxed),
+            raw_bytes: self.raw_bytes.load(Ordering::Relaxed),
+            all_raw_bytes: self.all_raw_bytes.load(Ordering::Relaxed),
+            stored_bytes: self.stored_bytes.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Rows and large objects back into the server, every byte checked on the way.
+
+use super::choose::TableObject;
+use super::target::table_name;
+use crate::archive::manifest::{BlobEntry, LargeObjects};
+use crate::archive::toc::TocEntry;
+use crate::commands::transfer::Origin;
+use crate::commands::{Progress, Stop};
+use crate::error::{Error, Kind, Result};
+use crate::postgres::Session;
+use crate::stream::codec::Codec;
+use crate::stream::terminator::TerminatorStripper;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use std::pin::Pin;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_util::io::StreamReader;
+
+/// So many decoded bytes go to the server at once.
+const CHUNK: usize = 256 << 10;
+/// Large objects are written in pieces of this many bytes.
+const PIECE: usize = 512 << 10;
+/// Small large objects travel together until their statements reach this many bytes.
+const BATCH: usize = 1 << 20;
+
+type Decoder = Pin<Box<dyn AsyncRead + Send>>;
+
+async fn open(origin: &Origin, object: &crate::archive::manifest::StoredObject, codec: Codec) -> Result<Decoder> {
+    let stream = origin.read(object).await?.map(|chunk| chunk.map_err(std::io::Error::other));
+    Ok(codec.decoder(StreamReader::new(stream)))
+}
+
+/// Reads until the chunk is full or the stream ends; an empty chunk is the end.
+async fn next_chunk(decoder: &mut Decoder, size: usize, key: &str) -> Result<Bytes> {
+    let mut chunk = BytesMut::with_capacity(size);
+    while chunk.len() < size {
+        let read = decoder.read_buf(&mut chunk).await.map_err(|error| damaged(error, key))?;
+        if read == 0 {
+            break;
+        }
+    }
+    Ok(chunk.freeze())
+}
+
+/// Gives back our own error when it went through the decoder, and wraps the decoder's otherwise.
+fn damaged(error: std::io::Error, key: &str) -> Error {
+    match error.downcast::<Error>() {
+        Ok(ours) => ours,
+        Err(error) => Error::new(Kind::Archive, "cannot be decompressed").on(key).because(error),
+    }
+}
+
+/// Loads one table by COPY; gives the number of rows that the server counted.
+///
+/// Errors: [`Kind::Archive`] when a byte, the terminator or the number of rows is not what the manifest says. The COPY is
+/// then given up before the server commits it.
+pub(super) async fn load_table(
+    session: &Session,
+    entry: &TocEntry,
+    data: &TableObject,
+    codec: Codec,
+    origin: &Origin,
+    progress: &Progress,
+) -> Result<u64> {
+    let Some(copy) = entry.copy.as_deref() else {
+        return Err(Error::new(Kind::Archive, "the table of contents has no COPY statement for this table")
+            .on(table_name(entry.schema.as_deref(), &entry.tag).to_string()));
+    };
+    let key = &data.object.key;
+    let mut decoder = open(origin, &data.object, codec).await?;
+    let mut stripper = TerminatorStripper::default();
+    let mut target = session.copy_in(copy).await?;
+    loop {
+        let chunk = next_chunk(&mut decoder, CHUNK, key).await?;
+        if chunk.is_empty() {
+            break;
+        }
+        let rows = stripper.push(chunk);
+        if !rows.is_empty() {
+            progress.moved_raw(rows.len() as u64);
+            target.send(rows).await?;
+        }
+    }
+    // Everything that can be wrong with the object is known here, before the server is told that the rows are complete.
+    stripper.finish().map_err(|error| error.on(key.clone()))?;
+    let rows = target.finish().await?;
+    progress.moved_rows(rows);
+    progress.moved_stored(data.object.bytes);
+    if rows != data.rows {
+        return Err(Error::new(Kind::Archive, format!("{rows} rows arrived, the manifest promises {}", data.rows))
+            .on(key.clone())
+            .hint("a trigger or rule on the target may have changed them; otherwise the backup is damaged"));
+    }
+    Ok(rows)
+}
+
+/// Fills the large objects, which the definitions have made.
+pub(super) async fn load_large_objects(
+    session: &Session,
+    large: &LargeObjects,
+    codec: Codec,
+    origin: &Origin,
+    progress: &Progress,
+    stop: &Stop,
+) -> Result<()> {
+    let mut batch = String::new();
+    for blob in &large.objects {
+        stop.unless(load_large_object(session, blob, codec, origin, progress, &mut batch))
+            .await
+            .map_err(|error| error.on(format!("large object {}", blob.oid)))?;
+    }
+    send(session, &mut batch).await
+}
+
+async fn load_large_object(
+    session: &Session,
+    blob: &BlobEntry,
+    codec: Codec,
+    origin: &Origin,
+    progress: &Progress,
+    batch: &mut String,
+) -> Result<()> {
+    let mut decoder = open(origin, &blob.object, codec).await?;
+    let mut offset = 0u64;
+    loop {
+        let piece = next_chunk(&mut decoder, PIECE, &blob.object.key).await?;
+        if piece.is_empty() {
+            break;
+        }
+        batch.push_str(&format!(
+            "SELECT pg_catalog.lo_put('{}'::pg_catalog.oid, {offset}, '\\x{}'::pg_catalog.bytea);\n",
+            blob.oid,
+            hex::encode(&piece)
+        ));
+        offset += piece.len() as u64;
+        progress.moved_raw(piece.len() as u64);
+        if batch.len() >= BATCH {
+            send(session, batch).await?;
+        }
+    }
+    if offset != blob.size {
+        return Err(
+            Error::new(Kind::Archive, format!("{offset} bytes instead of {}", blob.size)).on(blob.object.key.clone())
+        );
+    }
+    progress.moved_stored(blob.object.bytes);
+    Ok(())
+}
+
+async fn send(session: &Session, batch: &mut String) -> Result<()> {
+    if !batch.is_empty() {
+        session.execute(batch).await?;
+        batch.clear();
+    }
+    Ok(())
+}

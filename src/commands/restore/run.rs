@@ -1,0 +1,335 @@
+//! Runs the chosen steps: definitions one by one, then everything else side by side on the workers' connections.
+
+use super::choose::{Choice, Phase, Plan, Step};
+use super::{RestoreOptions, RestoreReport, connect, load, statements};
+use crate::archive::manifest::LargeObjects;
+use crate::commands::transfer::Origin;
+use crate::commands::{Progress, Stop};
+use crate::error::{Error, Kind, Result};
+use crate::plan::{Lock, Ready, Task};
+use crate::postgres::{ConnectionSettings, Session};
+use crate::stream::codec::Codec;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// So much of a failed statement is printed.
+const STATEMENT_SHOWN: usize = 300;
+
+/// Errors so far: the first one ends the restore, unless the user chose to go on.
+#[derive(Debug)]
+pub(super) struct Failures {
+    keep_going: bool,
+    errors: Vec<String>,
+}
+
+impl Failures {
+    pub(super) fn new(keep_going: bool) -> Self {
+        Failures { keep_going, errors: Vec::new() }
+    }
+
+    /// Notes an error with the statement it came from, or returns it when it is the last straw. A lost connection and
+    /// a stop are always that.
+    pub(super) fn add(&mut self, error: Error, statement: &str) -> Result<()> {
+        let error = with_statement(error, statement);
+        if !self.keep_going || matches!(error.kind(), Kind::Connection | Kind::Interrupted) {
+            return Err(error);
+        }
+        tracing::error!("{error}");
+        self.errors.push(error.to_string());
+        Ok(())
+    }
+}
+
+fn with_statement(error: Error, statement: &str) -> Error {
+    let statement = statement.trim();
+    if statement.is_empty() {
+        return error;
+    }
+    let mut short: String = statement.chars().take(STATEMENT_SHOWN).collect();
+    if short.len() < statement.len() {
+        short.push_str(" ...");
+    }
+    let (kind, object) = (error.kind(), error.object().unwrap_or("a statement").to_owned());
+    let mut wrapped = Error::new(kind, format!("{}\n  statement: {}", message(&error), short.replace('\n', "\n    ")));
+    if let Some(hint) = error.hint_text() {
+        wrapped = wrapped.hint(hint);
+    }
+    wrapped.on(object)
+}
+
+fn message(error: &Error) -> String {
+    let text = error.to_string();
+    match error.object() {
+        Some(object) => text.strip_prefix(&format!("{object}: ")).unwrap_or(&text).to_owned(),
+        None => text,
+    }
+}
+
+/// Runs one entry's statements: placement, its own, its owner.
+pub(super) async fn execute_entry(
+    session: &Session,
+    step: &Step,
+    choice: &Choice,
+    is_partial: bool,
+    placement: &mut statements::Placement,
+    failures: &mut Failures,
+) -> Result<()> {
+    for (sql, error) in try_entry(session, step, choice, is_partial, placement).await.err() {
+        failures.add(error.on(step.label()), &sql)?;
+    }
+    Ok(())
+}
+
+/// The statement that failed, and how.
+type Failed = (String, Error);
+
+async fn try_entry(
+    session: &Session,
+    step: &Step,
+    choice: &Choice,
+    is_partial: bool,
+    placement: &mut statements::Placement,
+) -> Result<(), Failed> {
+    let mut sql = placement.statements(&step.entry);
+    sql.extend(statements::create(&step.entry, is_partial));
+    if !choice.no_owner {
+        sql.extend(statements::owner(&step.entry));
+    }
+    for statement in sql {
+        if let Err(error) = session.execute(&statement).await {
+            return Err((statement, error));
+        }
+    }
+    Ok(())
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) tables: u64,
+    pub(super) rows: u64,
+    pub(super) errors: Vec<String>,
+}
+
+/// What the workers share.
+struct Shared {
+    plan: Plan,
+    choice: Choice,
+    codec: Codec,
+    large_objects: Option<LargeObjects>,
+    origin: Origin,
+    progress: Arc<Progress>,
+    stop: Stop,
+    /// Position of each task's step in the plan.
+    steps: Vec<usize>,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+struct State {
+    ready: Ready,
+    failures: Failures,
+    outcome: Outcome,
+    running: usize,
+}
+
+/// Runs the whole plan, beginning on the session given.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a different thing, and a struct would be made for this one call"
+)]
+pub(super) async fn run(
+    first: Session,
+    connection: &ConnectionSettings,
+    encoding: &str,
+    options: &RestoreOptions,
+    origin: &Origin,
+    report: &RestoreReport,
+    mut failures: Failures,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<Outcome> {
+    progress.phase("definitions");
+    let plan = report.plan.clone();
+    let mut placement = statements::Placement::default();
+    for step in plan.steps.iter().filter(|step| step.phase == Phase::Definitions) {
+        stop.unless(execute_entry(&first, step, &options.choice, plan.is_partial, &mut placement, &mut failures))
+            .await?;
+    }
+    progress.phase("restoring");
+    let (steps, tasks) = tasks(&plan);
+    let workers = options.jobs.max(1).min(steps.len().max(1));
+    let work = stop.child();
+    let shared = Arc::new(Shared {
+        plan,
+        choice: options.choice.clone(),
+        codec: report.manifest.options.codec.parse()?,
+        large_objects: report.manifest.large_objects.clone(),
+        origin: origin.clone(),
+        progress: Arc::clone(progress),
+        stop: work.clone(),
+        steps,
+        state: Mutex::new(State { ready: Ready::new(tasks), failures, outcome: Outcome::default(), running: 0 }),
+        changed: Notify::new(),
+    });
+    let mut sessions = vec![first];
+    while sessions.len() < workers {
+        sessions.push(stop.unless(connect(connection, encoding)).await?);
+    }
+    let mut running = JoinSet::new();
+    for session in sessions {
+        let shared = Arc::clone(&shared);
+        running.spawn(async move { worker(&session, &shared).await });
+    }
+    let mut first_failure: Option<Error> = None;
+    while let Some(ended) = running.join_next().await {
+        let ended = ended.unwrap_or_else(|panic| {
+            Err(Error::new(Kind::Internal, "a worker of the restore ended unexpectedly").because(panic))
+        });
+        if let Err(error) = ended {
+            work.now();
+            shared.changed.notify_waiters();
+            first_failure.get_or_insert(error);
+        }
+    }
+    if stop.is_asked() {
+        return Err(Stop::interrupted());
+    }
+    if let Some(error) = first_failure {
+        return Err(error);
+    }
+    let mut state = lock(&shared.state)?;
+    let mut outcome = std::mem::take(&mut state.outcome);
+    outcome.errors = std::mem::take(&mut state.failures.errors);
+    Ok(outcome)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> Result<std::sync::MutexGuard<'_, T>> {
+    mutex.lock().map_err(|_| Error::new(Kind::Internal, "a worker ended in the middle of its bookkeeping"))
+}
+
+async fn worker(session: &Session, shared: &Shared) -> Result<()> {
+    let mut placement = statements::Placement::default();
+    loop {
+        let changed = shared.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let task = {
+            let mut state = lock(&shared.state)?;
+            if state.ready.open() == 0 {
+                return Ok(());
+            }
+            let task = state.ready.start();
+            if task.is_some() {
+                state.running += 1;
+            } else if state.running == 0 {
+                return Err(Error::new(Kind::Internal, "the remaining steps wait for one another"));
+            }
+            task
+        };
+        let Some(task) = task else {
+            shared.stop.unless(async { Ok(changed.await) }).await?;
+            continue;
+        };
+        let step = &shared.plan.steps[shared.steps[task]];
+        let outcome = shared.stop.unless(run_step(session, step, shared, &mut placement)).await;
+        let mut state = lock(&shared.state)?;
+        state.running -= 1;
+        state.ready.done(task);
+        match outcome {
+            Ok(Some(rows)) => {
+                state.outcome.tables += 1;
+                state.outcome.rows += rows;
+                shared.progress.table_done();
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let statement = if step.data.is_some() { step.entry.copy.as_deref().unwrap_or_default() } else { "" };
+                state.failures.add(error, statement)?;
+            }
+        }
+        drop(state);
+        shared.changed.notify_waiters();
+    }
+}
+
+/// Runs one step; the rows loaded when it was a table's.
+async fn run_step(
+    session: &Session,
+    step: &Step,
+    shared: &Shared,
+    placement: &mut statements::Placement,
+) -> Result<Option<u64>> {
+    if let Some(data) = &step.data {
+        let rows = load::load_table(session, &step.entry, data, shared.codec, &shared.origin, &shared.progress).await;
+        return rows.map(Some).map_err(|error| error.on(step.label()));
+    }
+    if step.entry.desc == "BLOBS" {
+        let Some(large) = &shared.large_objects else {
+            return Err(Error::new(Kind::Archive, "the manifest has no large objects").on("BLOBS"));
+        };
+        load::load_large_objects(session, large, shared.codec, &shared.origin, &shared.progress, &shared.stop).await?;
+        return Ok(None);
+    }
+    match try_entry(session, step, &shared.choice, shared.plan.is_partial, placement).await {
+        Ok(()) => Ok(None),
+        Err((sql, error)) => Err(with_statement(error.on(step.label()), &sql)),
+    }
+}
+
+/// The steps that run side by side, as tasks: what they wait for, what they lock, when.
+fn tasks(plan: &Plan) -> (Vec<usize>, Vec<Task>) {
+    let steps: Vec<usize> = (0..plan.steps.len()).filter(|&index| plan.steps[index].phase >= Phase::Parallel).collect();
+    let task_of: HashMap<i32, usize> =
+        steps.iter().enumerate().map(|(task, &step)| (plan.steps[step].entry.id, task)).collect();
+    let tables: HashMap<i32, &Step> = plan
+        .steps
+        .iter()
+        .filter(|step| matches!(step.entry.desc.as_str(), "TABLE" | "MATERIALIZED VIEW" | "FOREIGN TABLE" | "VIEW"))
+        .map(|step| (step.entry.id, step))
+        .collect();
+    // What comes after a table must come after its rows.
+    let mut rows_of: HashMap<i32, usize> = HashMap::new();
+    for (task, &step) in steps.iter().enumerate() {
+        if plan.steps[step].data.is_some() {
+            for need in plan.steps[step].entry.needs.iter().filter(|need| tables.contains_key(need)) {
+                rows_of.insert(*need, task);
+            }
+        }
+    }
+    let mut tasks: Vec<Task> = Vec::with_capacity(steps.len());
+    let mut previous_serial: HashMap<u8, usize> = HashMap::new();
+    for (task, &index) in steps.iter().enumerate() {
+        let step = &plan.steps[index];
+        let is_data = step.data.is_some();
+        let mut needs: Vec<usize> = step.entry.needs.iter().filter_map(|id| task_of.get(id).copied()).collect();
+        if !is_data {
+            needs.extend(step.entry.needs.iter().filter_map(|id| rows_of.get(id).copied()));
+        }
+        let shared_lock = is_data || step.entry.desc == "INDEX" || step.entry.desc == "COMMENT";
+        let locks = step
+            .entry
+            .needs
+            .iter()
+            .filter(|need| tables.contains_key(need))
+            .map(|&need| (i64::from(need), if shared_lock { Lock::Shared } else { Lock::Exclusive }))
+            .collect();
+        let mut stage = match step.phase {
+            Phase::Database | Phase::Definitions | Phase::Parallel => 0,
+            Phase::ForeignKeys => 1,
+            Phase::Privileges => 2,
+            Phase::Last => 3,
+        };
+        // Tasks are in the order of the table of contents, so what this one needs has its stage already.
+        stage = needs.iter().filter_map(|&need| tasks.get(need)).map(|need| need.stage).fold(stage, u8::max);
+        if stage >= 2 {
+            // Privileges and refreshes go one by one, in order: two grants on one object at once would collide.
+            needs.extend(previous_serial.insert(stage, task));
+        }
+        let weight = step.data.as_ref().map_or(0, |data| data.raw_bytes + 1);
+        tasks.push(Task { needs, locks, stage, weight });
+    }
+    (steps, tasks)
+}

@@ -1,0 +1,156 @@
+//! The statements around an entry's own: owner, tablespace, access method, drop. The words are pg_restore's
+//! (`pg_backup_archiver.c`, `_getObjectDescription` and `_printTocEntry`).
+
+use crate::archive::toc::TocEntry;
+use crate::model::{ident, qualified};
+
+/// `ALTER ... OWNER TO ...`, for an entry that has an owner of its own.
+pub(super) fn owner(entry: &TocEntry) -> Option<String> {
+    let owner = entry.owner.as_deref().filter(|owner| !owner.is_empty())?;
+    let drop = entry.drop.as_deref().filter(|drop| !drop.is_empty())?;
+    let object = match entry.desc.as_str() {
+        "COLLATION"
+        | "CONVERSION"
+        | "DOMAIN"
+        | "FOREIGN TABLE"
+        | "MATERIALIZED VIEW"
+        | "SEQUENCE"
+        | "STATISTICS"
+        | "TABLE"
+        | "TEXT SEARCH DICTIONARY"
+        | "TEXT SEARCH CONFIGURATION"
+        | "TYPE"
+        | "VIEW" => {
+            format!("{} {}", entry.desc, qualified(entry.schema.as_deref()?, &entry.tag))
+        }
+        "DATABASE"
+        | "EVENT TRIGGER"
+        | "FOREIGN DATA WRAPPER"
+        | "PUBLICATION"
+        | "SCHEMA"
+        | "SERVER"
+        | "SUBSCRIPTION" => {
+            format!("{} {}", entry.desc, ident(&entry.tag))
+        }
+        "PROCEDURAL LANGUAGE" => format!("LANGUAGE {}", ident(&entry.tag)),
+        "BLOB" => format!("LARGE OBJECT {}", entry.oid),
+        // Their names need argument types, which the drop statement spells.
+        "AGGREGATE" | "FUNCTION" | "OPERATOR" | "OPERATOR CLASS" | "OPERATOR FAMILY" | "PROCEDURE" => {
+            drop.trim_end().trim_end_matches(';').strip_prefix("DROP ")?.to_owned()
+        }
+        _ => return None,
+    };
+    Some(format!("ALTER {object} OWNER TO {};", ident(owner)))
+}
+
+/// The session settings that an entry's statement relies on, where they differ from what the session has.
+#[derive(Debug, Default)]
+pub(super) struct Placement {
+    tablespace: Option<String>,
+    access_method: Option<String>,
+}
+
+impl Placement {
+    /// What to run before the entry; remembers it for the next one.
+    pub(super) fn statements(&mut self, entry: &TocEntry) -> Vec<String> {
+        let mut statements = Vec::new();
+        if let Some(tablespace) = &entry.tablespace
+            && self.tablespace.as_deref().unwrap_or_default() != tablespace
+        {
+            let value = if tablespace.is_empty() { "''".to_owned() } else { ident(tablespace) };
+            statements.push(format!("SET default_tablespace = {value};"));
+            self.tablespace = Some(tablespace.clone());
+        }
+        if let Some(method) = entry.access_method.as_ref().filter(|method| !method.is_empty())
+            && self.access_method.as_deref().unwrap_or("heap") != method.as_str()
+        {
+            statements.push(format!("SET default_table_access_method = {};", ident(method)));
+            self.access_method = Some(method.clone());
+        }
+        statements
+    }
+}
+
+/// The entry's drop statement, with IF EXISTS when asked.
+pub(super) fn drop(entry: &TocEntry, if_exists: bool) -> Option<String> {
+    let drop = entry
+        .drop
+        .as_deref()
+        .map(str::trim)
+        .filter(|drop| drop.starts_with("DROP ") || drop.starts_with("ALTER ") || drop.starts_with("SELECT "))?;
+    if !if_exists {
+        return Some(drop.to_owned());
+    }
+    if entry.desc == "BLOB" {
+        let oid = &entry.oid;
+        return Some(format!(
+            "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid = '{oid}';"
+        ));
+    }
+    let is_constraint = entry.desc.ends_with("CONSTRAINT");
+    let marker = if is_constraint { "DROP CONSTRAINT ".to_owned() } else { format!("DROP {} ", entry.desc) };
+    let Some(position) = drop.find(&marker) else { return Some(drop.to_owned()) };
+    let mut text = drop.to_owned();
+    text.insert_str(position + marker.len(), "IF EXISTS ");
+    if text.starts_with("ALTER TABLE ") {
+        text.insert_str("ALTER TABLE ".len(), "IF EXISTS ");
+    }
+    Some(text)
+}
+
+/// For a partial restore: a schema that is there already is what the user expects.
+pub(super) fn create(entry: &TocEntry, is_partial: bool) -> Option<String> {
+    let create = entry.create.as_deref().filter(|create| !create.trim().is_empty())?;
+    if is_partial && entry.desc == "SCHEMA" {
+        return Some(create.replacen("CREATE SCHEMA ", "CREATE SCHEMA IF NOT EXISTS ", 1));
+    }
+    Some(create.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{drop, owner};
+    use crate::archive::toc::TocEntry;
+    use crate::model::Section;
+
+    fn entry(desc: &str, tag: &str, drop: &str) -> TocEntry {
+        TocEntry {
+            id: 1,
+            had_dumper: false,
+            table_oid: "0".into(),
+            oid: "0".into(),
+            tag: tag.into(),
+            desc: desc.into(),
+            section: Section::PreData,
+            create: None,
+            drop: Some(drop.into()),
+            copy: None,
+            schema: Some("Sales".into()),
+            tablespace: None,
+            access_method: None,
+            relkind: None,
+            owner: Some("shop owner".into()),
+            needs: vec![],
+            file: None,
+        }
+    }
+
+    #[test]
+    fn the_owner_is_set_by_the_words_that_fit_the_kind() {
+        let table = entry("TABLE", "t", "DROP TABLE \"Sales\".t;\n");
+        assert_eq!(owner(&table).as_deref(), Some("ALTER TABLE \"Sales\".t OWNER TO \"shop owner\";"));
+        let function = entry("FUNCTION", "f(integer)", "DROP FUNCTION \"Sales\".f(integer);\n");
+        assert_eq!(owner(&function).as_deref(), Some("ALTER FUNCTION \"Sales\".f(integer) OWNER TO \"shop owner\";"));
+        assert_eq!(owner(&entry("INDEX", "i", "DROP INDEX \"Sales\".i;\n")), None);
+    }
+
+    #[test]
+    fn if_exists_goes_where_the_grammar_wants_it() {
+        let key = entry("CONSTRAINT", "t t_pkey", "ALTER TABLE ONLY \"Sales\".t DROP CONSTRAINT t_pkey;\n");
+        let expected = "ALTER TABLE IF EXISTS ONLY \"Sales\".t DROP CONSTRAINT IF EXISTS t_pkey;";
+        assert_eq!(drop(&key, true).as_deref(), Some(expected));
+        let view = entry("VIEW", "v", "DROP VIEW \"Sales\".v;\n");
+        assert_eq!(drop(&view, true).as_deref(), Some("DROP VIEW IF EXISTS \"Sales\".v;"));
+        assert_eq!(drop(&view, false).as_deref(), Some("DROP VIEW \"Sales\".v;"));
+    }
+}

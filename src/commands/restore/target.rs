@@ -1,0 +1,151 @@
+//! The target database: what is there already, what has to go first, and the database itself with `-C`.
+
+use super::choose::{Phase, Plan};
+use super::run::{Failures, execute_entry};
+use super::{RestoreOptions, connect, statements};
+use crate::archive::manifest::Manifest;
+use crate::error::{Error, Kind, Result};
+use crate::model::SqlName;
+use crate::postgres::Session;
+use serde::Deserialize;
+use std::collections::HashSet;
+
+/// So many names of objects in the way are printed.
+const NAMES_SHOWN: usize = 5;
+
+#[derive(Debug, Deserialize)]
+struct ExistingRow {
+    kind: String,
+    schema: Option<String>,
+    name: String,
+}
+
+/// Everything in the target that a backup could collide with, in one question.
+const EXISTING: &str = "
+SELECT 'relation' AS kind, n.nspname AS schema, c.relname AS name
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+UNION ALL
+SELECT 'type', n.nspname, t.typname
+FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+UNION ALL
+SELECT 'function', n.nspname, p.proname
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+UNION ALL
+SELECT 'schema', NULL, n.nspname FROM pg_catalog.pg_namespace n";
+
+/// Refuses a target that holds what the backup would make.
+///
+/// Errors: [`Kind::Target`] naming the first few objects.
+pub(super) async fn refuse_existing(session: &Session, plan: &Plan) -> Result<()> {
+    let rows: Vec<ExistingRow> = session.question(EXISTING).await?;
+    let existing: HashSet<(String, Option<String>, String)> =
+        rows.into_iter().map(|row| (row.kind, row.schema, row.name)).collect();
+    let mut in_the_way = Vec::new();
+    for step in &plan.steps {
+        let entry = &step.entry;
+        let kind = match entry.desc.as_str() {
+            "TABLE" | "VIEW" | "MATERIALIZED VIEW" | "FOREIGN TABLE" | "SEQUENCE" | "INDEX" => "relation",
+            "TYPE" | "DOMAIN" => "type",
+            "FUNCTION" | "PROCEDURE" | "AGGREGATE" => "function",
+            "SCHEMA" if entry.tag != "public" && !plan.is_partial => "schema",
+            _ => continue,
+        };
+        // A signature's name ends where its arguments begin; a function of that name with other arguments is taken
+        // for a collision too, which is the careful side.
+        let name = match kind {
+            "function" => entry.tag.rfind('(').map_or(entry.tag.as_str(), |end| &entry.tag[..end]),
+            _ => &entry.tag,
+        };
+        let name = unquoted(name);
+        if existing.contains(&(kind.to_owned(), entry.schema.clone(), name)) {
+            in_the_way.push(step.label());
+        }
+    }
+    if in_the_way.is_empty() {
+        return Ok(());
+    }
+    let more = in_the_way.len().saturating_sub(NAMES_SHOWN);
+    in_the_way.truncate(NAMES_SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Err(Error::new(Kind::Target, format!("the target already has {}{more}", in_the_way.join(", ")))
+        .on(session.settings().describe())
+        .hint("restore into an empty database, make one with -C, or drop what is there first with -c --if-exists"))
+}
+
+fn unquoted(name: &str) -> String {
+    match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) => inner.replace("\"\"", "\""),
+        None => name.to_owned(),
+    }
+}
+
+/// Drops what the plan makes, last first.
+pub(super) async fn drop_objects(
+    session: &Session,
+    plan: &Plan,
+    if_exists: bool,
+    failures: &mut Failures,
+) -> Result<()> {
+    for step in plan.steps.iter().rev().filter(|step| step.phase != Phase::Database) {
+        // Dropping the system's own schema would take its privileges along; everything in it goes by name.
+        let is_public = step.entry.desc == "SCHEMA" && step.entry.tag == "public";
+        if is_public || step.entry.desc == "EXTENSION" && plan.is_partial {
+            continue;
+        }
+        if let Some(sql) = statements::drop(&step.entry, if_exists) {
+            if let Err(error) = session.execute(&sql).await {
+                failures.add(error.on(format!("drop of {}", step.label())), &sql)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `-C`: makes the database on the first connection and opens one to it.
+pub(super) async fn create_database(
+    first: Session,
+    options: &RestoreOptions,
+    plan: &Plan,
+    encoding: &str,
+    failures: &mut Failures,
+) -> Result<Session> {
+    let Some(database) = plan.steps.iter().find(|step| step.entry.desc == "DATABASE") else {
+        return Err(Error::new(Kind::Archive, "the backup does not say how to make its database")
+            .hint("make the database yourself and restore without -C"));
+    };
+    if options.clean
+        && let Some(sql) = statements::drop(&database.entry, options.if_exists)
+    {
+        first.execute(&sql).await.map_err(|error| error.on(format!("drop of {}", database.label())))?;
+    }
+    for step in plan.steps.iter().filter(|step| step.phase == Phase::Database) {
+        // CREATE DATABASE cannot run beside another statement, so each goes alone.
+        let mut placement = statements::Placement::default();
+        execute_entry(&first, step, &options.choice, plan.is_partial, &mut placement, failures).await?;
+    }
+    let connection = options.connection.with_database(&database.entry.tag);
+    connect(&connection, encoding).await
+}
+
+/// What the user should know before the first statement.
+pub(super) fn warnings(session: &Session, manifest: &Manifest) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let (source, target) = (manifest.server.version_num / 10_000, session.version().major());
+    if target < source {
+        warnings.push(format!(
+            "the backup comes from PostgreSQL {source}, the target is {target}: what is new in {source} will fail"
+        ));
+    }
+    for skipped in &manifest.skipped {
+        warnings.push(format!("not in the backup: {} ({})", skipped.object, skipped.reason));
+    }
+    warnings
+}
+
+/// For messages about a qualified name of an entry.
+pub(super) fn table_name(schema: Option<&str>, tag: &str) -> SqlName {
+    SqlName::new(schema.unwrap_or_default(), tag)
+}

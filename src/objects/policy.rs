@@ -1,0 +1,92 @@
+//! Row security policies.
+
+use super::{Kind, each};
+use crate::error::Result;
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, Target, class, ident, qualified};
+use serde::Deserialize;
+
+pub(super) const KIND: Kind = Kind { name: "policies", question: QUESTION, objects };
+
+/// Role 0 is PUBLIC, and then the only one.
+const QUESTION: Question = Question(
+    "SELECT p.oid, p.polname AS name, p.polcmd AS command, p.polpermissive AS permissive,
+    (SELECT coalesce(pg_catalog.json_agg(r.rolname ORDER BY r.rolname), '[]')
+        FROM pg_catalog.pg_roles r WHERE r.oid = ANY (p.polroles)) AS roles,
+    pg_catalog.pg_get_expr(p.polqual, p.polrelid) AS using,
+    pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) AS with_check,
+    c.oid AS table_oid, n.nspname AS schema, c.relname AS table_name, o.rolname AS owner
+FROM pg_catalog.pg_policy p
+JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY n.nspname, c.relname, p.polname",
+);
+
+#[derive(Debug, Deserialize)]
+struct Row {
+    oid: Oid,
+    name: String,
+    /// `polcmd`: `r` SELECT, `a` INSERT, `w` UPDATE, `d` DELETE, `*` all.
+    command: char,
+    permissive: bool,
+    /// Empty for PUBLIC.
+    roles: Vec<String>,
+    using: Option<String>,
+    with_check: Option<String>,
+    table_oid: Oid,
+    schema: String,
+    table_name: String,
+    owner: Option<String>,
+}
+
+fn objects(rows: &[String]) -> Result<Vec<Object>> {
+    each(rows, |row: Row, objects| {
+        objects.push(policy(&row));
+        Ok(())
+    })
+}
+
+fn policy(row: &Row) -> Object {
+    let address = Address::new(class::POLICY, row.oid);
+    let table_name = qualified(&row.schema, &row.table_name);
+    let name = ident(&row.name);
+    let mut create = format!("CREATE POLICY {name} ON {table_name}");
+    if !row.permissive {
+        create += " AS RESTRICTIVE";
+    }
+    create += match row.command {
+        'r' => " FOR SELECT",
+        'a' => " FOR INSERT",
+        'w' => " FOR UPDATE",
+        'd' => " FOR DELETE",
+        _ => "",
+    };
+    if !row.roles.is_empty() {
+        let roles: Vec<String> = row.roles.iter().map(|role| ident(role)).collect();
+        create += &format!(" TO {}", roles.join(", "));
+    }
+    if let Some(using) = &row.using {
+        create += &format!(" USING ({using})");
+    }
+    if let Some(check) = &row.with_check {
+        create += &format!(" WITH CHECK ({check})");
+    }
+    create += ";\n";
+    let item = Item {
+        owner: row.owner.clone(),
+        section: Section::PostData,
+        create,
+        drop: format!("DROP POLICY {name} ON {table_name};\n"),
+        needs: vec![Address::new(class::RELATION, row.table_oid)],
+        ..Item::new("POLICY", address, Some(&row.schema), format!("{} {}", row.table_name, row.name))
+    };
+    let belongs = Belongs { schema: Some(row.schema.clone()), relation: Some(row.table_oid), owned_by: None };
+    Object::simple(item, belongs).with_target(Target {
+        address,
+        on: format!("POLICY {name} ON {table_name}"),
+        tag: format!("POLICY {name} ON {}", ident(&row.table_name)),
+        grant: None,
+        columns: None,
+    })
+}

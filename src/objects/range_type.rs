@@ -1,0 +1,101 @@
+//! Range types, each with its multirange type, its constructor functions and its cast, which come and go with it.
+//!
+//! A canonical function takes the range itself, a loop: opened, a shell type comes first.
+
+use super::words::{Named, Place};
+use super::{Kind, each, words};
+use crate::error::Result;
+use crate::model::{Address, Grantable, Item, Object, Oid, Question, class, ident, qualified};
+use serde::Deserialize;
+
+pub(super) const KIND: Kind = Kind { name: "range types", question: QUESTION, objects };
+
+/// `also_provides` are the rows that CREATE TYPE makes besides the two types: constructors of the range and, from 14 on,
+/// the multirange, its array, its constructors and the cast from the range to it.
+const QUESTION: Question = Question(
+    "SELECT t.oid, t.typarray AS array_type, n.nspname AS schema, t.typname AS name, pg_get_userbyid(t.typowner) AS owner,
+  format_type(r.rngsubtype, NULL) AS subtype,
+  (SELECT json_build_object('schema', mn.nspname, 'name', m.typname) -- <14: NULL::json
+    FROM pg_type m JOIN pg_namespace mn ON mn.oid = m.typnamespace WHERE m.oid = r.rngmultitypid) -- <14:
+    AS multirange,
+  (SELECT json_build_object('schema', rn.nspname, 'name', o.opcname)
+    FROM pg_opclass o JOIN pg_namespace rn ON rn.oid = o.opcnamespace
+    WHERE o.oid = r.rngsubopc AND NOT o.opcdefault) AS operator_class,
+  (SELECT json_build_object('schema', cn.nspname, 'name', c.collname)
+    FROM pg_collation c JOIN pg_namespace cn ON cn.oid = c.collnamespace
+    WHERE c.oid = r.rngcollation AND r.rngcollation <> s.typcollation) AS collation,
+  nullif(r.rngcanonical::oid, 0)::regproc::text AS canonical,
+  nullif(r.rngsubdiff::oid, 0)::regproc::text AS difference,
+  coalesce((SELECT json_agg(json_build_object('class', d.classid, 'object', d.objid))
+    FROM pg_depend d
+    WHERE d.refclassid = 'pg_type'::regclass AND d.deptype = 'i' AND d.classid IN ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_cast'::regclass)
+      AND d.refobjid IN (r.rngtypid, r.rngmultitypid)), '[]') AS also_provides, -- <14: AND d.refobjid = r.rngtypid), '[]') AS also_provides,
+  coalesce((SELECT json_agg(json_build_object('class', d.refclassid, 'object', d.refobjid))
+    FROM pg_depend d
+    WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.refclassid <> 'pg_namespace'::regclass
+      AND d.deptype = 'n'), '[]') AS built_on
+FROM pg_type t JOIN pg_range r ON r.rngtypid = t.oid JOIN pg_type s ON s.oid = r.rngsubtype
+  JOIN pg_namespace n ON n.oid = t.typnamespace
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY n.nspname, t.typname",
+);
+
+#[derive(Deserialize)]
+struct Row {
+    oid: Oid,
+    array_type: Oid,
+    schema: String,
+    name: String,
+    owner: String,
+    subtype: String,
+    multirange: Option<Named>,
+    operator_class: Option<Named>,
+    collation: Option<Named>,
+    canonical: Option<String>,
+    difference: Option<String>,
+    also_provides: Vec<Place>,
+    built_on: Vec<Place>,
+}
+
+impl Row {
+    fn create(&self) -> String {
+        let mut lines = vec![format!("subtype = {}", self.subtype)];
+        for (word, value) in [
+            ("multirange_type_name", self.multirange.as_ref().map(Named::sql)),
+            ("subtype_opclass", self.operator_class.as_ref().map(Named::sql)),
+            ("collation", self.collation.as_ref().map(Named::sql)),
+            ("canonical", self.canonical.clone()),
+            ("subtype_diff", self.difference.clone()),
+        ] {
+            lines.extend(value.map(|value| format!("{word} = {value}")));
+        }
+        format!("CREATE TYPE {} AS RANGE {};\n", qualified(&self.schema, &self.name), words::settings(&lines))
+    }
+}
+
+fn objects(rows: &[String]) -> Result<Vec<Object>> {
+    each(rows, |row: Row, objects| {
+        let address = Address::new(class::TYPE, row.oid);
+        let name = qualified(&row.schema, &row.name);
+        let mut provides = words::addresses_in(class::TYPE, [row.oid, row.array_type]);
+        provides.extend(words::addresses(&row.also_provides));
+        provides.sort_unstable();
+        provides.dedup();
+        // The canonical function and the type need each other, so neither goes alone.
+        let cascade = if row.canonical.is_some() { " CASCADE" } else { "" };
+        let whole = Item {
+            owner: Some(row.owner.clone()),
+            create: row.create(),
+            drop: format!("DROP TYPE {name}{cascade};\n"),
+            provides,
+            ..Item::new("TYPE", address, Some(&row.schema), &row.name)
+        };
+        let mut target = words::target(address, "TYPE", Some(&row.schema), &ident(&row.name));
+        target.grant = Some(Grantable { on: target.on.clone(), owner: row.owner.clone() });
+        let built_on = words::addresses(&row.built_on);
+        let opened = row.canonical.is_some().then(|| words::shell_and_type(&whole, &built_on)).unwrap_or_default();
+        let object = Object { opened, ..Object::simple(whole, words::in_schema(&row.schema)) };
+        objects.push(object.with_target(target));
+        Ok(())
+    })
+}

@@ -1,0 +1,66 @@
+//! Rewrite rules, save for the queries of views.
+
+use super::trigger::enabling;
+use super::{Kind, each};
+use crate::error::Result;
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, Target, class, ident, qualified};
+use serde::Deserialize;
+
+pub(super) const KIND: Kind = Kind { name: "rules", question: QUESTION, objects };
+
+const QUESTION: Question = Question(
+    "SELECT r.oid, r.rulename AS name, pg_catalog.pg_get_ruledef(r.oid) AS definition, r.ev_enabled AS enabled,
+    c.oid AS table_oid, n.nspname AS schema, c.relname AS table_name, o.rolname AS owner
+FROM pg_catalog.pg_rewrite r
+JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
+WHERE r.rulename <> '_RETURN' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY n.nspname, c.relname, r.rulename",
+);
+
+#[derive(Debug, Deserialize)]
+struct Row {
+    oid: Oid,
+    name: String,
+    definition: String,
+    /// `ev_enabled`, as a trigger's.
+    enabled: char,
+    table_oid: Oid,
+    schema: String,
+    table_name: String,
+    owner: Option<String>,
+}
+
+fn objects(rows: &[String]) -> Result<Vec<Object>> {
+    each(rows, |row: Row, objects| {
+        objects.push(rule(&row));
+        Ok(())
+    })
+}
+
+fn rule(row: &Row) -> Object {
+    let address = Address::new(class::RULE, row.oid);
+    let table_name = qualified(&row.schema, &row.table_name);
+    let name = ident(&row.name);
+    let mut create = format!("{}\n", row.definition);
+    if row.enabled != 'O' {
+        create += &format!("ALTER TABLE {table_name} {} RULE {name};\n", enabling(row.enabled));
+    }
+    let item = Item {
+        owner: row.owner.clone(),
+        section: Section::PostData,
+        create,
+        drop: format!("DROP RULE {name} ON {table_name};\n"),
+        needs: vec![Address::new(class::RELATION, row.table_oid)],
+        ..Item::new("RULE", address, Some(&row.schema), format!("{} {}", row.table_name, row.name))
+    };
+    let belongs = Belongs { schema: Some(row.schema.clone()), relation: Some(row.table_oid), owned_by: None };
+    Object::simple(item, belongs).with_target(Target {
+        address,
+        on: format!("RULE {name} ON {table_name}"),
+        tag: format!("RULE {name} ON {}", ident(&row.table_name)),
+        grant: None,
+        columns: None,
+    })
+}

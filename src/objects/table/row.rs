@@ -1,0 +1,181 @@
+//! The shape of a table's row, the same on every server, and what follows from it without writing SQL.
+
+use super::relation;
+use crate::model::{Address, Oid, class, qualified};
+use serde::Deserialize;
+
+/// One table with everything that belongs into its statement.
+#[derive(Debug, Deserialize)]
+pub(super) struct TableRow {
+    pub(super) oid: Oid,
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) owner: Option<String>,
+    /// `relkind`: `r` ordinary, `p` partitioned, `f` foreign.
+    pub(super) kind: char,
+    row_type: Oid,
+    array_type: Oid,
+    /// The composite type of `CREATE TABLE ... OF`, qualified and quoted.
+    pub(super) of_type: Option<String>,
+    pub(super) unlogged: bool,
+    pub(super) is_partition: bool,
+    pub(super) tablespace: String,
+    pub(super) access_method: Option<String>,
+    /// `relreplident`: `d` default, `n` nothing, `f` full, `i` an index.
+    pub(super) replica_identity: char,
+    pub(super) row_security: bool,
+    pub(super) force_row_security: bool,
+    /// `name=value` each.
+    pub(super) options: Vec<String>,
+    pub(super) toast_options: Vec<String>,
+    pub(super) partition_key: Option<String>,
+    pub(super) partition_bound: Option<String>,
+    pub(super) server: Option<String>,
+    pub(super) server_options: Vec<(String, Option<String>)>,
+    /// In the order of INHERITS; exactly one for a partition.
+    pub(super) parents: Vec<Relation>,
+    /// In physical order, without dropped ones.
+    pub(super) columns: Vec<Column>,
+    /// The validated ones, inherited ones included.
+    pub(super) checks: Vec<Check>,
+    pub(super) estimated_bytes: u64,
+    pub(super) estimated_rows: u64,
+    /// The partition root, where rows can land in another partition after a restore and must be routed anew.
+    pub(super) load_through: Option<Relation>,
+    /// The extension it is a member of.
+    pub(super) extension: Option<Oid>,
+    /// Set for a configuration table of an extension: a WHERE clause, or empty for all rows.
+    pub(super) configuration_condition: Option<String>,
+}
+
+/// Another table, by name.
+#[derive(Debug, Deserialize)]
+pub(super) struct Relation {
+    pub(super) oid: Oid,
+    pub(super) schema: String,
+    pub(super) name: String,
+}
+
+/// One live column.
+#[derive(Debug, Deserialize)]
+pub(super) struct Column {
+    pub(super) number: i32,
+    pub(super) name: String,
+    /// As `format_type` writes it.
+    #[serde(rename = "type")]
+    pub(super) type_name: String,
+    /// Schema and name, where it is not the type's own.
+    collation: Option<(String, String)>,
+    /// `attislocal`: declared here, not only in a parent.
+    local: bool,
+    /// `attgenerated`: empty, `s` stored, `v` virtual.
+    generated: String,
+    pub(super) default_oid: Option<Oid>,
+    pub(super) default: Option<String>,
+    /// A parent of plain inheritance has a default for it, which a child without one must undo.
+    pub(super) parent_has_default: bool,
+    /// A parent of plain inheritance generates it by the same expression, and none by another.
+    parent_generates: bool,
+    not_null: bool,
+    not_null_local: bool,
+    pub(super) not_null_inherits: bool,
+    not_null_oid: Option<Oid>,
+    not_null_constraint: Option<String>,
+    not_null_name_is_default: Option<bool>,
+    /// `attstorage` where it is not what the column gets by itself: `p`, `e`, `m` or `x`.
+    pub(super) storage: Option<char>,
+    /// `attcompression` where it is not what the column gets by itself: `p` pglz, `l` lz4, empty for the default.
+    pub(super) compression: Option<String>,
+    pub(super) statistics: Option<i32>,
+    pub(super) options: Vec<String>,
+    pub(super) server_options: Vec<(String, Option<String>)>,
+}
+
+/// One validated CHECK constraint.
+#[derive(Debug, Deserialize)]
+pub(super) struct Check {
+    pub(super) oid: Oid,
+    pub(super) name: String,
+    /// As `pg_get_constraintdef` writes it: `CHECK (...)`.
+    pub(super) definition: String,
+    local: bool,
+}
+
+impl TableRow {
+    pub(super) fn is_foreign(&self) -> bool {
+        self.kind == 'f'
+    }
+
+    /// `pg_dump`'s word for it, which is also the grammar's.
+    pub(super) fn desc(&self) -> &'static str {
+        if self.is_foreign() { "FOREIGN TABLE" } else { "TABLE" }
+    }
+
+    pub(super) fn qualified(&self) -> String {
+        qualified(&self.schema, &self.name)
+    }
+
+    /// Whether the column is written out: a partition's always, an inherited one comes with the parent.
+    pub(super) fn declares(&self, column: &Column) -> bool {
+        column.local || self.is_partition
+    }
+
+    /// Whether the check is written out: ATTACH PARTITION expects it to be there, INHERITS brings it along.
+    pub(super) fn writes(&self, check: &Check) -> bool {
+        check.local || self.is_partition
+    }
+
+    /// Whether the table says NOT NULL about the column.
+    pub(super) fn says_not_null(&self, column: &Column) -> bool {
+        column.not_null && (column.not_null_local || self.is_partition)
+    }
+
+    /// The table, its row type and that one's array type.
+    pub(super) fn relation_and_types(&self) -> impl Iterator<Item = Address> {
+        let types = [self.row_type, self.array_type].into_iter().filter(|oid| *oid != Oid(0));
+        std::iter::once(relation(self.oid)).chain(types.map(|oid| Address::new(class::TYPE, oid)))
+    }
+
+    pub(super) fn default_addresses(&self) -> impl Iterator<Item = Address> {
+        self.columns.iter().filter_map(|column| column.default_oid).map(|oid| Address::new(class::DEFAULT, oid))
+    }
+
+    /// The validated checks and NOT NULLs, inherited ones included.
+    pub(super) fn constraint_addresses(&self) -> impl Iterator<Item = Address> {
+        let checks = self.checks.iter().map(|check| check.oid);
+        checks.chain(self.not_nulls().map(|(oid, _)| oid)).map(|oid| Address::new(class::CONSTRAINT, oid))
+    }
+
+    /// The validated NOT NULLs that are constraints with a name, which they are from 18 on.
+    pub(super) fn not_nulls(&self) -> impl Iterator<Item = (Oid, &str)> {
+        self.columns
+            .iter()
+            .filter(|column| column.not_null)
+            .filter_map(|column| column.not_null_oid.zip(column.not_null_constraint.as_deref()))
+    }
+}
+
+impl Column {
+    pub(super) fn is_generated(&self) -> bool {
+        !self.generated.is_empty()
+    }
+
+    pub(super) fn is_virtual(&self) -> bool {
+        self.generated == "v"
+    }
+
+    /// Whether its generation expression comes with a parent; servers before 16 refuse to hear it again.
+    pub(super) fn is_generated_by_parent(&self) -> bool {
+        self.is_generated() && self.parent_generates
+    }
+
+    /// The collation, qualified and quoted, where it is not the type's own.
+    pub(super) fn collation(&self) -> Option<String> {
+        self.collation.as_ref().map(|(schema, name)| qualified(schema, name))
+    }
+
+    /// The name of its NOT NULL, where the server would not choose the same.
+    pub(super) fn not_null_name(&self) -> Option<&str> {
+        if self.not_null_name_is_default == Some(true) { None } else { self.not_null_constraint.as_deref() }
+    }
+}

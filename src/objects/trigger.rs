@@ -1,0 +1,86 @@
+//! Triggers on tables and views.
+
+use super::{Kind, each};
+use crate::error::Result;
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, Target, class, ident, qualified};
+use serde::Deserialize;
+
+pub(super) const KIND: Kind = Kind { name: "triggers", question: QUESTION, objects };
+
+/// A partition's copy of its parent's trigger is made with that; only an enabled state of its own is the partition's
+/// to say (`getTriggers`, `pg_dump.c`). Before 13 the copy is known by its dependency on the original.
+const QUESTION: Question = Question(
+    "SELECT t.oid, t.tgname AS name, pg_catalog.pg_get_triggerdef(t.oid) AS definition, t.tgenabled AS enabled,
+    original.tgenabled AS original_enabled,
+    c.oid AS table_oid, n.nspname AS schema, c.relname AS table_name, c.relkind AS table_kind, o.rolname AS owner
+FROM pg_catalog.pg_trigger t
+JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
+LEFT JOIN pg_catalog.pg_trigger original ON original.oid = t.tgparentid -- <13: LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND d.objid = t.oid AND d.refclassid = d.classid AND d.deptype IN ('P', 'I') LEFT JOIN pg_catalog.pg_trigger original ON original.oid = d.refobjid
+WHERE (NOT t.tgisinternal OR original.oid IS NOT NULL AND t.tgenabled <> original.tgenabled AND NOT original.tgisinternal)
+    AND (original.oid IS NULL OR t.tgenabled <> original.tgenabled)
+    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY n.nspname, c.relname, t.tgname",
+);
+
+#[derive(Debug, Deserialize)]
+struct Row {
+    oid: Oid,
+    name: String,
+    definition: String,
+    /// `tgenabled`: `O` as usual, `D` disabled, `R` on replicas, `A` always.
+    enabled: char,
+    original_enabled: Option<char>,
+    table_oid: Oid,
+    schema: String,
+    table_name: String,
+    table_kind: char,
+    owner: Option<String>,
+}
+
+/// `ENABLE ALWAYS TRIGGER` and its like, for triggers and rules alike.
+pub(super) fn enabling(state: char) -> &'static str {
+    match state {
+        'D' => "DISABLE",
+        'A' => "ENABLE ALWAYS",
+        'R' => "ENABLE REPLICA",
+        _ => "ENABLE",
+    }
+}
+
+fn objects(rows: &[String]) -> Result<Vec<Object>> {
+    each(rows, |row: Row, objects| {
+        objects.push(trigger(&row));
+        Ok(())
+    })
+}
+
+fn trigger(row: &Row) -> Object {
+    let address = Address::new(class::TRIGGER, row.oid);
+    let table = Address::new(class::RELATION, row.table_oid);
+    let table_name = qualified(&row.schema, &row.table_name);
+    let name = ident(&row.name);
+    let is_copy = row.original_enabled.is_some();
+    let word = if row.table_kind == 'f' { "FOREIGN TABLE" } else { "TABLE" };
+    let mut create = if is_copy { String::new() } else { format!("{};\n", row.definition) };
+    if is_copy || row.enabled != 'O' {
+        create += &format!("ALTER {word} {table_name} {} TRIGGER {name};\n", enabling(row.enabled));
+    }
+    let item = Item {
+        owner: row.owner.clone(),
+        section: Section::PostData,
+        create,
+        drop: if is_copy { String::new() } else { format!("DROP TRIGGER {name} ON {table_name};\n") },
+        needs: vec![table],
+        ..Item::new("TRIGGER", address, Some(&row.schema), format!("{} {}", row.table_name, row.name))
+    };
+    let belongs = Belongs { schema: Some(row.schema.clone()), relation: Some(row.table_oid), owned_by: None };
+    Object::simple(item, belongs).with_target(Target {
+        address,
+        on: format!("TRIGGER {name} ON {table_name}"),
+        tag: format!("TRIGGER {name} ON {}", ident(&row.table_name)),
+        grant: None,
+        columns: None,
+    })
+}

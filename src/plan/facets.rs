@@ -1,0 +1,74 @@
+//! The last step of a plan: facets take their place behind their parents, and everything gets its number.
+
+use super::graph::Graph;
+use super::order::{Detours, Node, Planned};
+use crate::error::{Error, Kind, Result};
+use crate::model::{Address, Item};
+use std::collections::{HashMap, HashSet};
+
+/// Numbers the nodes in `order` and puts each facet right behind the node that provides its first need. A facet of
+/// something that is not dumped itself (a member of an extension whose privileges were changed) follows the last of the
+/// nodes that its object comes from.
+///
+/// Facets may provide addresses of their own for later facets of the same parent (a column's privileges come after the
+/// table's).
+///
+/// Errors: [`Kind::Internal`] for a facet whose parent is not there, for it would be lost.
+pub(super) fn follow_parents(
+    nodes: Vec<Node>,
+    graph: &Graph,
+    order: &[usize],
+    facets: Vec<Item>,
+    detours: &Detours,
+) -> Result<Vec<Planned>> {
+    let mut provider: HashMap<Address, usize> = HashMap::new();
+    for (index, node) in nodes.iter().enumerate() {
+        for address in &node.item.provides {
+            provider.entry(address.whole()).or_insert(index);
+        }
+    }
+    let mut place = vec![0; nodes.len()];
+    for (position, &node) in order.iter().enumerate() {
+        place[node] = position;
+    }
+    let mut followers: HashMap<usize, Vec<Item>> = HashMap::new();
+    for facet in facets {
+        let direct = facet.needs.iter().find_map(|need| provider.get(&need.whole()).copied());
+        let parent = direct.or_else(|| {
+            let mut reached = Vec::new();
+            for need in &facet.needs {
+                detours.reach(need.whole(), &provider, &HashSet::new(), |node| reached.push(node));
+            }
+            reached.into_iter().max_by_key(|&node| place[node])
+        });
+        let Some(parent) = parent else {
+            return Err(Error::new(Kind::Internal, "nothing in the dump provides what this is about").on(facet.label()));
+        };
+        followers.entry(parent).or_default().push(facet);
+    }
+    let mut slots: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
+    let mut ids: HashMap<usize, i32> = HashMap::new();
+    let mut by_facet: HashMap<Address, i32> = HashMap::new();
+    let mut planned: Vec<Planned> = Vec::new();
+    for &index in order {
+        let Some(node) = slots[index].take() else { continue };
+        let id = next_id(&planned);
+        ids.insert(index, id);
+        let mut item = node.item;
+        item.section = node.section;
+        let needs = graph.needs(index).iter().filter_map(|needed| ids.get(needed).copied()).collect();
+        planned.push(Planned { id, item, needs });
+        for facet in followers.remove(&index).unwrap_or_default() {
+            let facet_id = next_id(&planned);
+            let mut needs = vec![id];
+            needs.extend(facet.needs.iter().filter_map(|need| by_facet.get(need).copied()));
+            by_facet.extend(facet.provides.iter().map(|provided| (*provided, facet_id)));
+            planned.push(Planned { id: facet_id, item: facet, needs });
+        }
+    }
+    Ok(planned)
+}
+
+fn next_id(planned: &[Planned]) -> i32 {
+    i32::try_from(planned.len() + 1).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,352 @@
+//! From objects and dependency rows to the ordered table of contents.
+
+use super::facets::follow_parents;
+use super::graph::Graph;
+use crate::error::{Error, Kind, Result};
+use crate::model::{Address, Depend, Item, Object, Payload, Section};
+use std::collections::{HashMap, HashSet};
+
+/// An Item in its place: the position in the returned list is the order, `id` is its number in the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// From 1, in order, without gaps.
+    pub id: i32,
+    /// The Item, in its final section.
+    pub item: Item,
+    /// The ids of what it needs; all stand before it.
+    pub needs: Vec<i32>,
+}
+
+/// Orders objects and their facets.
+///
+/// Errors: [`Kind::Internal`] naming the members of a loop that no member can break by opening.
+pub fn plan(objects: Vec<Object>, facets: Vec<Item>, depends: &[Depend]) -> Result<Vec<Planned>> {
+    let mut nodes = Nodes::new(objects);
+    let detours = Detours::new(depends);
+    let graph = loop {
+        let graph = nodes.graph(&detours);
+        if nodes.open_loops(&graph)? {
+            continue;
+        }
+        if nodes.settle_sections(&graph) {
+            continue;
+        }
+        break graph;
+    };
+    let order = graph.order(|node| nodes.key(node));
+    follow_parents(nodes.nodes, &graph, &order, facets, &detours)
+}
+
+/// One statement in the making.
+pub(super) struct Node {
+    pub(super) item: Item,
+    pub(super) section: Section,
+    rank: usize,
+    /// The index of the object it came from; parts share it.
+    object: usize,
+    /// For a part: needs the head.
+    head: Option<usize>,
+}
+
+struct Nodes {
+    nodes: Vec<Node>,
+    /// How each object opens, taken when it does.
+    opened: Vec<Vec<Item>>,
+}
+
+impl Nodes {
+    fn new(objects: Vec<Object>) -> Self {
+        let mut nodes = Vec::with_capacity(objects.len());
+        let mut opened = Vec::with_capacity(objects.len());
+        for (index, object) in objects.into_iter().enumerate() {
+            let section = object.whole.section;
+            nodes.push(Node { item: object.whole, section, rank: object.rank, object: index, head: None });
+            opened.push(object.opened);
+        }
+        Nodes { nodes, opened }
+    }
+
+    fn key(&self, node: usize) -> (Section, usize, &Option<String>, &str, u32) {
+        let Node { item, section, rank, .. } = &self.nodes[node];
+        (*section, *rank, &item.schema, &item.tag, item.address.object.0)
+    }
+
+    fn providers(&self) -> HashMap<Address, usize> {
+        let mut providers = HashMap::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            for address in &node.item.provides {
+                // The first provider keeps an address: a head stands before its parts.
+                providers.entry(address.whole()).or_insert(index);
+            }
+        }
+        providers
+    }
+
+    fn graph(&mut self, detours: &Detours) -> Graph {
+        let providers = self.providers();
+        let mut graph = Graph::new(self.nodes.len());
+        for (index, node) in self.nodes.iter().enumerate() {
+            let ignores: HashSet<Address> = node.item.ignores.iter().map(|address| address.whole()).collect();
+            for from in &node.item.provides {
+                if providers.get(&from.whole()) == Some(&index) {
+                    detours.reach(from.whole(), &providers, &ignores, |needed| graph.add(index, needed));
+                }
+            }
+            for need in &node.item.needs {
+                let need = need.whole();
+                match providers.get(&need) {
+                    Some(&needed) => graph.add(index, needed),
+                    None => detours.reach(need, &providers, &ignores, |needed| graph.add(index, needed)),
+                }
+            }
+            if let Some(head) = node.head {
+                graph.add(index, head);
+            }
+        }
+        self.add_refresh_edges(&mut graph, &providers);
+        graph.tidy();
+        graph
+    }
+
+    /// A refresh comes after the refreshes of everything that its parent is built on, directly or through others.
+    fn add_refresh_edges(&self, graph: &mut Graph, providers: &HashMap<Address, usize>) {
+        let mut refresh_of: HashMap<usize, usize> = HashMap::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            if node.item.payload == Payload::Refresh {
+                for need in &node.item.needs {
+                    if let Some(&parent) = providers.get(&need.whole()) {
+                        refresh_of.insert(parent, index);
+                    }
+                }
+            }
+        }
+        for (&parent, &refresh) in &refresh_of {
+            let (mut seen, mut stack) = (HashSet::from([parent]), vec![parent]);
+            while let Some(node) = stack.pop() {
+                for &needed in graph.needs(node) {
+                    if needed != refresh && seen.insert(needed) {
+                        stack.push(needed);
+                    }
+                }
+            }
+            for reached in seen {
+                if let Some(&earlier) = refresh_of.get(&reached) {
+                    graph.add(refresh, earlier);
+                }
+            }
+        }
+    }
+
+    /// Opens every member of a loop that can open; true when something did.
+    fn open_loops(&mut self, graph: &Graph) -> Result<bool> {
+        let mut progress = false;
+        for members in graph.loops() {
+            let openable: Vec<usize> = members.iter().copied().filter(|&node| self.can_open(node)).collect();
+            if openable.is_empty() {
+                let names: Vec<String> = members.iter().map(|&node| self.nodes[node].item.label()).collect();
+                return Err(Error::new(Kind::Internal, "these objects depend on one another, and none can be split")
+                    .on(names.join(", "))
+                    .hint("please report this with the definitions of the objects named"));
+            }
+            for node in openable {
+                self.open(node);
+                progress = true;
+            }
+        }
+        Ok(progress)
+    }
+
+    fn can_open(&self, node: usize) -> bool {
+        let Node { object, head, .. } = self.nodes[node];
+        head.is_none() && !self.opened[object].is_empty()
+    }
+
+    fn open(&mut self, node: usize) {
+        let object = self.nodes[node].object;
+        let rank = self.nodes[node].rank;
+        let mut items = std::mem::take(&mut self.opened[object]).into_iter();
+        if let Some(head) = items.next() {
+            self.nodes[node].section = head.section;
+            self.nodes[node].item = head;
+        }
+        for part in items {
+            self.nodes.push(Node { section: part.section, item: part, rank, object, head: Some(node) });
+        }
+    }
+
+    /// Moves every node to the latest section of what it needs. A node that would move and can open opens instead;
+    /// true when one did, for then the graph has changed.
+    fn settle_sections(&mut self, graph: &Graph) -> bool {
+        let mut settled: Vec<Section> = self.nodes.iter().map(|node| node.item.section).collect();
+        let mut opening = Vec::new();
+        for node in graph.order(|node| node) {
+            let latest = graph.needs(node).iter().map(|&needed| settled[needed]).max();
+            if let Some(latest) = latest.filter(|&latest| latest > settled[node]) {
+                if self.can_open(node) {
+                    opening.push(node);
+                } else {
+                    settled[node] = latest;
+                }
+            }
+        }
+        for &node in &opening {
+            self.open(node);
+        }
+        if opening.is_empty() {
+            for (node, section) in self.nodes.iter_mut().zip(settled) {
+                node.section = section;
+            }
+        }
+        !opening.is_empty()
+    }
+}
+
+/// Dependency rows by their dependent, for following those that lead through things that are not dumped.
+pub(super) struct Detours {
+    needs: HashMap<Address, Vec<Address>>,
+}
+
+impl Detours {
+    fn new(depends: &[Depend]) -> Self {
+        let mut needs: HashMap<Address, Vec<Address>> = HashMap::new();
+        for depend in depends {
+            needs.entry(depend.from.whole()).or_default().push(depend.to.whole());
+        }
+        Detours { needs }
+    }
+
+    /// Calls `found` with every provider that `from` depends on, through unprovided addresses if need be.
+    pub(super) fn reach(
+        &self,
+        from: Address,
+        providers: &HashMap<Address, usize>,
+        ignores: &HashSet<Address>,
+        mut found: impl FnMut(usize),
+    ) {
+        let (mut seen, mut stack) = (HashSet::from([from]), vec![from]);
+        while let Some(address) = stack.pop() {
+            for &needed in self.needs.get(&address).into_iter().flatten() {
+                if ignores.contains(&needed) || !seen.insert(needed) {
+                    continue;
+                }
+                match providers.get(&needed) {
+                    Some(&provider) => found(provider),
+                    None => stack.push(needed),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plan;
+    use crate::model::{Address, Belongs, Depend, Item, Object, Oid, Payload, Section};
+
+    fn address(number: u32) -> Address {
+        Address::new(Oid(1), Oid(number))
+    }
+
+    fn item(number: u32, tag: &str) -> Item {
+        Item::new("THING", address(number), Some("public"), tag)
+    }
+
+    fn object(number: u32, tag: &str) -> Object {
+        Object::simple(item(number, tag), Belongs::default())
+    }
+
+    fn depend(from: u32, to: u32) -> Depend {
+        Depend { from: address(from), to: address(to) }
+    }
+
+    fn tags(objects: Vec<Object>, facets: Vec<Item>, depends: &[Depend]) -> Vec<String> {
+        let planned = plan(objects, facets, depends).expect("a plan");
+        for (position, entry) in planned.iter().enumerate() {
+            assert_eq!(usize::try_from(entry.id).expect("positive"), position + 1);
+            assert!(entry.needs.iter().all(|&needed| needed < entry.id), "needs stand before");
+        }
+        planned.into_iter().map(|entry| entry.item.tag).collect()
+    }
+
+    #[test]
+    fn what_is_needed_comes_first_and_names_break_ties() {
+        let objects = vec![object(1, "b"), object(2, "a"), object(3, "c")];
+        assert_eq!(tags(objects, vec![], &[depend(2, 3)]), ["b", "c", "a"]);
+    }
+
+    #[test]
+    fn an_edge_through_something_that_is_not_dumped_still_counts() {
+        let objects = vec![object(1, "a"), object(2, "b")];
+        assert_eq!(tags(objects, vec![], &[depend(1, 77), depend(77, 78), depend(78, 2)]), ["b", "a"]);
+    }
+
+    #[test]
+    fn a_loop_opens_where_it_can() {
+        let mut table = object(1, "table");
+        table.whole.provides.push(address(10));
+        let mut default = item(10, "table default");
+        default.provides = vec![address(10)];
+        table.opened = vec![item(1, "table head"), default];
+        let objects = vec![table, object(2, "function")];
+        let order = tags(objects, vec![], &[depend(10, 2), depend(2, 1)]);
+        assert_eq!(order, ["table head", "function", "table default"]);
+    }
+
+    #[test]
+    fn a_loop_that_cannot_open_names_its_members() {
+        let error = plan(vec![object(1, "a"), object(2, "b")], vec![], &[depend(1, 2), depend(2, 1)]).unwrap_err();
+        assert_eq!(error.object(), Some("thing public.a, thing public.b"));
+    }
+
+    #[test]
+    fn an_item_moves_to_the_section_of_what_it_needs_and_opens_first_if_it_can() {
+        let mut key = object(1, "key");
+        key.whole.section = Section::PostData;
+        let mut view = object(2, "view");
+        view.whole.provides.push(address(20));
+        let mut body = item(20, "view body");
+        body.provides = vec![address(20)];
+        view.opened = vec![item(2, "view stub"), body];
+        let objects = vec![key, view, object(3, "user of the view"), object(4, "plain")];
+        let planned = plan(objects, vec![], &[depend(20, 1), depend(3, 2), depend(4, 1)]).expect("a plan");
+        let sections: Vec<(&str, Section)> = planned.iter().map(|p| (p.item.tag.as_str(), p.item.section)).collect();
+        assert_eq!(
+            sections,
+            [
+                ("view stub", Section::PreData),
+                ("user of the view", Section::PreData),
+                ("key", Section::PostData),
+                ("plain", Section::PostData),
+                ("view body", Section::PostData),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_refresh_waits_for_the_refreshes_below_it() {
+        let refresh = |of: u32, tag: &str| {
+            let mut object = Object::simple(item(0, tag), Belongs::default());
+            object.whole.provides.clear();
+            object.whole.needs = vec![address(of)];
+            object.whole.payload = Payload::Refresh;
+            object.whole.section = Section::PostData;
+            object
+        };
+        let objects =
+            vec![object(1, "mv top"), object(2, "view"), object(3, "mv base"), refresh(1, "a"), refresh(3, "b")];
+        let order = tags(objects, vec![], &[depend(1, 2), depend(2, 3)]);
+        assert_eq!(order, ["mv base", "view", "mv top", "b", "a"]);
+    }
+
+    #[test]
+    fn a_facet_follows_its_parent_at_once() {
+        let facet = |tag: &str, of: u32| {
+            let mut item = Item::new("COMMENT", Address::default(), None, tag);
+            item.section = Section::None;
+            item.needs = vec![address(of)];
+            item
+        };
+        let order = tags(vec![object(1, "a"), object(2, "b")], vec![facet("on b", 2), facet("on a", 1)], &[]);
+        assert_eq!(order, ["a", "on a", "b", "on b"]);
+    }
+}

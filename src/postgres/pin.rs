@@ -1,0 +1,113 @@
+//! Pins a session's settings, so that what it reads and writes means the same on every server.
+//!
+//! Source: `setup_connection` in `src/bin/pg_dump/pg_dump.c`, `_doSetFixedOutputState` in
+//! `src/bin/pg_dump/pg_backup_archiver.c`. Always by SET after login: poolers refuse startup parameters.
+
+use super::session::Session;
+use crate::error::Result;
+use crate::model::{ServerVersion, literal};
+
+/// The client encoding that a dump of this session's database uses, and the name for the archive's ENCODING entry:
+/// `UTF8`, or `SQL_ASCII` when the database is of that encoding, for its bytes have no meaning to convert by.
+pub async fn client_encoding_for_dump(session: &Session) -> Result<&'static str> {
+    let answer = session.text_rows("SELECT pg_catalog.current_setting('server_encoding')").await?;
+    Ok(if answer.first().is_some_and(|encoding| encoding == "SQL_ASCII") { "SQL_ASCII" } else { "UTF8" })
+}
+
+/// Pins a session that reads: what the server writes becomes independent of roles' and databases' own settings.
+pub async fn pin_for_dump(session: &Session) -> Result<()> {
+    let encoding = client_encoding_for_dump(session).await?;
+    session.execute(&dump_statements(session.version(), encoding)).await
+}
+
+/// Pins a session that writes; the encoding is the archive's.
+pub async fn pin_for_restore(session: &Session, encoding: &str) -> Result<()> {
+    session.execute(&restore_statements(session.version(), encoding)).await
+}
+
+fn dump_statements(version: ServerVersion, encoding: &str) -> String {
+    let mut statements = common_statements(version, encoding);
+    statements.extend(
+        [
+            "SET DateStyle = 'ISO'",
+            "SET IntervalStyle = 'postgres'",
+            "SET extra_float_digits = 3",
+            "SET bytea_output = 'hex'",
+            // Workers of one table must see its pages in the order they ask for them.
+            "SET synchronize_seqscans = off",
+            "SET quote_all_identifiers = off",
+            // Questions over whole catalogs look expensive enough to be compiled, and then wait for the compiler.
+            "SET jit = off",
+            // A hostile view must not run its functions when a table of its name was asked for (CVE-2024-7348). It
+            // came in minor releases of 12 to 16, so its presence decides, not the version.
+            "SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings \
+             WHERE name = 'restrict_nonsystem_relation_kind'",
+        ]
+        .map(str::to_owned),
+    );
+    statements.join(";\n")
+}
+
+fn restore_statements(version: ServerVersion, encoding: &str) -> String {
+    let mut statements = common_statements(version, encoding);
+    statements.extend(
+        [
+            // Bodies may name what does not exist yet.
+            "SET check_function_bodies = off",
+            // Whole documents are content too, but not the other way round.
+            "SET xmloption = content",
+            "SET escape_string_warning = off",
+            "SET transform_null_equals = off",
+        ]
+        .map(str::to_owned),
+    );
+    statements.join(";\n")
+}
+
+/// What both directions need. An empty search path makes names mean one thing, and lets nobody slip in a function.
+fn common_statements(version: ServerVersion, encoding: &str) -> Vec<String> {
+    let mut statements: Vec<String> = [
+        "SET search_path = ''",
+        "SET standard_conforming_strings = on",
+        "SET client_min_messages = warning",
+        // Rows that a policy hides are an error, not a smaller dump; COPY FROM fails under row security as well.
+        "SET row_security = off",
+        "SET statement_timeout = 0",
+        "SET lock_timeout = 0",
+        "SET idle_in_transaction_session_timeout = 0",
+    ]
+    .map(str::to_owned)
+    .into();
+    statements.push(format!("SET client_encoding = {}", literal(encoding)));
+    if version.major() >= 14 {
+        statements.push("SET idle_session_timeout = 0".to_owned());
+    }
+    if version.major() >= 17 {
+        statements.push("SET transaction_timeout = 0".to_owned());
+    }
+    statements
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{dump_statements, restore_statements};
+    use crate::model::ServerVersion;
+
+    #[test]
+    fn timeouts_that_a_server_does_not_know_are_not_set() {
+        for (version, idle, transaction) in [(120_022, false, false), (140_001, true, false), (170_000, true, true)] {
+            for text in
+                [dump_statements(ServerVersion(version), "UTF8"), restore_statements(ServerVersion(version), "UTF8")]
+            {
+                assert_eq!(text.contains("idle_session_timeout"), idle, "{version}");
+                assert_eq!(text.contains("transaction_timeout"), transaction, "{version}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_encoding_is_quoted() {
+        let text = restore_statements(ServerVersion(150_000), "x'; DROP TABLE t; --");
+        assert!(text.contains("SET client_encoding = 'x''; DROP TABLE t; --'"), "{text}");
+    }
+}

@@ -1,0 +1,204 @@
+//! A session: statements, questions, copies, and a way to cancel what runs.
+
+use super::copy::{CopyIn, CopyOut};
+use super::failure::{Fate, sqlstate, statement_failed};
+use super::login;
+use super::settings::ConnectionSettings;
+use crate::error::{Error, Kind, Result};
+use crate::model::ServerVersion;
+use futures::TryStreamExt;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// How long a request to cancel may take when the settings have no `connect_timeout`.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for the server to take a goodbye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One logged-in session. Dropping it ends the session in the background; [`Session::close`] waits for that.
+pub struct Session {
+    client: Client,
+    driver: JoinHandle<()>,
+    fate: Fate,
+    connector: MakeRustlsConnect,
+    version: ServerVersion,
+    backend_pid: i32,
+    settings: ConnectionSettings,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("server", &self.settings.describe())
+            .field("version", &self.version)
+            .field("backend_pid", &self.backend_pid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Opens a session under this `application_name`, unless the settings name another.
+    ///
+    /// Errors are of kind Connection and name server, database and user. Servers older than
+    /// [`ServerVersion::OLDEST`] are refused.
+    pub async fn connect(settings: &ConnectionSettings, application_name: &str) -> Result<Self> {
+        let live = login::open(settings, application_name).await?;
+        let version = live.facts.version;
+        if version.major() < ServerVersion::OLDEST {
+            return Err(Error::new(
+                Kind::Connection,
+                format!("server version {version} is too old; the oldest that works is {}", ServerVersion::OLDEST),
+            )
+            .on(live.settings.describe()));
+        }
+        Ok(Session {
+            client: live.client,
+            driver: live.driver,
+            fate: live.fate,
+            connector: live.connector,
+            version,
+            backend_pid: live.facts.backend_pid,
+            settings: live.settings,
+        })
+    }
+
+    /// The server's version.
+    pub fn version(&self) -> ServerVersion {
+        self.version
+    }
+
+    /// The settings, narrowed to the one host and address that answered. Sessions that must reach the same server, such
+    /// as importers of a snapshot, are opened from these.
+    pub fn settings(&self) -> &ConnectionSettings {
+        &self.settings
+    }
+
+    /// The process id of the server process behind this session, as `pg_stat_activity.pid` and `pg_locks.pid` show it.
+    pub fn backend_pid(&self) -> i32 {
+        self.backend_pid
+    }
+
+    /// Runs one or more statements by the simple protocol; rows are thrown away.
+    ///
+    /// Several statements in one call are one implicit transaction, unless they say otherwise. A refusal is of kind
+    /// Database, its message holds SQLSTATE, position, DETAIL, HINT and CONTEXT; see [`sqlstate`].
+    pub async fn execute(&self, sql: &str) -> Result<()> {
+        self.client.batch_execute(sql).await.map_err(|error| self.failed(error))
+    }
+
+    /// Asks a question and returns each row as the JSON text that `row_to_json` writes.
+    pub async fn json_rows(&self, sql: &str) -> Result<Vec<String>> {
+        // The line break keeps a comment at the end of the question from swallowing the parenthesis.
+        self.text_rows(&format!("SELECT pg_catalog.row_to_json(q)::pg_catalog.text FROM (\n{sql}\n) q")).await
+    }
+
+    /// Asks a question and reads each row into a type whose fields are the question's columns.
+    pub async fn question<R: DeserializeOwned>(&self, sql: &str) -> Result<Vec<R>> {
+        self.json_rows(sql)
+            .await?
+            .iter()
+            .map(|row| {
+                serde_json::from_str(row).map_err(|error| {
+                    Error::new(Kind::Internal, "an answer does not have the shape that its question promises")
+                        .on(std::any::type_name::<R>())
+                        .because(error)
+                })
+            })
+            .collect()
+    }
+
+    /// The first column of each row, as text; an absent value is an empty text.
+    pub(super) async fn text_rows(&self, sql: &str) -> Result<Vec<String>> {
+        let messages = self.client.simple_query_raw(sql).await.map_err(|error| self.failed(error))?;
+        let mut messages = pin!(messages);
+        let mut rows = Vec::new();
+        while let Some(message) = messages.try_next().await.map_err(|error| self.failed(error))? {
+            if let SimpleQueryMessage::Row(row) = message {
+                let text = row.try_get(0).map_err(|error| {
+                    Error::new(Kind::Database, "a name or a text in the catalogs is not valid UTF-8")
+                        .because(error)
+                        .hint("the database's encoding is SQL_ASCII, which takes any bytes; rename what is not UTF-8")
+                })?;
+                rows.push(text.unwrap_or_default().to_owned());
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Runs a `COPY ... TO STDOUT` and returns its data as a stream of rows.
+    pub async fn copy_out(&self, sql: &str) -> Result<CopyOut> {
+        let stream = self.client.copy_out(sql).await.map_err(|error| self.failed(error))?;
+        Ok(CopyOut::new(stream, self.fate.clone()))
+    }
+
+    /// Runs a `COPY ... FROM STDIN` and returns the way in for its data.
+    pub async fn copy_in(&self, sql: &str) -> Result<CopyIn> {
+        let sink = self.client.copy_in(sql).await.map_err(|error| self.failed(error))?;
+        Ok(CopyIn::new(sink, self.fate.clone()))
+    }
+
+    /// A handle that cancels whatever this session runs, from another task.
+    pub fn canceller(&self) -> Canceller {
+        Canceller {
+            token: self.client.cancel_token(),
+            connector: self.connector.clone(),
+            timeout: self.settings.connect_timeout.unwrap_or(CANCEL_TIMEOUT),
+            server: self.settings.describe(),
+        }
+    }
+
+    /// The SQLSTATE of the refusal that an error came from: `42501`, `57014`, ...
+    pub fn sqlstate(error: &Error) -> Option<&str> {
+        sqlstate(error)
+    }
+
+    /// Whether the connection is gone.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Says goodbye and waits until the server has it, so that the database can be dropped right after.
+    pub async fn close(self) {
+        drop(self.client);
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.driver).await.is_err() {
+            tracing::debug!("the server did not take the goodbye in time");
+        }
+    }
+
+    fn failed(&self, error: tokio_postgres::Error) -> Error {
+        statement_failed(error, &self.fate)
+    }
+}
+
+/// Cancels what a session runs. The server does not say whether there was anything to cancel; the statement that was
+/// hit ends with SQLSTATE 57014.
+#[derive(Clone)]
+pub struct Canceller {
+    token: CancelToken,
+    connector: MakeRustlsConnect,
+    timeout: Duration,
+    server: String,
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Canceller").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl Canceller {
+    /// Sends the request through a connection of its own, encrypted if the session is.
+    pub async fn cancel(&self) -> Result<()> {
+        let failed = || Error::new(Kind::Connection, "cannot cancel a running statement").on(self.server.clone());
+        match tokio::time::timeout(self.timeout, self.token.cancel_query(self.connector.clone())).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(failed().because(error)),
+            Err(elapsed) => Err(failed().because(elapsed)),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! One point in time for many sessions: a snapshot exported by the first and imported by the others.
+//!
+//! Source: PostgreSQL documentation, "Snapshot Synchronization Functions"; `src/backend/utils/time/snapmgr.c`. The
+//! exporting transaction must stay open until every importer has imported, and a snapshot belongs to one database of
+//! one server, primary or standby.
+
+use super::failure::sqlstate;
+use super::session::Session;
+use crate::error::{Error, Kind, Result};
+use crate::model::literal;
+use serde::Deserialize;
+
+/// A snapshot that other sessions can import while the exporting transaction is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What [`import_snapshot`] takes.
+    pub id: String,
+    /// The position in the write-ahead log at the time, such as `0/16B3748`: written on a primary, replayed on a standby.
+    pub lsn: Option<String>,
+    /// Whether the server is a standby.
+    pub in_recovery: bool,
+    /// When the transaction began by the server's clock: RFC 3339, UTC, with microseconds.
+    pub started_at: String,
+    /// The timeline of the last checkpoint; `None` where the user may not ask or the server cannot tell.
+    pub timeline: Option<u32>,
+    /// How many transactions old the snapshot's horizon was when it was taken: what an open dump keeps vacuum from.
+    pub xmin_age: Option<i64>,
+}
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+const POOLER_HINT: &str = "a connection pooler in transaction mode gives every transaction another server process: connect to \
+                           the server itself, or to a pool in session mode";
+
+/// Opens a REPEATABLE READ, READ ONLY transaction, which stays open, and exports its snapshot.
+pub async fn export_snapshot(session: &Session) -> Result<Snapshot> {
+    // Outside the transaction, because some hosts refuse it, and a refusal would abort the transaction.
+    let timeline = timeline(session).await;
+    session.execute(BEGIN).await?;
+    let rows: Vec<Exported> = session
+        .question(
+            "SELECT pg_catalog.pg_export_snapshot() AS id, pg_catalog.pg_backend_pid() AS backend_pid, \
+                    pg_catalog.pg_is_in_recovery() AS in_recovery, \
+                    CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
+                         ELSE pg_catalog.pg_current_wal_lsn() END::pg_catalog.text AS lsn, \
+                    pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.transaction_timestamp()), \
+                                       'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS started_at, \
+                    pg_catalog.age(backend_xmin) AS xmin_age \
+             FROM (SELECT 1) AS one LEFT JOIN pg_catalog.pg_stat_activity ON pid = pg_catalog.pg_backend_pid()",
+        )
+        .await
+        .map_err(explain)?;
+    let Some(exported) = rows.into_iter().next() else {
+        return Err(Error::new(Kind::Database, "the server exported no snapshot"));
+    };
+    check_process(session, exported.backend_pid)?;
+    Ok(Snapshot {
+        id: exported.id,
+        lsn: exported.lsn,
+        in_recovery: exported.in_recovery,
+        started_at: exported.started_at,
+        timeline,
+        xmin_age: exported.xmin_age,
+    })
+}
+
+/// Opens a transaction of the same sort, which stays open, on another session's snapshot. It must be the first thing
+/// that happens in the transaction, and the session must be on the exporter's server and database.
+pub async fn import_snapshot(session: &Session, id: &str) -> Result<()> {
+    session.execute(BEGIN).await?;
+    session.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(id))).await.map_err(explain)?;
+    let pids: Vec<Process> = session.question("SELECT pg_catalog.pg_backend_pid() AS backend_pid").await?;
+    pids.iter().try_for_each(|process| check_process(session, process.backend_pid))
+}
+
+#[derive(Deserialize)]
+struct Exported {
+    id: String,
+    backend_pid: i32,
+    in_recovery: bool,
+    lsn: Option<String>,
+    started_at: String,
+    xmin_age: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Process {
+    backend_pid: i32,
+}
+
+async fn timeline(session: &Session) -> Option<u32> {
+    match session.text_rows("SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()").await {
+        Ok(rows) => rows.first().and_then(|row| row.parse().ok()),
+        Err(error) => {
+            tracing::debug!("the server does not tell its timeline: {error}");
+            None
+        }
+    }
+}
+
+/// A session that changes its server process under our hands has lost its settings too.
+fn check_process(session: &Session, backend_pid: i32) -> Result<()> {
+    if backend_pid == session.backend_pid() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Connection, "the session moved from one server process to another")
+        .on(session.settings().describe())
+        .hint(POOLER_HINT))
+}
+
+/// Adds what usually lies behind the refusal of a snapshot.
+fn explain(error: Error) -> Error {
+    match sqlstate(&error) {
+        // invalid_parameter_value: "invalid snapshot identifier"; undefined_object: "snapshot ... does not exist" (17).
+        Some("22023" | "42704") => error.hint(format!(
+            "the session that exported the snapshot may have ended, or be on another server; {POOLER_HINT}"
+        )),
+        _ => error,
+    }
+}
