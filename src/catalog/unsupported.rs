@@ -53,7 +53,7 @@ FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.sub
 WHERE d.datname = pg_catalog.current_database()
 ) q
 WHERE q.oid >= 16384 AND q.schema IS DISTINCT FROM 'information_schema' AND coalesce(q.schema, '') !~ '^pg_'
-AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = q.class AND e.objid = q.oid AND e.deptype = 'e')
+AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = q.class AND e.objid = q.oid AND e.deptype IN ('e', 'i'))
 ORDER BY 1, 2, 3",
 );
 
