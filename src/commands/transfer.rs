@@ -3,7 +3,7 @@
 use super::{Progress, Stop};
 use crate::archive::manifest::StoredObject;
 use crate::error::{Error, Kind, Result};
-use crate::store::{StorageClass, Store, Upload};
+use crate::store::{StorageClass, Store, StoreProblem, Upload, problem};
 use crate::stream::digest::{Digest, Expected, verified};
 use crate::stream::parts::{PartCutter, part_size};
 use bytes::Bytes;
@@ -133,6 +133,8 @@ impl Destination {
                     }
                 }
             }
+            // A store that was never reached or cannot tell has nothing to say here; the first error says why.
+            Err(error) if matches!(problem(&error), Some(StoreProblem::NoBucket | StoreProblem::Unsupported)) => {}
             Err(error) => tracing::warn!(%error, "could not look for open uploads of the failed dump"),
         }
         match self.store.list(&self.folder).await {
@@ -142,6 +144,7 @@ impl Destination {
                     tracing::warn!(%error, folder = self.folder, "could not delete the objects of the failed dump");
                 }
             }
+            Err(error) if problem(&error) == Some(StoreProblem::NoBucket) => {}
             Err(error) => tracing::warn!(%error, "could not list the objects of the failed dump"),
         }
     }

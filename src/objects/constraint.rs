@@ -1,6 +1,7 @@
 //! Constraints that come after the rows: keys, exclusions, foreign keys, and checks that are not validated.
 
 use super::index::marks;
+use super::words::option_setting;
 use super::{Kind, each};
 use crate::error::Result;
 use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, Target, class, ident, qualified};
@@ -16,6 +17,7 @@ const QUESTION: Question = Question(
     CASE WHEN k.contype = 'f' THEN k.confrelid ELSE 0 END AS referenced_oid,
     k.conindid AS index_oid, i.relname AS index_name, coalesce(ts.spcname, '') AS tablespace, i.relkind AS index_kind,
     coalesce(x.indisclustered, false) AS clustered, coalesce(x.indisreplident, false) AS replica_identity,
+    CASE WHEN k.contype IN ('p', 'u') THEN coalesce(i.reloptions, '{}') ELSE '{}' END AS index_options,
     EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = k.conindid) AS is_part,
     (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, a.attstattarget) ORDER BY a.attnum), '[]')
         FROM pg_catalog.pg_attribute a
@@ -53,6 +55,8 @@ struct Row {
     index_kind: Option<char>,
     clustered: bool,
     replica_identity: bool,
+    /// Storage parameters, which `pg_get_constraintdef` leaves out of keys (but not of exclusions).
+    index_options: Vec<String>,
     is_part: bool,
     statistics: Vec<(i32, i32)>,
 }
@@ -95,6 +99,10 @@ fn constraint(row: &Row) -> Object {
     if is_key {
         let index = row.index_name.as_deref().unwrap_or(&row.name);
         let index_name = qualified(&row.schema, index);
+        if !row.index_options.is_empty() {
+            let options: Vec<String> = row.index_options.iter().map(|option| option_setting("", option)).collect();
+            create += &format!("ALTER INDEX {index_name} SET ({});\n", options.join(", "));
+        }
         for (column, target) in &row.statistics {
             create += &format!("ALTER INDEX {index_name} ALTER COLUMN {column} SET STATISTICS {target};\n");
         }

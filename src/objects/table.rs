@@ -57,10 +57,11 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
             'parent_has_default', coalesce(inherited.has_default, false),
             'parent_generates', coalesce(inherited.same_generated AND NOT inherited.other_generated, false),
             'not_null', coalesce(nn.convalidated, false), -- <18: 'not_null', a.attnotnull,
-            'not_null_local', coalesce(nn.conislocal, false), -- <18: 'not_null_local', NOT coalesce(inherited.not_null, false),
+            'not_null_local', coalesce(nn.conislocal OR nn.convalidated AND not_valid_above.found, false), -- <18: 'not_null_local', NOT coalesce(inherited.not_null, false),
             'not_null_inherits', NOT coalesce(nn.connoinherit, false),
             'not_null_oid', nn.oid, 'not_null_constraint', nn.conname,
             'not_null_name_is_default', nn.conname = c.relname || '_' || a.attname || '_not_null' AND NOT EXISTS (
+                SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid AND NOT c.relispartition) AND NOT EXISTS (
                 SELECT FROM pg_catalog.pg_constraint other
                 WHERE other.conname = nn.conname AND other.connamespace = nn.connamespace AND other.oid <> nn.oid),
             'storage', CASE WHEN a.attstorage <> coalesce(inherited.storage, t.typstorage::text) THEN a.attstorage END,
@@ -76,6 +77,11 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
         LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         LEFT JOIN pg_catalog.pg_constraint nn
             ON nn.conrelid = a.attrelid AND nn.contype = 'n' AND nn.conkey[1] = a.attnum
+        LEFT JOIN LATERAL (
+            SELECT pg_catalog.bool_or(NOT pk.convalidated) AS found
+            FROM pg_catalog.pg_inherits i
+            JOIN pg_catalog.pg_constraint pk ON pk.conrelid = i.inhparent AND pk.contype = 'n' AND pk.conname = nn.conname
+            WHERE i.inhrelid = c.oid) not_valid_above ON true
         LEFT JOIN LATERAL (
             SELECT pg_catalog.bool_or(pa.attnotnull) AS not_null,
                 pg_catalog.bool_or(pa.atthasdef AND pa.attgenerated = '') AS has_default,

@@ -8,7 +8,8 @@ use serde::Deserialize;
 pub(super) const KIND: Kind = Kind { name: "triggers", question: QUESTION, objects };
 
 /// A partition's copy of its parent's trigger is made with that; only an enabled state of its own is the partition's
-/// to say (`getTriggers`, `pg_dump.c`). Before 13 the copy is known by its dependency on the original.
+/// to say (`getTriggers`, `pg_dump.c`). A foreign key's triggers are the
+/// foreign key's. Before 13 the copy is known by its dependency on the original.
 const QUESTION: Question = Question(
     "SELECT t.oid, t.tgname AS name, pg_catalog.pg_get_triggerdef(t.oid) AS definition, t.tgenabled AS enabled,
     original.tgenabled AS original_enabled,
@@ -18,7 +19,8 @@ JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
 LEFT JOIN pg_catalog.pg_trigger original ON original.oid = t.tgparentid -- <13: LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND d.objid = t.oid AND d.refclassid = d.classid AND d.deptype IN ('P', 'I') LEFT JOIN pg_catalog.pg_trigger original ON original.oid = d.refobjid
-WHERE (NOT t.tgisinternal OR original.oid IS NOT NULL AND t.tgenabled <> original.tgenabled AND NOT original.tgisinternal)
+WHERE (NOT t.tgisinternal OR original.oid IS NOT NULL AND t.tgenabled <> original.tgenabled AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_constraint k WHERE k.oid = t.tgconstraint AND k.contype = 'f'))
     AND (original.oid IS NULL OR t.tgenabled <> original.tgenabled)
     AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ORDER BY n.nspname, c.relname, t.tgname",

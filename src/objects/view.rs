@@ -1,9 +1,10 @@
 //! Views and materialized views, and the refresh of the latter.
 
+use super::words::option_setting;
 use super::{Kind, each};
 use crate::error::Result;
 use crate::model::{
-    Address, Belongs, Columns, Grantable, Item, Object, Oid, Payload, Question, Section, Target, class, ident, literal,
+    Address, Belongs, Columns, Grantable, Item, Object, Oid, Payload, Question, Section, Target, class, ident,
     qualified,
 };
 use serde::Deserialize;
@@ -122,20 +123,13 @@ impl Row {
             match option.as_str() {
                 "check_option=local" => check = "\n  WITH LOCAL CHECK OPTION",
                 "check_option=cascaded" => check = "\n  WITH CASCADED CHECK OPTION",
-                _ => settings.push(setting("", option)),
+                _ => settings.push(option_setting("", option)),
             }
         }
-        settings.extend(self.toast_options.iter().map(|option| setting("toast.", option)));
+        settings.extend(self.toast_options.iter().map(|option| option_setting("toast.", option)));
         let with = if settings.is_empty() { String::new() } else { format!(" WITH ({})", settings.join(", ")) };
         (with, check)
     }
-}
-
-/// `name=value` of `reloptions` as a setting; the value is quoted unless it is a plain word.
-fn setting(namespace: &str, option: &str) -> String {
-    let (name, value) = option.split_once('=').unwrap_or((option, ""));
-    let value = if ident(value) == value { value.to_owned() } else { literal(value) };
-    format!("{namespace}{}={value}", ident(name))
 }
 
 fn objects(rows: &[String]) -> Result<Vec<Object>> {
@@ -229,7 +223,7 @@ fn materialized(row: &Row) -> Object {
             create += &format!("{alter} SET COMPRESSION {compression};\n");
         }
         if !column.options.is_empty() {
-            let options: Vec<String> = column.options.iter().map(|option| setting("", option)).collect();
+            let options: Vec<String> = column.options.iter().map(|option| option_setting("", option)).collect();
             create += &format!("{alter} SET ({});\n", options.join(", "));
         }
     }

@@ -55,6 +55,13 @@ pub(super) fn target(address: Address, word: &str, schema: Option<&str>, name: &
     Target { address, on, tag: format!("{word} {name}"), grant: None, columns: None }
 }
 
+/// `name=value` of `reloptions` as a setting. The value is quoted unless it is a plain word, for it may hold anything.
+pub(super) fn option_setting(namespace: &str, option: &str) -> String {
+    let (name, value) = option.split_once('=').unwrap_or((option, ""));
+    let value = if ident(value) == value { value.to_owned() } else { literal(value) };
+    format!("{namespace}{}={value}", ident(name))
+}
+
 /// ` OPTIONS (...)` from an array of `name=value` as foreign-data objects store them, or nothing if there are none.
 /// Only the first `=` separates, for a name cannot hold one (`transformRelOptions`, `access/common/reloptions.c`).
 pub(super) fn options_clause(options: &[String]) -> String {

@@ -3,6 +3,7 @@
 
 use super::row::{Column, TableRow};
 use crate::model::{ident, literal, qualified};
+use crate::objects::words::option_setting;
 
 /// Everything in one statement, or in one CREATE followed by its ALTERs.
 pub(super) fn whole(row: &TableRow) -> String {
@@ -201,13 +202,6 @@ fn column_settings(row: &TableRow, column: &Column) -> Vec<String> {
 
 fn alter_column(row: &TableRow, column: &Column, action: &str) -> String {
     format!("ALTER {} ONLY {} ALTER COLUMN {} {action};\n", row.desc(), row.qualified(), ident(&column.name))
-}
-
-/// `name=value` of `reloptions` as a setting. The value is quoted unless it is a plain word, for it may hold anything.
-fn option_setting(namespace: &str, option: &str) -> String {
-    let (name, value) = option.split_once('=').unwrap_or((option, ""));
-    let value = if ident(value) == value { value.to_owned() } else { literal(value) };
-    format!("{namespace}{}={value}", ident(name))
 }
 
 fn server_options(options: &[(String, Option<String>)], separator: &str) -> String {
