@@ -12,7 +12,7 @@
 //! | [`plan`] | order: graph, loops, sections, the ready set | error, model |
 //! | [`stream`] | bytes: frames, codecs, digests, equal parts | error |
 //! | [`archive`] | what lies in the bucket: keys, table of contents, manifest | error, model |
-//! | [`store`] | where it lies: S3, a folder, memory | error |
+//! | [`store`] | where it lies: S3, a folder, memory | error, model |
 //! | [`postgres`] | the only room that holds a connection | error, model |
 //! | [`catalog`] | asks the questions and selects | error, model, objects, facets, postgres |
 //! | [`commands`] | one file a verb | all of the above |

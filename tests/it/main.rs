@@ -1,3 +1,16 @@
-//! The one integration binary.
+//! The one integration binary: the pgstow that was built, against real servers, a real store and the stock tools.
+//!
+//! One file a subject; what they share is in [`support`]. Where the servers come from: `tests/parts`.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
+
+mod cli;
+mod failures;
+mod interop;
+mod restoring;
+mod round_trip;
+mod selection;
 mod store;
 mod store_failures;
+mod support;
+mod tidy;

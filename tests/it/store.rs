@@ -453,8 +453,13 @@ async fn s3_in_process_conforms() {
     conformance(store, Quirks { lists_uploads: false, folders_confuse_it: true, ..Quirks::NONE }).await;
 }
 
+#[tokio::test]
+async fn a_real_s3_store_conforms() {
+    let s3 = pgstow_parts::garage();
+    real_s3(&s3.endpoint, &s3.access_key, &s3.secret_key, &s3.region, &s3.bucket).await;
+}
+
 /// The suite against a real S3 server: in a fresh prefix of the bucket, with what it says to strangers.
-#[expect(dead_code, reason = "called with the address of a Garage by the test that starts one")]
 async fn real_s3(endpoint: &str, key: &str, secret: &str, region: &str, bucket: &str) {
     let options = s3_options(endpoint.to_owned(), key, secret, Some(region));
     let prefix = format!("conformance/{}-{}", std::process::id(), rand_tail());

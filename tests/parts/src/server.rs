@@ -271,6 +271,15 @@ impl Server {
         format!("{}{name}{}", self.inner.before, self.inner.behind)
     }
 
+    /// The URL of a database of this server for another role; own servers trust everybody and do not ask the password.
+    pub fn url_as(&self, database: &str, user: &str, password: &str) -> String {
+        let url = self.url(database);
+        let (scheme, rest) = url.split_once("://").unwrap_or(("postgresql", &url));
+        let end = rest.find('/').unwrap_or(rest.len());
+        let host = rest[..end].rfind('@').map_or(0, |at| at + 1);
+        format!("{scheme}://{user}:{password}@{}", &rest[host..])
+    }
+
     /// The folder of the Unix socket and the port; None for the user's own server.
     pub fn socket(&self) -> Option<(&Path, u16)> {
         self.inner.socket.as_ref().map(|(folder, port)| (folder.as_path(), *port))

@@ -1,0 +1,146 @@
+//! What a restore does to a target that is not empty, lacks roles, or may not be touched.
+
+use pgstow_parts::{Database, garage, server};
+
+use crate::support::{Backup, assert_same_data, assert_same_schema, pgstow, shop};
+
+fn with_one_table(hint: &str) -> Database {
+    let database = Database::fresh(&server(18), hint);
+    database.execute("CREATE TABLE t (id integer PRIMARY KEY, note text); INSERT INTO t VALUES (1, 'of the backup')");
+    database
+}
+
+#[test]
+fn a_target_that_has_the_objects_is_refused_and_left_alone() {
+    let source = with_one_table("taken");
+    let backup = Backup::make(&garage(), &source, &[]);
+    let target = Database::fresh(&source.server, "taken_target");
+    target.execute("CREATE TABLE t (id integer); INSERT INTO t VALUES (42)");
+    backup.restore(&target, &[]).failed(9, &["t"]);
+    assert_eq!(target.value("SELECT id FROM t"), "42");
+}
+
+#[test]
+fn a_clean_restore_replaces_what_is_there() {
+    let source = shop(&server(18), "clean");
+    let backup = Backup::make(&garage(), &source, &[]);
+    let target = shop(&source.server, "clean_target");
+    target.execute("DELETE FROM shop.visits; CREATE TABLE public.not_of_the_backup (id integer)");
+    backup.restore(&target, &["-c", "--if-exists"]).fine();
+    assert_eq!(target.value("SELECT count(*) FROM public.not_of_the_backup"), "0");
+    target.execute("DROP TABLE public.not_of_the_backup");
+    assert_same_data(&source, &target);
+    assert_same_schema(&source, &target);
+}
+
+#[test]
+fn a_clean_restore_into_an_empty_database_minds_what_is_missing_only_without_if_exists() {
+    let source = with_one_table("clean_empty");
+    let backup = Backup::make(&garage(), &source, &[]);
+    let target = Database::fresh(&source.server, "clean_empty_target");
+    backup.restore(&target, &["-c"]).failed(4, &["t"]);
+    backup.restore(&target, &["-c", "--if-exists"]).fine();
+    assert_same_data(&source, &target);
+}
+
+#[test]
+fn a_restore_makes_the_database_when_told_to() {
+    let source = shop(&server(18), "made");
+    source.execute(&format!("ALTER DATABASE \"{}\" SET work_mem = '9MB'", source.name));
+    let backup = Backup::make(&garage(), &source, &[]);
+    let name = source.name.clone();
+    let server = source.server.clone();
+    // The source makes room for its copy, which bears its name.
+    let kept = format!("{name}_kept");
+    server.execute("postgres", &format!("ALTER DATABASE \"{name}\" RENAME TO \"{kept}\"")).unwrap();
+    let source = Database { server: server.clone(), name: kept };
+    let maintenance = Database { server: server.clone(), name: "postgres".into() };
+    let ran = backup.restore(&maintenance, &["-C"]);
+    // Dropping this value must not drop the server's own database.
+    std::mem::forget(maintenance);
+    ran.fine();
+    let target = Database { server, name };
+    assert_same_data(&source, &target);
+    assert_same_schema(&source, &target);
+    assert_eq!(target.value("SHOW work_mem"), "9MB");
+    assert_eq!(
+        target
+            .value("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"),
+        "The shop"
+    );
+}
+
+#[test]
+fn a_missing_role_stops_the_restore_unless_owners_and_privileges_are_left_out() {
+    let server = server(18);
+    let role = format!("short_lived_{}", std::process::id());
+    let source = with_one_table("roles");
+    source.execute(&format!("CREATE ROLE {role}; ALTER TABLE t OWNER TO {role}; GRANT SELECT ON t TO {role}"));
+    let backup = Backup::make(&garage(), &source, &[]);
+    drop(source);
+    server.execute("postgres", &format!("DROP ROLE {role}")).unwrap();
+
+    let target = Database::fresh(&server, "roles_stop");
+    backup.restore(&target, &[]).failed(4, &[&role]);
+
+    let target = Database::fresh(&server, "roles_go_on");
+    let ran = backup.restore(&target, &["--keep-going", "--json"]);
+    assert_eq!(ran.code, Some(8), "{ran:?}");
+    assert!(ran.json()["errors"].to_string().contains(&role), "{}", ran.stdout);
+    assert_eq!(target.value("SELECT note FROM t"), "of the backup");
+
+    let target = Database::fresh(&server, "roles_left_out");
+    backup.restore(&target, &["-O", "-x"]).fine();
+    assert_eq!(target.value("SELECT note FROM t"), "of the backup");
+}
+
+#[test]
+fn a_dry_run_shows_the_plan_and_touches_nothing() {
+    let source = with_one_table("dry");
+    let backup = Backup::make(&garage(), &source, &[]);
+    let target = Database::fresh(&source.server, "dry_target");
+    let words = backup.restore(&target, &["--dry-run"]).fine().stdout;
+    assert!(words.contains("TABLE") && words.contains("nothing was done"), "{words}");
+    let plan = backup.restore(&target, &["--dry-run", "--json"]).fine().json();
+    assert!(plan["steps"].as_array().is_some_and(|steps| !steps.is_empty()), "{plan}");
+    assert_eq!(target.value("SELECT to_regclass('t') IS NULL"), "t");
+}
+
+#[test]
+fn latest_is_the_newest_complete_backup_of_its_database() {
+    let s3 = garage();
+    let source = with_one_table("latest");
+    let prefix = s3.fresh_prefix("latest");
+    let store = s3.location(&prefix);
+    let dump = || {
+        let dumped = pgstow(&s3, &["dump", "-d", &source.url(), "--to", &store, "--json"]).fine().json();
+        dumped["backup"].as_str().unwrap().to_owned()
+    };
+    let first = dump();
+    source.execute("UPDATE t SET note = 'second'");
+    // Backup ids are as fine as seconds.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let second = dump();
+    assert!(first < second);
+    let target = Database::fresh(&source.server, "latest_target");
+    pgstow(&s3, &["restore", "latest", "--from", &store, "-d", &target.url()]).fine();
+    assert_eq!(target.value("SELECT note FROM t"), "second");
+    s3.delete(&format!("{prefix}/{}/{second}/manifest.json", source.name)).unwrap();
+    let target = Database::fresh(&source.server, "latest_target");
+    let latest = format!("{}/latest", source.name);
+    pgstow(&s3, &["restore", &latest, "--from", &store, "-d", &target.url()]).fine();
+    assert_eq!(target.value("SELECT note FROM t"), "of the backup");
+}
+
+#[test]
+fn a_statement_that_fails_is_named_with_its_object() {
+    let source = Database::fresh(&server(18), "failing");
+    // The check says yes at the source and no at the target, for it asks a setting.
+    source.execute(
+        "CREATE FUNCTION fine() RETURNS boolean LANGUAGE sql AS $$ SELECT current_setting('my.fine', true) = 'yes' $$;
+         SET my.fine = 'yes'; CREATE TABLE picky (id integer CHECK (fine())); INSERT INTO picky VALUES (1)",
+    );
+    let backup = Backup::make(&garage(), &source, &[]);
+    let target = Database::fresh(&source.server, "failing_target");
+    backup.restore(&target, &[]).failed(4, &["picky"]);
+}
