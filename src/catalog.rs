@@ -109,6 +109,7 @@ pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bo
     let (made_by_extensions, own): (Vec<Object>, Vec<Object>) =
         objects.into_iter().partition(|object| members.holds(object));
     let mut objects: Vec<Object> = own.into_iter().filter(|object| chosen.keeps(object)).collect();
+    drop_half_attachments(&mut objects);
     let (facets, loose) = facets(session, &objects, &made_by_extensions, &members, &chosen).await?;
     objects.extend(loose);
     let skipped = if chosen.everything() && chosen.definitions() {
@@ -124,6 +125,16 @@ pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bo
         })
         .collect();
     Ok(Catalog { objects, facets, depends, database, skipped, warnings })
+}
+
+/// An attachment ties two relations; where only one of them was selected there is nothing to tie, as with `pg_dump -t`.
+fn drop_half_attachments(objects: &mut Vec<Object>) {
+    let provided: HashSet<Address> =
+        objects.iter().flat_map(|object| object.whole.provides.iter().map(|address| address.whole())).collect();
+    objects.retain(|object| {
+        let ties = matches!(object.whole.desc, "TABLE ATTACH" | "INDEX ATTACH");
+        !ties || object.whole.needs.iter().all(|need| provided.contains(&need.whole()))
+    });
 }
 
 /// Locks the tables that are wanted. Other relations cannot be locked by a reader, or need not be

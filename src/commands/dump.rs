@@ -17,7 +17,7 @@ use crate::archive::manifest::{
 };
 use crate::catalog::{self, Catalog, Pattern, Selection};
 use crate::error::{Error, Kind, Result};
-use crate::model::{Payload, ServerVersion};
+use crate::model::{Item, Payload, ServerVersion};
 use crate::plan::{Planned, plan};
 use crate::postgres::{ConnectionSettings, Session, Snapshot, export_snapshot, import_snapshot, pin_for_dump};
 use crate::store::{StorageClass, Store};
@@ -100,7 +100,9 @@ async fn write_backup(
     progress.phase("reading the catalogs");
     let catalog = stop.unless(catalog::read(&leader, &options.selection, options.allow_incomplete)).await?;
     let Catalog { objects, facets, depends, database, skipped, warnings } = catalog;
-    let planned = plan(objects, facets, &depends)?;
+    let mut planned = plan(objects, facets, &depends)?;
+    // What only holds a place in the order for its facets (the schema `public` as every database has it) is not written.
+    planned.retain(|entry| !does_nothing(&entry.item));
     tracing::info!(items = planned.len(), "planned");
     let jobs = tables::jobs(&planned, snapshot.in_recovery)?;
     progress.expect(jobs.tables.len() as u64, jobs.estimated_bytes());
@@ -205,6 +207,10 @@ fn patterns(selection: &Selection) -> manifest::Selection {
         exclude_tables: texts(&selection.exclude_tables),
         exclude_table_data: texts(&selection.exclude_table_data),
     }
+}
+
+fn does_nothing(item: &Item) -> bool {
+    item.payload == Payload::None && item.owner.is_none() && item.create.lines().all(|line| line.starts_with("--"))
 }
 
 /// Whether this Item has an object of its own in the store.

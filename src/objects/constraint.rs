@@ -1,6 +1,6 @@
 //! Constraints that come after the rows: keys, exclusions, foreign keys, and checks that are not validated.
 
-use super::index::marks;
+use super::index::{attached, marks};
 use super::words::option_setting;
 use super::{Kind, each};
 use crate::error::Result;
@@ -15,6 +15,9 @@ const QUESTION: Question = Question(
     "SELECT k.oid, k.conname AS name, k.contype AS type, pg_catalog.pg_get_constraintdef(k.oid) AS definition,
     t.oid AS table_oid, n.nspname AS schema, t.relname AS table_name, t.relkind AS table_kind, o.rolname AS owner,
     CASE WHEN k.contype = 'f' THEN k.confrelid ELSE 0 END AS referenced_oid,
+    (SELECT coalesce(pg_catalog.json_agg(part.relid::pg_catalog.oid), '[]')
+        FROM pg_catalog.pg_partition_tree(CASE WHEN k.contype = 'f' AND i.relkind = 'I' THEN k.conindid END) part
+        WHERE part.parentrelid IS NOT NULL) AS attached_indexes,
     k.conindid AS index_oid, i.relname AS index_name, coalesce(ts.spcname, '') AS tablespace, i.relkind AS index_kind,
     coalesce(x.indisclustered, false) AS clustered, coalesce(x.indisreplident, false) AS replica_identity,
     CASE WHEN k.contype IN ('p', 'u') THEN coalesce(i.reloptions, '{}') ELSE '{}' END AS index_options,
@@ -49,6 +52,8 @@ struct Row {
     table_kind: char,
     owner: Option<String>,
     referenced_oid: Oid,
+    /// The partitions' parts of the index that a foreign key refers to.
+    attached_indexes: Vec<Oid>,
     index_oid: Oid,
     index_name: Option<String>,
     tablespace: String,
@@ -118,6 +123,7 @@ fn constraint(row: &Row) -> Object {
     }
     if row.kind == 'f' {
         needs.push(relation(row.referenced_oid));
+        needs.extend(row.attached_indexes.iter().map(|index| attached(*index)));
     }
     let drop_only = if row.kind == 'f' && row.table_kind == 'p' { "" } else { "ONLY " };
     let drop = if is_key && row.is_part {

@@ -16,7 +16,7 @@ const QUESTION: Question = Question(
     pg_catalog.pg_get_indexdef(i.indexrelid) AS definition,
     i.indisclustered AS clustered, i.indisreplident AS replica_identity,
     k.oid AS constraint_oid,
-    parent.oid AS parent_oid, pn.nspname AS parent_schema, parent.relname AS parent_name, pi.indrelid AS parent_table_oid,
+    parent.oid AS parent_oid, po.rolname AS parent_owner, pn.nspname AS parent_schema, parent.relname AS parent_name, pi.indrelid AS parent_table_oid,
     (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, a.attstattarget) ORDER BY a.attnum), '[]')
         FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attstattarget >= 0) AS statistics
 FROM pg_catalog.pg_index i
@@ -29,6 +29,7 @@ LEFT JOIN pg_catalog.pg_tablespace ts ON ts.oid = c.reltablespace
 LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u', 'x')
 LEFT JOIN pg_catalog.pg_inherits h ON h.inhrelid = i.indexrelid
 LEFT JOIN pg_catalog.pg_class parent ON parent.oid = h.inhparent
+LEFT JOIN pg_catalog.pg_roles po ON po.oid = parent.relowner
 LEFT JOIN pg_catalog.pg_namespace pn ON pn.oid = parent.relnamespace
 LEFT JOIN pg_catalog.pg_index pi ON pi.indexrelid = h.inhparent
 WHERE (i.indisvalid OR t.relkind = 'p') AND i.indisready AND t.relkind IN ('r', 'p', 'm') AND t.relpersistence <> 't'
@@ -54,6 +55,7 @@ struct Row {
     /// Set for the index of a constraint, which makes it.
     constraint_oid: Option<Oid>,
     parent_oid: Option<Oid>,
+    parent_owner: Option<String>,
     parent_schema: Option<String>,
     parent_name: Option<String>,
     parent_table_oid: Option<Oid>,
@@ -129,15 +131,21 @@ pub(super) fn marks(
     sql
 }
 
+/// Stands for "this index is attached to its parent". The class is `pg_inherits`, whose rows `pg_depend` never names.
+pub(super) fn attached(index: Oid) -> Address {
+    Address::new(Oid(2611), index)
+}
+
 /// Ties a partition's index, a constraint's included, to its parent's.
 fn attachment(row: &Row) -> Option<Object> {
     let parent = qualified(row.parent_schema.as_deref()?, row.parent_name.as_deref()?);
     let child = qualified(&row.schema, &row.name);
     let item = Item {
-        owner: row.owner.clone(),
+        owner: row.parent_owner.clone(),
         section: Section::PostData,
         create: format!("ALTER INDEX {parent} ATTACH PARTITION {child};\n"),
-        provides: Vec::new(),
+        // A foreign key to the partitioned table needs every partition's index in its place.
+        provides: vec![attached(row.oid)],
         needs: vec![
             relation(row.oid),
             relation(row.parent_oid?),

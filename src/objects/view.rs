@@ -176,13 +176,12 @@ fn view(row: &Row) -> Object {
         format!("CREATE VIEW {name} AS\nSELECT\n    {};\n", columns.join(",\n    "))
     };
     let head = Item { create: stub, provides: row.shell(), ..bare(row) };
+    // As stock names it (`dumpRule`, `pg_dump.c`); the stub's drop removes it.
     let part = Item {
         create: format!("CREATE OR REPLACE {body}"),
-        // The stub's drop removes it; an owner would be set twice.
-        owner: None,
-        drop: String::new(),
+        owner: row.owner.clone(),
         provides: std::iter::once(row.rule()).chain(default_addresses).collect(),
-        ..bare(row)
+        ..Item::new("RULE", row.rule(), Some(&row.schema), format!("{} _RETURN", row.name))
     };
     Object { opened: vec![head, part], targets: vec![target(row)], ..Object::simple(whole, row.belongs()) }
 }

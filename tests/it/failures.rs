@@ -143,17 +143,17 @@ fn a_kind_that_cannot_be_dumped_is_an_error_that_names_it_until_it_is_allowed() 
     let (s3, database) = (garage(), Database::fresh(&server(18), "incomplete"));
     database.execute(
         "CREATE TABLE kept (id integer); INSERT INTO kept VALUES (1);
-         CREATE CONVERSION my_conversion FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8",
+         CREATE PUBLICATION my_publication FOR TABLE kept",
     );
     let prefix = s3.fresh_prefix("incomplete");
     let store = s3.location(&prefix);
-    pgstow(&s3, &["dump", "-d", &database.url(), "--to", &store]).failed(7, &["my_conversion", "--allow-incomplete"]);
+    pgstow(&s3, &["dump", "-d", &database.url(), "--to", &store]).failed(7, &["my_publication", "--allow-incomplete"]);
     assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new());
     let allowed = ["dump", "-d", &database.url(), "--to", &store, "--allow-incomplete", "--json"];
     let report = pgstow(&s3, &allowed).fine().json();
-    assert!(report["skipped"].to_string().contains("my_conversion"), "{report}");
+    assert!(report["skipped"].to_string().contains("my_publication"), "{report}");
     let manifest = pgstow(&s3, &["show", "latest", "--from", &store, "--json"]).fine().json();
-    assert!(manifest["skipped"].to_string().contains("my_conversion"), "{manifest}");
+    assert!(manifest["skipped"].to_string().contains("my_publication"), "{manifest}");
     let target = Database::fresh(&database.server, "incomplete_target");
     pgstow(&s3, &["restore", "latest", "--from", &store, "-d", &target.url()]).fine();
     assert_eq!(target.value("SELECT id FROM kept"), "1");

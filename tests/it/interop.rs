@@ -70,6 +70,7 @@ fn entries(archive: &Path) -> BTreeSet<String> {
     let contents = oracle().contents(archive).unwrap();
     let lines = contents.lines().filter(|line| !line.starts_with(';') && !line.is_empty());
     let lines = lines.filter_map(|line| line.splitn(4, ' ').nth(3)).map(str::to_owned);
-    // Archives of 1.16 group large objects otherwise.
+    // Archives of 1.16 group large objects otherwise; defaults stand in their tables here, for that is one statement less.
+    let lines = lines.filter(|line| !line.starts_with("DEFAULT ") || line.starts_with("DEFAULT ACL"));
     lines.filter(|line| !line.contains("BLOB") && !line.contains("LARGE OBJECT")).collect()
 }

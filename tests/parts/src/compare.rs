@@ -60,7 +60,7 @@ pub fn data(server: &Server, database: &str) -> Result<Fingerprints> {
 const SCHEMA: [(&str, &str); 9] = [
     (
         "relation",
-        "SELECT c.oid::regclass, c.relkind || ' ' || pg_get_userbyid(c.relowner) || ' ' || coalesce((SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(c.relacl) a), '') || ' ' || coalesce(c.reloptions::text, '') || c.relrowsecurity || c.relforcerowsecurity || c.relreplident || c.relpersistence || coalesce(pg_get_expr(c.relpartbound, c.oid), '') || coalesce(pg_get_partkeydef(c.oid), '') || coalesce(obj_description(c.oid, 'pg_class'), '') FROM pg_class c WHERE c.relkind <> 't' AND c.relnamespace IN (SELECT oid FROM mine)",
+        "SELECT c.oid::regclass, c.relkind::text || ' ' || pg_get_userbyid(c.relowner) || ' ' || coalesce((SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(c.relacl) a), '') || ' ' || coalesce(c.reloptions::text, '') || c.relrowsecurity || c.relforcerowsecurity || c.relreplident || c.relpersistence || coalesce(pg_get_expr(c.relpartbound, c.oid), '') || coalesce(pg_get_partkeydef(c.oid), '') || coalesce(obj_description(c.oid, 'pg_class'), '') FROM pg_class c WHERE c.relkind <> 't' AND c.relnamespace IN (SELECT oid FROM mine)",
     ),
     (
         "column",
