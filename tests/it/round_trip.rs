@@ -80,7 +80,10 @@ fn a_shop_of_12_in_an_18_is_what_stock_tools_make_of_it() {
     let yardstick = Database::fresh(&new, "stock_shop");
     let script = oracle().pg_dump(&source.url(), &[]).unwrap();
     oracle().psql(&yardstick.url(), &script).unwrap();
-    assert_same_schema(&yardstick, &target);
+    // Stock turns the sequence of an unlogged table's identity into a logged one, since 12 knew no other; pgstow lets
+    // the table decide.
+    let schema = |database: &Database| oracle().schema(&database.url()).unwrap().replace("    LOGGED\n", "");
+    assert_same_script(&schema(&yardstick), &schema(&target));
     assert_same_data(&yardstick, &target);
 }
 

@@ -60,11 +60,11 @@ pub fn data(server: &Server, database: &str) -> Result<Fingerprints> {
 const SCHEMA: [(&str, &str); 9] = [
     (
         "relation",
-        "SELECT c.oid::regclass, c.relkind::text || ' ' || pg_get_userbyid(c.relowner) || ' ' || coalesce((SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(c.relacl) a), '') || ' ' || coalesce(c.reloptions::text, '') || c.relrowsecurity || c.relforcerowsecurity || c.relreplident || c.relpersistence || coalesce(pg_get_expr(c.relpartbound, c.oid), '') || coalesce(pg_get_partkeydef(c.oid), '') || coalesce(obj_description(c.oid, 'pg_class'), '') FROM pg_class c WHERE c.relkind <> 't' AND c.relnamespace IN (SELECT oid FROM mine)",
+        "SELECT c.oid::regclass, c.relkind::text || ' ' || pg_get_userbyid(c.relowner) || ' ' || coalesce((SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(c.relacl) a), '') || ' ' || coalesce(c.reloptions::text, '') || c.relrowsecurity || c.relforcerowsecurity || c.relreplident::text || c.relpersistence::text || coalesce(pg_get_expr(c.relpartbound, c.oid), '') || coalesce(pg_get_partkeydef(c.oid), '') || coalesce(obj_description(c.oid, 'pg_class'), '') FROM pg_class c WHERE c.relkind <> 't' AND c.relnamespace IN (SELECT oid FROM mine)",
     ),
     (
         "column",
-        "SELECT a.attrelid::regclass || ' ' || a.attname, format_type(a.atttypid, a.atttypmod) || a.attnotnull || a.attidentity || a.attgenerated || a.attstorage || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || coalesce(a.attacl::text, '') || coalesce(col_description(a.attrelid, a.attnum), '') FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind <> 't' AND c.relnamespace IN (SELECT oid FROM mine)",
+        "SELECT a.attrelid::regclass || ' ' || a.attname, format_type(a.atttypid, a.atttypmod) || a.attnotnull || a.attidentity::text || a.attgenerated::text || a.attstorage::text || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || coalesce(a.attacl::text, '') || coalesce(col_description(a.attrelid, a.attnum), '') FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind <> 't' AND c.relnamespace IN (SELECT oid FROM mine)",
     ),
     (
         "index",
@@ -84,15 +84,15 @@ const SCHEMA: [(&str, &str); 9] = [
     ),
     (
         "trigger",
-        "SELECT tgname || ' on ' || tgrelid::regclass, pg_get_triggerdef(oid) || tgenabled FROM pg_trigger WHERE NOT tgisinternal",
+        "SELECT tgname || ' on ' || tgrelid::regclass, pg_get_triggerdef(oid) || tgenabled::text FROM pg_trigger WHERE NOT tgisinternal",
     ),
     (
         "rule",
-        "SELECT rulename || ' on ' || ev_class::regclass, pg_get_ruledef(oid) || ev_enabled FROM pg_rewrite WHERE ev_class IN (SELECT oid FROM pg_class WHERE relnamespace IN (SELECT oid FROM mine))",
+        "SELECT rulename || ' on ' || ev_class::regclass, pg_get_ruledef(oid) || ev_enabled::text FROM pg_rewrite WHERE ev_class IN (SELECT oid FROM pg_class WHERE relnamespace IN (SELECT oid FROM mine))",
     ),
     (
         "policy",
-        "SELECT polname || ' on ' || polrelid::regclass, polcmd || polpermissive || coalesce(pg_get_expr(polqual, polrelid), '') || coalesce(pg_get_expr(polwithcheck, polrelid), '') FROM pg_policy",
+        "SELECT polname || ' on ' || polrelid::regclass, polcmd::text || polpermissive || coalesce(pg_get_expr(polqual, polrelid), '') || coalesce(pg_get_expr(polwithcheck, polrelid), '') FROM pg_policy",
     ),
 ];
 
