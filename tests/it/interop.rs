@@ -78,11 +78,6 @@ fn entries(archive: &Path) -> BTreeSet<String> {
         // A default that needs no second statement stands in its table.
         "DEFAULT shop ",
         "DEFAULT Mixed Case ",
-        // A view that needs a key is made late as a whole, instead of early and empty with a rule to follow.
-        "RULE shop grouped _RETURN",
-        "VIEW shop grouped",
-        // The schema that every database has; its statement is a comment.
-        "SCHEMA - public",
     ];
     lines.filter(|line| !otherwise.iter().any(|start| line.starts_with(start))).collect()
 }

@@ -1,0 +1,23 @@
+//! Fetches every part of the tests into the cache beforehand: `cargo run -p pgstow-parts --example fetch`.
+
+use std::process::ExitCode;
+
+use pgstow_parts::{fetch, say};
+
+fn main() -> ExitCode {
+    let mut all_well = true;
+    let mut check = |what: &str, outcome: Result<String, String>| match outcome {
+        Ok(place) => say(&format!("{what}: {place}")),
+        Err(sentence) => {
+            say(&format!("{what}: {sentence}"));
+            all_well = false;
+        }
+    };
+    for major in 12..=18 {
+        let found = fetch::embedded_server(major).map(|binaries| binaries.bin.display().to_string());
+        check(&format!("PostgreSQL {major}"), found);
+    }
+    check("stock tools", fetch::stock_tools().map(|place| place.display().to_string()));
+    check("Garage", fetch::garage_binary().map(|path| path.display().to_string()));
+    if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
