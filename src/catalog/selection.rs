@@ -155,11 +155,6 @@ impl Chosen {
         !self.data_only
     }
 
-    /// Whether rows are wanted at all.
-    pub(super) fn data(&self) -> bool {
-        !self.schema_only
-    }
-
     /// Whether this object is part of the dump.
     pub(super) fn keeps(&self, object: &Object) -> bool {
         let item = &object.whole;

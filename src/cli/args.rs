@@ -1,5 +1,7 @@
 //! What the user can type, as clap sees it. Inert: nothing here is resolved, nothing has an effect.
 
+#![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Exit codes, for `--help`; the README has the same table.

@@ -18,12 +18,12 @@ fn plain(text: &str) -> String {
 fn print(lines: &[String]) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     for line in lines {
-        match writeln!(stdout, "{line}") {
+        if let Err(error) = writeln!(stdout, "{line}") {
             // The reader of a pipe may have seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            outcome => {
-                outcome.map_err(|error| Error::new(Kind::Internal, "cannot write to standard output").because(error))?
+            if error.kind() == std::io::ErrorKind::BrokenPipe {
+                return Ok(());
             }
+            return Err(Error::new(Kind::Internal, "cannot write to standard output").because(error));
         }
     }
     Ok(())

@@ -104,7 +104,7 @@ async fn write_backup(
     // What only holds a place in the order for its facets (the schema `public` as every database has it) is not written.
     planned.retain(|entry| !does_nothing(&entry.item));
     tracing::info!(items = planned.len(), "planned");
-    let jobs = tables::jobs(&planned, snapshot.in_recovery)?;
+    let jobs = tables::jobs(&planned, snapshot.in_recovery);
     progress.expect(jobs.tables.len() as u64, jobs.estimated_bytes());
     progress.phase("dumping");
     let loaded = tables::copy_all(options, &snapshot, &leader, jobs, destination, stop).await?;

@@ -321,7 +321,8 @@ mod tests {
 
     #[test]
     fn a_loop_that_cannot_open_names_its_members() {
-        let error = plan(vec![object(1, "a"), object(2, "b")], vec![], &[depend(1, 2), depend(2, 1)]).unwrap_err();
+        let error =
+            plan(vec![object(1, "a"), object(2, "b")], vec![], &[depend(1, 2), depend(2, 1)]).expect_err("a loop");
         assert_eq!(error.object(), Some("thing public.a, thing public.b"));
     }
 

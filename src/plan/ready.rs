@@ -55,8 +55,8 @@ impl Ready {
             }
         }
         let mut ready = BTreeSet::new();
-        for index in 0..count {
-            if waiting[index] == 0 {
+        for (index, open) in waiting.iter().enumerate() {
+            if *open == 0 {
                 ready.insert(Self::key(&tasks, index));
             }
         }

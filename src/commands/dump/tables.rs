@@ -72,7 +72,7 @@ pub(super) struct Copied {
 
 /// Collects the data Items of a plan. On a standby, unlogged tables cannot be read: their (empty) rows are skipped and
 /// the manifest says so.
-pub(super) fn jobs(planned: &[Planned], in_recovery: bool) -> Result<Jobs> {
+pub(super) fn jobs(planned: &[Planned], in_recovery: bool) -> Jobs {
     let mut jobs = Jobs::default();
     for entry in planned.iter().filter(|entry| has_data(entry)) {
         match &entry.item.payload {
@@ -98,7 +98,7 @@ pub(super) fn jobs(planned: &[Planned], in_recovery: bool) -> Result<Jobs> {
     jobs.tables
         .make_contiguous()
         .sort_by(|a, b| b.data.estimated_bytes.cmp(&a.data.estimated_bytes).then_with(|| a.toc_id.cmp(&b.toc_id)));
-    Ok(jobs)
+    jobs
 }
 
 /// Copies everything with as many connections as the options say. When one worker fails, the others abort their uploads

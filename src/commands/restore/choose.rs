@@ -100,7 +100,7 @@ const RELATIONS: &[&str] = &["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABL
 ///
 /// Errors: [`Kind::Usage`] when a named schema or table is not in the backup; [`Kind::Archive`] when the table of
 /// contents and the manifest do not fit one another.
-pub fn plan(toc: &Toc, manifest: &Manifest, choice: &Choice, create: bool) -> Result<Plan> {
+pub(super) fn plan(toc: &Toc, manifest: &Manifest, choice: &Choice, create: bool) -> Result<Plan> {
     let mut data: HashMap<i32, TableObject> = manifest
         .tables
         .iter()

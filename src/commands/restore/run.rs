@@ -76,10 +76,10 @@ pub(super) async fn execute_entry(
     placement: &mut statements::Placement,
     failures: &mut Failures,
 ) -> Result<()> {
-    for (sql, error) in try_entry(session, step, choice, is_partial, placement).await.err() {
-        failures.add(error.on(step.label()), &sql)?;
+    match try_entry(session, step, choice, is_partial, placement).await {
+        Ok(()) => Ok(()),
+        Err((sql, error)) => failures.add(error.on(step.label()), &sql),
     }
-    Ok(())
 }
 
 /// The statement that failed, and how.
@@ -230,7 +230,13 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
             task
         };
         let Some(task) = task else {
-            shared.stop.unless(async { Ok(changed.await) }).await?;
+            shared
+                .stop
+                .unless(async {
+                    changed.await;
+                    Ok(())
+                })
+                .await?;
             continue;
         };
         let step = &shared.plan.steps[shared.steps[task]];

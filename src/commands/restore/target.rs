@@ -82,27 +82,51 @@ fn unquoted(name: &str) -> String {
     }
 }
 
-/// Drops what the plan makes, last first.
+/// Drops what the plan makes, last first. What something else still depends on (a key that a view groups by, where the
+/// view was made early and filled late) is tried again when the rest is gone, until a round gets nowhere.
 pub(super) async fn drop_objects(
     session: &Session,
     plan: &Plan,
     if_exists: bool,
     failures: &mut Failures,
 ) -> Result<()> {
-    for step in plan.steps.iter().rev().filter(|step| step.phase != Phase::Database) {
+    let steps = plan.steps.iter().rev().filter(|step| {
         // Dropping the system's own schema would take its privileges along; everything in it goes by name.
         let is_public = step.entry.desc == "SCHEMA" && step.entry.tag == "public";
-        if is_public || step.entry.desc == "EXTENSION" && plan.is_partial {
-            continue;
-        }
-        if let Some(sql) = statements::drop(&step.entry, if_exists) {
-            if let Err(error) = session.execute(&sql).await {
-                failures.add(error.on(format!("drop of {}", step.label())), &sql)?;
+        step.phase != Phase::Database && !is_public && !(step.entry.desc == "EXTENSION" && plan.is_partial)
+    });
+    let mut waiting: Vec<(String, String)> =
+        steps.filter_map(|step| Some((step.label(), statements::drop(&step.entry, if_exists)?))).collect();
+    let mut first_round = true;
+    loop {
+        let mut held_back = Vec::new();
+        for (label, sql) in &waiting {
+            let Err(error) = session.execute(sql).await else { continue };
+            match Session::sqlstate(&error) {
+                Some(DEPENDENT_OBJECTS_STILL_EXIST) => held_back.push((label.clone(), sql.clone(), error)),
+                // It was there in the first round, so it has gone with its table since.
+                Some(UNDEFINED_TABLE | UNDEFINED_OBJECT) if !first_round => {}
+                _ => failures.add(error.on(format!("drop of {label}")), sql)?,
             }
         }
+        if held_back.is_empty() {
+            return Ok(());
+        }
+        if !first_round && held_back.len() == waiting.len() {
+            for (label, sql, error) in held_back {
+                failures.add(error.on(format!("drop of {label}")), &sql)?;
+            }
+            return Ok(());
+        }
+        waiting = held_back.into_iter().map(|(label, sql, _)| (label, sql)).collect();
+        first_round = false;
     }
-    Ok(())
 }
+
+/// SQLSTATEs (PostgreSQL documentation, appendix A).
+const DEPENDENT_OBJECTS_STILL_EXIST: &str = "2BP01";
+const UNDEFINED_TABLE: &str = "42P01";
+const UNDEFINED_OBJECT: &str = "42704";
 
 /// `-C`: makes the database on the first connection and opens one to it.
 pub(super) async fn create_database(
