@@ -1,7 +1,7 @@
 //! Arguments, environment and terminal: from what the user typed to settled options, and from reports to words.
 //!
-//! May import: everything. Always true here: [`args`] is inert (what clap sees), [`settings`] resolves it (flags over
-//! environment), [`output`] is the only place that writes to standard output, [`display`] the only one that draws on a
+//! May import: everything. Always true here: [`args`] is inert (what clap sees), `settings` resolves it (flags over
+//! environment), `output` is the only place that writes to standard output, `display` the only one that draws on a
 //! terminal. An error is printed once, here, with its hint, and becomes the exit code of its kind.
 
 pub mod args;

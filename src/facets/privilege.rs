@@ -8,7 +8,7 @@ use super::{Facets, Place, Subjects};
 use crate::model::privilege::{AccessList, Grant, Wording};
 use crate::model::{Address, Item, Oid, Question, Section, Target, class, ident};
 use serde::Deserialize;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Every access list that differs from its baseline, outside of temporary schemas and `information_schema`.
 ///
@@ -145,11 +145,18 @@ pub fn whole_relation_privileges(relation: Oid) -> Address {
     Address::new(Oid(3394), relation)
 }
 
+/// Stands for "the privileges of this schema are set": who grants in another role's name must see the schema as that role.
+fn schema_privileges(schema: Oid) -> Address {
+    Address { sub: -1, ..Address::new(Oid(3394), schema) }
+}
+
 /// One `ACL` entry for each row that has a subject, a relation's columns after it.
 pub fn items(rows: &[Row], subjects: &Subjects<'_>) -> Facets {
     let whole: HashSet<Oid> =
         rows.iter().filter(|row| row.class == class::RELATION && row.sub == 0).map(|row| row.object).collect();
     let with_columns: HashSet<Oid> = rows.iter().filter(|row| row.sub != 0).map(|row| row.object).collect();
+    let schema = |row: &Row| Some((subjects.find(row.address())?.subject.name, row.object));
+    let schemas: HashMap<&str, Oid> = rows.iter().filter(|row| row.class == class::SCHEMA).filter_map(schema).collect();
     let mut facets = Facets::default();
     for row in rows {
         let place = subjects.find(row.address());
@@ -163,6 +170,13 @@ pub fn items(rows: &[Row], subjects: &Subjects<'_>) -> Facets {
         }
         let mut item = place.item("ACL", tag(&place), create);
         item.owner = Some(row.owner.clone());
+        if row.class == class::SCHEMA {
+            item.provides.push(schema_privileges(row.object));
+        } else if item.create.contains("SET SESSION AUTHORIZATION ")
+            && let Some(schema) = place.subject.schema.and_then(|schema| schemas.get(schema))
+        {
+            item.needs.push(schema_privileges(*schema));
+        }
         if row.sub != 0 && whole.contains(&row.object) {
             item.needs.push(whole_relation_privileges(row.object));
         } else if row.class == class::RELATION && with_columns.contains(&row.object) {
