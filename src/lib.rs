@@ -15,6 +15,8 @@
 //! | [`store`] | where it lies: S3, a folder, memory | error, model |
 //! | [`postgres`] | the only room that holds a connection | error, model |
 //! | [`catalog`] | asks the questions and selects | error, model, objects, facets, postgres |
+//! | [`notify`] | telling how a job went: mail, webhooks, pings, text files | error, model |
+//! | [`jobs`] | what is backed up, when, where to: `pgstow.toml`, scripts' environments | error, model, stream, store, postgres, catalog, notify |
 //! | [`commands`] | one file a verb | all of the above |
 //! | [`cli`] | arguments, environment, terminal | all of the above |
 //!
@@ -26,7 +28,9 @@ pub mod cli;
 pub mod commands;
 pub mod error;
 pub mod facets;
+pub mod jobs;
 pub mod model;
+pub mod notify;
 pub mod objects;
 pub mod plan;
 pub mod postgres;
