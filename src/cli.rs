@@ -8,11 +8,18 @@
 //! one that draws on a terminal. An error is printed once, here, with its hint, and becomes the exit code of its kind.
 
 pub mod args;
+mod config;
 mod display;
+mod doctor;
 mod dump;
+mod env_file;
+mod jobs;
 mod list;
+mod notify;
 mod output;
 mod restore;
+mod run;
+mod schedule;
 mod show;
 mod store;
 
@@ -27,6 +34,9 @@ use std::sync::Arc;
 
 /// Runs the program with the process's arguments and environment.
 pub fn main() -> ExitCode {
+    if let Err(error) = env_file::enter() {
+        return report(&error);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -99,6 +109,11 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Command::Restore(verb) => verb.run(context).await,
         Command::List(verb) => verb.run(context).await,
         Command::Show(verb) => verb.run(context).await,
+        Command::Run(verb) => verb.run(context).await,
+        Command::Schedule(verb) => verb.run(context).await,
+        Command::Doctor(verb) => verb.run(context).await,
+        Command::Config(verb) => verb.run(),
+        Command::Notify(verb) => verb.run(context).await,
     }
 }
 

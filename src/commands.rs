@@ -4,12 +4,17 @@
 //! never reads the environment, never prints, and stops soon after its [`Stop`] says so.
 
 pub mod backups;
+pub mod doctor;
 pub mod dump;
+pub mod journal;
 pub mod list;
 pub mod progress;
 pub mod restore;
+pub mod run;
+pub mod schedule;
 mod transfer;
 
+pub use journal::Journal;
 pub use progress::Progress;
 
 use crate::error::{Error, Kind, Result};

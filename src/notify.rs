@@ -14,9 +14,10 @@ pub mod metrics;
 mod ping;
 mod template;
 mod textfile;
+mod tls;
 mod webhook;
 
-pub use email::{Email, MailSecurity};
+pub use email::{Email, MailAddress, MailSecurity};
 pub use event::{Event, Facts, Moment};
 pub use http::Target;
 pub use ping::Ping;

@@ -1,8 +1,13 @@
 //! What the user can type before and after the verb, and the list of verbs. Inert: nothing here has an effect.
 
+use super::config::ConfigVerb;
+use super::doctor::DoctorArgs;
 use super::dump::DumpArgs;
 use super::list::ListArgs;
+use super::notify::NotifyVerb;
 use super::restore::RestoreArgs;
+use super::run::RunArgs;
+use super::schedule::ScheduleArgs;
 use super::show::ShowArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -19,6 +24,8 @@ Exit codes:
     7  the database holds something that cannot be dumped yet
     8  a restore with --keep-going went to its end, but some statements failed
     9  the target of a restore already has the objects
+   12  a notification did not arrive (`notify test` only)
+   13  another process runs the job already
   130  stopped by a signal";
 
 /// Dumps a PostgreSQL database straight to S3 and restores it, without pg_dump.
@@ -34,6 +41,9 @@ pub struct Arguments {
     /// Say nothing but errors on standard error, and show no progress
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Take the variables of this file (lines `export NAME=value`) over the environment's; its owner alone may read it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub env_file: Option<std::path::PathBuf>,
     /// How log lines on standard error look
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -59,4 +69,14 @@ pub enum Command {
     List(ListArgs),
     /// Show one backup
     Show(ShowArgs),
+    /// Run one backup job: of pgstow.toml, or what the environment of a backup script describes
+    Run(RunArgs),
+    /// Run the jobs of pgstow.toml whenever their time comes, until stopped by a signal
+    Schedule(ScheduleArgs),
+    /// Try everything that a backup needs, and say what to do about what is amiss
+    Doctor(DoctorArgs),
+    /// Write an example of pgstow.toml, or say what its jobs will do
+    Config(ConfigVerb),
+    /// Try the notifications of pgstow.toml
+    Notify(NotifyVerb),
 }

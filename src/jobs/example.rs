@@ -50,7 +50,13 @@ mod tests {
         let missing: Vec<&String> = found
             .iter()
             .filter(|key| {
-                let words = [format!("{key} = "), format!("[{key}."), format!("[{key}]"), format!(".{key}]"), format!(".{key}.")];
+                let words = [
+                    format!("{key} = "),
+                    format!("[{key}."),
+                    format!("[{key}]"),
+                    format!(".{key}]"),
+                    format!(".{key}."),
+                ];
                 !words.iter().any(|word| EXAMPLE.contains(word.as_str()))
             })
             .collect();

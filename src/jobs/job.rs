@@ -53,12 +53,7 @@ impl Job {
     pub(super) const COMPRESS: &str = "zstd:3";
 
     /// Looks up and checks what the table says.
-    pub(super) fn settle(
-        name: &str,
-        table: &JobTable,
-        file: &FileTable,
-        lookup: Lookup<'_>,
-    ) -> Result<Job> {
+    pub(super) fn settle(name: &str, table: &JobTable, file: &FileTable, lookup: Lookup<'_>) -> Result<Job> {
         let settled = || -> Result<Job> {
             Ok(Job {
                 name: name.to_owned(),

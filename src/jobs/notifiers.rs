@@ -38,18 +38,18 @@ impl NotifyTable {
         };
         let mut notifiers = Vec::new();
         for name in wanted {
-            let Some((way, moments)) = self.way(name, lookup).transpose() else {
+            let about = |error: Error| {
+                let hint = error.hint_text().map(str::to_owned);
+                let about = Error::new(error.kind(), format!("notifier {name}")).because(error);
+                hint.into_iter().fold(about, Error::hint)
+            };
+            let Some((way, moments)) = self.way(name, lookup).map_err(about)? else {
                 let error = Error::new(Kind::Usage, format!("there is no notifier {name:?}"));
                 return Err(match alike(name, &names) {
                     Some(meant) => error.hint(format!("did you mean {meant:?}?")),
                     None => error.hint("add a table [notify.email.NAME], or webhook, ping, textfile instead of email"),
                 });
-            }
-            .map_err(|error| {
-                let hint = error.hint_text().map(str::to_owned);
-                let about = Error::new(error.kind(), format!("notifier {name}")).because(error);
-                hint.into_iter().fold(about, Error::hint)
-            })?;
+            };
             notifiers.push(Notifier { name: name.to_owned(), moments, way });
         }
         Ok(notifiers)
@@ -92,14 +92,14 @@ fn email(table: &EmailTable, lookup: Lookup<'_>) -> Result<(Way, Vec<Moment>)> {
     if table.to.is_empty() {
         return Err(Error::new(Kind::Usage, "has nobody to write to").hint("say to = [\"ops@example.com\"]"));
     }
-    let to = table.to.iter().map(|to| Email::address(&expand(to, lookup)?)).collect::<Result<Vec<_>>>()?;
+    let to = table.to.iter().map(|to| expand(to, lookup)?.parse()).collect::<Result<Vec<_>>>()?;
     let email = Email {
         host: expand(&table.host, lookup)?,
         port: table.port.unwrap_or(security.port()),
         security,
         certificates: path(table.certificates.as_deref(), lookup)?,
         login,
-        from: Email::address(&expand(&table.from, lookup)?)?,
+        from: expand(&table.from, lookup)?.parse()?,
         to,
     };
     Ok((Way::Email(email), moments(table.on.as_deref(), &[Moment::Failure])))
@@ -137,7 +137,8 @@ impl NotifyTable {
     /// Secrets in the tables, wherever they lie.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &SecretText> {
         let passwords = self.email.values().filter_map(|table| table.password.as_ref());
-        let webhooks = self.webhook.values().flat_map(|table| table.headers.values().chain(std::iter::once(&table.url)));
+        let webhooks =
+            self.webhook.values().flat_map(|table| table.headers.values().chain(std::iter::once(&table.url)));
         passwords.chain(webhooks).chain(self.ping.values().map(|table| &table.url))
     }
 }

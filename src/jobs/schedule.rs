@@ -9,7 +9,7 @@ use croner::parser::{CronParser, Seconds, Year};
 use croner::time::{CivilDate, CivilDateTime, CivilTime, CronDateTime, Resolution, Weekday};
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
-use jiff::{SignedDuration, Timestamp, Zoned};
+use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 use std::cmp::Ordering;
 
 /// A jitter longer than this would move a daily run to another day.
@@ -66,13 +66,13 @@ impl Schedule {
 
     /// The first time after this one; nothing beyond the end of the calendar.
     pub fn next_after(&self, now: Timestamp) -> Option<Timestamp> {
-        let now = Moment(now.to_zoned(self.zone.clone()));
+        let now = Moment(now.to_zoned_datetime(self.zone.clone()));
         self.cron.find_next_occurrence(&now, false).ok().map(|found| found.0.timestamp())
     }
 
     /// The last time that is not after this one.
     pub fn last_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let now = Moment(now.to_zoned(self.zone.clone()));
+        let now = Moment(now.to_zoned_datetime(self.zone.clone()));
         self.cron.find_previous_occurrence(&now, true).ok().map(|found| found.0.timestamp())
     }
 
@@ -88,7 +88,7 @@ impl Schedule {
 
     /// A moment as people in the schedule's time zone write it, such as `2026-11-25 02:30 CET`.
     pub fn show(&self, moment: Timestamp) -> String {
-        moment.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string()
+        moment.to_zoned_datetime(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string()
     }
 
     /// The expression, its meaning in words, and the zone.
@@ -112,7 +112,7 @@ pub(super) fn duration(text: &str) -> Result<SignedDuration> {
 
 /// A moment in a time zone, as the search for occurrences wants it.
 #[derive(Clone)]
-struct Moment(Zoned);
+struct Moment(ZonedDateTime);
 
 impl CronDateTime for Moment {
     fn to_civil(&self) -> CivilDateTime {
@@ -141,8 +141,8 @@ impl CronDateTime for Moment {
             0,
         )
         .map_err(|_| CronError::InvalidDate)?;
-        let ambiguous = self.0.time_zone().to_ambiguous_zoned(at);
-        let found = |zoned: Result<Zoned, jiff::Error>| zoned.map(Moment).map_err(|_| CronError::InvalidTime);
+        let ambiguous = self.0.time_zone().to_ambiguous_zoned_datetime(at);
+        let found = |zoned: Result<ZonedDateTime, jiff::Error>| zoned.map(Moment).map_err(|_| CronError::InvalidTime);
         Ok(match ambiguous.offset() {
             AmbiguousOffset::Unambiguous { .. } => Resolution::Single(found(ambiguous.unambiguous())?),
             AmbiguousOffset::Fold { .. } => {

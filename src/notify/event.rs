@@ -41,7 +41,8 @@ pub struct Event {
     pub job: String,
     /// The machine that runs it.
     pub host: String,
-    /// When it happened.
+    /// When it happened, RFC 3339 in UTC.
+    #[serde(serialize_with = "as_text")]
     pub at: Timestamp,
     /// A name for this run, the same at its start and its end: 32 hexadecimal digits.
     pub run: String,
@@ -83,6 +84,10 @@ pub struct Facts {
     pub warnings: Vec<String>,
 }
 
+fn as_text<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}
+
 impl Event {
     /// An event that says it is a test; it has everything that an event can have.
     pub fn test(host: &str) -> Event {
@@ -114,7 +119,9 @@ impl Event {
     /// The event in one line.
     pub fn headline(&self) -> String {
         match (self.moment, &self.facts) {
-            (Moment::Test, _) => format!("this is a test of pgstow's notifications on {}; nothing was backed up", self.host),
+            (Moment::Test, _) => {
+                format!("this is a test of pgstow's notifications on {}; nothing was backed up", self.host)
+            }
             (Moment::Start, _) => format!("backup job {} begins on {}", self.job, self.host),
             (Moment::Success, Some(facts)) => format!(
                 "backup job {} is done: {}, {} rows in {} tables, {} stored, {:.0} s",

@@ -1,5 +1,6 @@
 //! One HTTP request to an address that is a secret.
 
+use super::tls;
 use crate::error::{Error, Kind, Result};
 use crate::model::Secret;
 use bytes::Bytes;
@@ -10,11 +11,8 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// One attempt may take so long.
@@ -122,7 +120,8 @@ impl Target {
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("pgstow/", env!("CARGO_PKG_VERSION"))));
         headers.extend(self.headers.iter().cloned());
         // hyper's error names no address; its cause says what it was.
-        let answer = client.request(request).await.map_err(|error| (true, self.failed("cannot connect").because(error)))?;
+        let answer =
+            client.request(request).await.map_err(|error| (true, self.failed("cannot connect").because(error)))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
@@ -132,7 +131,9 @@ impl Target {
         let said: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
         let error = self.failed(&format!("it answers {status} {}", said.trim()).trim_end().to_owned());
         let error = match status {
-            _ if status.is_redirection() => error.hint("use the address that it redirects to; redirects are not followed"),
+            _ if status.is_redirection() => {
+                error.hint("use the address that it redirects to; redirects are not followed")
+            }
             StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::GONE => {
                 error.hint("check the address and the key in it")
             }
@@ -148,29 +149,11 @@ impl Target {
 
 fn client(certificates: Option<&Path>) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>> {
     let connector = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(tls(certificates)?)
+        .with_tls_config(tls::config(certificates)?)
         .https_or_http()
         .enable_http1()
         .build();
     Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
-}
-
-/// TLS with the machine's certificates and those of a file, by ring.
-fn tls(certificates: Option<&Path>) -> Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = certificates {
-        let unusable = || Error::new(Kind::Usage, "cannot be read as certificates").on(path.display().to_string());
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable().because(error))? {
-            let certificate = certificate.map_err(|error| unusable().because(error))?;
-            roots.add(certificate).map_err(|error| unusable().because(error))?;
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::new(Kind::Internal, "cannot prepare TLS").because(error))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[cfg(test)]
@@ -183,7 +166,10 @@ mod tests {
         let target = Target::new(&Secret::new("https://hooks.example.com/geheim?a=1"), None).expect("an address");
         assert_eq!(target.host(), "hooks.example.com");
         assert!(!format!("{target:?}").contains("geheim"));
-        assert_eq!(target.below("/start", "rid=2").expect("below").uri.to_string(), "https://hooks.example.com/geheim/start?a=1&rid=2");
+        assert_eq!(
+            target.below("/start", "rid=2").expect("below").uri.to_string(),
+            "https://hooks.example.com/geheim/start?a=1&rid=2"
+        );
         for bad in ["geheim", "ftp://geheim/", "https://u:geheim@host/", "https:///geheim", ""] {
             let error = Target::new(&Secret::new(bad), None).expect_err(bad);
             assert!(!format!("{error} {:?}", error.hint_text()).contains("geheim"), "{error}");

@@ -18,9 +18,9 @@ impl Template {
     /// Errors: [`Kind::Usage`] when it is not JSON, or names something that no event has.
     pub fn parse(text: &str) -> Result<Template> {
         let value: Value = serde_json::from_str(text).map_err(|error| {
-            Error::new(Kind::Usage, "the body of the webhook is not JSON").because(error).hint(
-                "placeholders stand within texts: {\"text\": \"{{headline}}\", \"rows\": \"{{rows}}\"}",
-            )
+            Error::new(Kind::Usage, "the body of the webhook is not JSON")
+                .because(error)
+                .hint("placeholders stand within texts: {\"text\": \"{{headline}}\", \"rows\": \"{{rows}}\"}")
         })?;
         let known = facts(&Event::test(""))?;
         let template = Template(value);
@@ -95,9 +95,11 @@ fn written(piece: &Piece<'_>, facts: &Value) -> String {
         Piece::Name(name) => match &facts[*name] {
             Value::Null => String::new(),
             Value::String(text) => text.clone(),
-            Value::Array(lines) => {
-                lines.iter().map(|line| line.as_str().map_or_else(|| line.to_string(), str::to_owned)).collect::<Vec<_>>().join("\n")
-            }
+            Value::Array(lines) => lines
+                .iter()
+                .map(|line| line.as_str().map_or_else(|| line.to_string(), str::to_owned))
+                .collect::<Vec<_>>()
+                .join("\n"),
             other => other.to_string(),
         },
     }

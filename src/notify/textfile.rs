@@ -63,13 +63,18 @@ mod tests {
         for moment in [Moment::Start, Moment::Success, Moment::Failure] {
             textfile.write(&event(moment)).expect("written");
         }
-        let mut names: Vec<_> =
-            std::fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(folder.path())
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
         names.sort();
         assert_eq!(names, ["pgstow_shop.prom", "pgstow_shop_success.prom"]);
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("a file");
         assert!(read("pgstow_shop.prom").contains("pgstow_last_run_success{job=\"shop\"} 0\n"));
-        assert!(read("pgstow_shop_success.prom").contains("pgstow_last_success_timestamp_seconds{job=\"shop\"} 1795487400\n"));
+        assert!(
+            read("pgstow_shop_success.prom")
+                .contains("pgstow_last_success_timestamp_seconds{job=\"shop\"} 1795487400\n")
+        );
         let gone = Textfile { folder: folder.path().join("none") };
         assert!(gone.write(&event(Moment::Failure)).is_err());
     }

@@ -59,8 +59,8 @@ impl Body {
 
 /// The event's JSON, with its texts for people.
 pub(super) fn facts(event: &Event) -> Result<Value> {
-    let mut value = serde_json::to_value(event)
-        .map_err(|error| Error::new(Kind::Internal, "cannot write JSON").because(error))?;
+    let mut value =
+        serde_json::to_value(event).map_err(|error| Error::new(Kind::Internal, "cannot write JSON").because(error))?;
     value["headline"] = event.headline().into();
     value["text"] = event.text().into();
     Ok(value)

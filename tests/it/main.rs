@@ -5,8 +5,12 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
 mod cli;
+mod doctor;
 mod failures;
 mod interop;
+mod jobs;
+mod listeners;
+mod notifying;
 mod restoring;
 mod round_trip;
 mod selection;
