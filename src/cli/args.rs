@@ -132,6 +132,12 @@ pub struct DumpArgs {
     /// Dump rows only, no definitions
     #[arg(short = 'a', long)]
     pub data_only: bool,
+    /// Leave out the server's roles, tablespaces and privileges on parameters
+    #[arg(long)]
+    pub no_globals: bool,
+    /// Leave out the passwords of roles
+    #[arg(long)]
+    pub no_role_passwords: bool,
     /// Storage class of the data objects, such as STANDARD_IA [default: the bucket's]
     #[arg(long, value_name = "CLASS")]
     pub storage_class: Option<String>,
@@ -168,6 +174,18 @@ pub struct RestoreArgs {
     /// With -c, do not mind what is not there
     #[arg(long, requires = "clean")]
     pub if_exists: bool,
+    /// First bring the server's roles, tablespaces and privileges on parameters; what is there already is altered
+    #[arg(long)]
+    pub globals: bool,
+    /// Bring nothing but those
+    #[arg(short = 'g', long, conflicts_with_all = ["create", "clean", "data_only", "schema_only", "schemas", "tables"])]
+    pub globals_only: bool,
+    /// Do not touch roles and tablespaces (this is the default)
+    #[arg(long, conflicts_with_all = ["globals", "globals_only"])]
+    pub no_globals: bool,
+    /// With --globals, leave the passwords of roles alone
+    #[arg(long)]
+    pub no_role_passwords: bool,
     /// Do not set owners
     #[arg(short = 'O', long)]
     pub no_owner: bool,

@@ -1,10 +1,10 @@
 //! Reports on standard output: short for people, one JSON document for machines.
 
-use crate::archive::manifest::Manifest;
+use crate::archive::manifest::{Manifest, Passwords};
 use crate::commands::backups::Place;
 use crate::commands::dump::DumpReport;
 use crate::commands::list::Listing;
-use crate::commands::restore::RestoreReport;
+use crate::commands::restore::{GlobalsReport, RestoreReport};
 use crate::error::{Error, Kind, Result};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
@@ -58,6 +58,7 @@ pub(super) fn dump(report: &DumpReport, as_json: bool) -> Result<()> {
             "raw_bytes": manifest.totals.raw_bytes,
             "stored_bytes": manifest.totals.stored_bytes,
             "seconds": report.seconds,
+            "globals": manifest.globals,
             "warnings": manifest.warnings,
             "skipped": manifest.skipped,
         }));
@@ -94,12 +95,20 @@ pub(super) fn restore(report: &RestoreReport, dry_run: bool, as_json: bool) -> R
             "seconds": report.seconds,
             "errors": report.errors,
             "warnings": report.warnings,
+            "globals": report.globals.as_ref().map(|globals| json!({
+                "made": globals.made,
+                "altered": globals.altered,
+                "statements": if dry_run { json!(globals.statements) } else { json!(globals.statements.len()) },
+            })),
             "left_out": report.plan.left_out.iter()
                 .map(|(reason, count)| json!({"reason": reason, "entries": count})).collect::<Vec<_>>(),
             "steps": if dry_run { json!(steps) } else { json!(steps.len()) },
         }));
     }
     let mut lines = Vec::new();
+    if let Some(globals) = &report.globals {
+        lines.extend(globals_lines(globals, dry_run));
+    }
     if dry_run {
         let mut phase = None;
         for step in &report.plan.steps {
@@ -130,6 +139,15 @@ pub(super) fn restore(report: &RestoreReport, dry_run: bool, as_json: bool) -> R
     lines.extend(report.warnings.iter().map(|warning| format!("warning: {}", plain(warning))));
     lines.extend(report.errors.iter().map(|error| format!("failed: {error}")));
     print(&lines)
+}
+
+fn globals_lines(globals: &GlobalsReport, dry_run: bool) -> Vec<String> {
+    if dry_run {
+        let statements = globals.statements.iter().map(|statement| format!("  {}", plain(statement)));
+        return std::iter::once("roles and tablespaces".to_owned()).chain(statements).collect();
+    }
+    let made = globals.made.iter().map(|what| format!("made: {}", plain(what)));
+    made.chain(globals.altered.iter().map(|what| format!("was there, altered: {}", plain(what)))).collect()
 }
 
 fn summary(place: &Place, manifest: &Manifest) -> Value {
@@ -203,6 +221,18 @@ pub(super) fn show(place: &Place, manifest: &Manifest, as_json: bool) -> Result<
     ];
     if let Some(large) = &manifest.large_objects {
         lines.push(format!("          {} large objects, {}", HumanCount(large.count), HumanBytes(large.bytes)));
+    }
+    if let Some(globals) = &manifest.globals {
+        let passwords = match globals.passwords {
+            Passwords::Included => "with passwords",
+            Passwords::NotReadable => "without passwords, which the server did not let us read",
+            Passwords::LeftOut => "without passwords",
+        };
+        lines.push(format!(
+            "          {} roles {passwords}, {} tablespaces of the server",
+            HumanCount(globals.roles),
+            HumanCount(globals.tablespaces)
+        ));
     }
     lines.extend(remarks(manifest));
     for table in &manifest.tables {

@@ -1,9 +1,9 @@
 //! From inert arguments to options that commands can act on: flags over environment over defaults.
 
 use super::args::{DumpArgs, FromArgs, RestoreArgs, StoreArgs};
-use crate::catalog::{Pattern, Selection};
+use crate::catalog::{GlobalsWanted, Pattern, Selection};
 use crate::commands::dump::DumpOptions;
-use crate::commands::restore::{Choice, RestoreOptions};
+use crate::commands::restore::{Choice, GlobalsChoice, RestoreOptions};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::ConnectionSettings;
 use crate::store::{S3Options, StorageClass, Store, StoreUrl};
@@ -29,6 +29,13 @@ pub(super) async fn dump(arguments: &DumpArgs) -> Result<DumpOptions> {
             data_only: arguments.data_only,
             large_objects: None,
         },
+        globals: (!arguments.no_globals).then_some(GlobalsWanted {
+            passwords: !arguments.no_role_passwords,
+            tablespaces: true,
+            comments: true,
+            labels: true,
+            privileges: true,
+        }),
         jobs: usize::from(arguments.jobs),
         storage_class: arguments.storage_class.as_deref().map(str::parse::<StorageClass>).transpose()?,
         allow_incomplete: arguments.allow_incomplete,
@@ -57,6 +64,14 @@ pub(super) async fn restore(arguments: &RestoreArgs) -> Result<RestoreOptions> {
             no_owner: arguments.no_owner,
             no_privileges: arguments.no_privileges,
         },
+        globals: (arguments.globals || arguments.globals_only).then_some(GlobalsChoice {
+            only: arguments.globals_only,
+            passwords: !arguments.no_role_passwords,
+            tablespaces: true,
+            comments: true,
+            labels: true,
+            privileges: !arguments.no_privileges,
+        }),
         create: arguments.create,
         clean: arguments.clean,
         if_exists: arguments.if_exists,
