@@ -26,7 +26,7 @@ mod toc_bytes;
 
 pub use backup_id::BackupId;
 pub use manifest::{
-    BlobEntry, DatabaseFacts, FORMAT, Frame, Globals, LargeObjects, Manifest, Options, Passwords, Selection, ServerFacts, Skipped,
-    SnapshotFacts, StoredObject, TableEntry, Totals,
+    BlobEntry, DatabaseFacts, FORMAT, Frame, Globals, LargeObjects, Manifest, Options, Passwords, Selection,
+    ServerFacts, Skipped, SnapshotFacts, StoredObject, TableEntry, Totals,
 };
 pub use toc::{Compression, Toc, TocEntry};

@@ -120,7 +120,8 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     let encoding = encoding(&toc);
     let mut failures = run::Failures::new(options.keep_going);
     if options.globals.is_some_and(|choice| choice.only) {
-        report.globals = restore_globals(globals.as_ref(), &options, &encoding, &mut failures, &progress, &stop).await?;
+        report.globals =
+            restore_globals(globals.as_ref(), &options, &encoding, &mut failures, &progress, &stop).await?;
         report.errors = failures.into_errors();
         report.seconds = progress.seconds();
         return Ok(report);

@@ -46,7 +46,10 @@ mod tests {
         };
         assert_eq!(
             texts(&statements(&[row(None), row(Some("all"))])),
-            ["ALTER ROLE ALL SET search_path TO 'app', '$user';", "ALTER ROLE \"all\" SET search_path TO 'app', '$user';"]
+            [
+                "ALTER ROLE ALL SET search_path TO 'app', '$user';",
+                "ALTER ROLE \"all\" SET search_path TO 'app', '$user';"
+            ]
         );
     }
 }

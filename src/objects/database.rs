@@ -2,7 +2,9 @@
 
 use super::{Kind, each};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Grantable, Item, Object, Oid, Question, Target, class, ident, literal, set_clause};
+use crate::model::{
+    Address, Belongs, Grantable, Item, Object, Oid, Question, Target, class, ident, literal, set_clause,
+};
 use serde::Deserialize;
 use std::fmt::Write;
 

@@ -182,8 +182,14 @@ fn explain(error: Error, step: &Step) -> Error {
 mod tests {
     use super::{GlobalsChoice, Step};
 
-    const ALL: GlobalsChoice =
-        GlobalsChoice { only: false, passwords: true, tablespaces: true, comments: true, labels: true, privileges: true };
+    const ALL: GlobalsChoice = GlobalsChoice {
+        only: false,
+        passwords: true,
+        tablespaces: true,
+        comments: true,
+        labels: true,
+        privileges: true,
+    };
 
     #[test]
     fn a_password_is_never_shown() {
@@ -219,7 +225,9 @@ mod tests {
             labels: false,
             privileges: false,
         };
-        for sql in ["CREATE ROLE \"PASSWORD TABLESPACE\"", "GRANT \"ON\" TO b WITH ADMIN OPTION", "ALTER ROLE a SET x TO 'y'"] {
+        for sql in
+            ["CREATE ROLE \"PASSWORD TABLESPACE\"", "GRANT \"ON\" TO b WITH ADMIN OPTION", "ALTER ROLE a SET x TO 'y'"]
+        {
             assert!(wanted(sql, least), "{sql}");
         }
     }
