@@ -7,6 +7,7 @@
 mod cli;
 mod doctor;
 mod failures;
+mod globals;
 mod interop;
 mod jobs;
 mod listeners;
