@@ -17,6 +17,7 @@ mod jobs;
 mod list;
 mod notify;
 mod output;
+mod prune;
 mod restore;
 mod run;
 mod schedule;
@@ -117,6 +118,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Command::Doctor(verb) => verb.run(context).await,
         Command::Config(verb) => verb.run(),
         Command::Notify(verb) => verb.run(context).await,
+        Command::Prune(verb) => verb.run(context).await,
     }
 }
 

@@ -6,9 +6,12 @@
 pub mod backups;
 pub mod doctor;
 pub mod dump;
+pub mod examine;
 pub mod journal;
+pub mod leftovers;
 pub mod list;
 pub mod progress;
+pub mod prune;
 pub mod restore;
 pub mod run;
 pub mod schedule;

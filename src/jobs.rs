@@ -1,7 +1,7 @@
 //! Jobs: what is backed up, from where, to where, when, and for how long, as `pgstow.toml` or a script's environment
 //! says it.
 //!
-//! May import: error, model, stream, store, postgres, catalog, notify. Always true here: nothing reads the process's
+//! May import: error, model, stream, store, keep, postgres, catalog, notify. Always true here: nothing reads the process's
 //! environment, it is handed in as a function; nothing is written; the clock is handed in. A secret is read from its
 //! place (`${NAME}` or `file:`) when a job is settled, and is never in an error, a description or `Debug`. An unknown key
 //! is an error that says which key was meant.

@@ -5,6 +5,7 @@ use super::doctor::DoctorArgs;
 use super::dump::DumpArgs;
 use super::list::ListArgs;
 use super::notify::NotifyVerb;
+use super::prune::PruneArgs;
 use super::restore::RestoreArgs;
 use super::run::RunArgs;
 use super::schedule::ScheduleArgs;
@@ -79,4 +80,6 @@ pub enum Command {
     Config(ConfigVerb),
     /// Try the notifications of pgstow.toml
     Notify(NotifyVerb),
+    /// Remove the backups that no rule keeps, and what killed dumps left
+    Prune(PruneArgs),
 }

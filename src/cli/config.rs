@@ -93,10 +93,9 @@ fn document(job: &Job, now: Timestamp) -> serde_json::Value {
     json!({
         "job": job.name,
         "source": job.connection.describe(),
-        "stores": job.stores.iter().map(|store| json!({
-            "url": store.url.to_string(),
-            "class": store.class.as_ref().map(ToString::to_string),
-        })).collect::<Vec<_>>(),
+        "store": job.store.url.to_string(),
+        "storage_class": job.store.class.as_ref().map(ToString::to_string),
+        "retention": job.retention.as_ref().map(ToString::to_string),
         "schedule": job.schedule.as_ref().map(crate::jobs::Schedule::describe),
         "next": job.schedule.as_ref().and_then(|schedule| schedule.next_after(now)).map(|next| next.to_string()),
         "notifies": job.notifiers.iter().map(|notifier| notifier.name.clone()).collect::<Vec<_>>(),
@@ -108,11 +107,13 @@ fn explain(job: &Job, now: Timestamp) -> Vec<String> {
     let mut lines = vec![format!("job {}", job.name)];
     let mut line = |name: &str, text: String| lines.push(format!("  {name:<10}{}", plain(&text)));
     line("source", job.connection.describe());
-    for store in &job.stores {
-        let class = store.class.as_ref().map(|class| format!(", {class}")).unwrap_or_default();
-        line("store", format!("{}{class}", store.url));
-    }
+    let class = job.store.class.as_ref().map(|class| format!(", {class}")).unwrap_or_default();
+    line("store", format!("{}{class}", job.store.url));
     line("dumps", format!("{}; {}, {} connections", selection(job), job.codec, job.connections));
+    match &job.retention {
+        None => line("keeps", "all backups; it has no retention".to_owned()),
+        Some(rules) => line("keeps", rules.to_string().trim_start_matches("keep ").to_owned()),
+    }
     match &job.schedule {
         None => line("runs", "when `pgstow run` is called; it has no schedule".to_owned()),
         Some(schedule) => {

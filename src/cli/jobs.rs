@@ -52,13 +52,10 @@ fn none() -> Error {
         .hint("`pgstow config init` writes an example; --config names another file")
 }
 
-/// The job with its stores opened.
+/// The job with its store opened.
 pub(super) async fn ready(job: Job) -> Result<RunOptions> {
-    let mut stores = Vec::new();
-    for store in &job.stores {
-        stores.push(crate::store::open(&store.url, &store.options).await?);
-    }
-    Ok(RunOptions { job, stores, host: host() })
+    let store = crate::store::open(&job.store.url, &job.store.options).await?;
+    Ok(RunOptions { job, store, host: host() })
 }
 
 /// This machine's name.

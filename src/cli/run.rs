@@ -19,7 +19,7 @@ use std::sync::Arc;
 Without a file of jobs, the environment that backup scripts use describes the job: DB_HOST, DB_PORT, DB_DATABASE,
 DB_USERNAME, DB_PASSWORD say where the database is (the PG* variables come first), BACKUP_S3_BUCKET where the backup goes:
 below database-backups/ in that bucket (PGSTOW_STORE comes first), in the class STANDARD_IA (PGSTOW_STORAGE_CLASS comes
-first). The exit code is that of what failed; `pgstow --help` lists them. Whoever cannot be notified changes no exit code.")]
+first); after a good backup, those that are more than 30 days older are removed (PGSTOW_KEEP_WITHIN comes first). The exit code is that of what failed; `pgstow --help` lists them. Whoever cannot be notified changes no exit code.")]
 pub struct RunArgs {
     /// The job's name [default: the only job of the file]
     #[arg(value_name = "JOB")]

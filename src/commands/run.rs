@@ -6,22 +6,28 @@
 mod lock;
 
 use super::dump::{DumpOptions, DumpReport, dump};
+use super::leftovers::Fate;
+use super::prune::{PruneOptions, prune};
 use super::{Journal, Progress, Stop};
 use crate::error::{Error, Kind, Result};
 use crate::jobs::Job;
+use crate::keep::{Age, Rules};
 use crate::notify::{self, Event, Facts, Moment, Told};
 use crate::store::Store;
 use jiff::Timestamp;
 use lock::JobLock;
 use std::sync::Arc;
 
+/// What has no manifest and is older than this was left by a dump that was killed; `pgstow prune` has the same default.
+const UNFINISHED_AFTER_DAYS: i32 = 1;
+
 /// A job that is ready to run.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     /// The job.
     pub job: Job,
-    /// Its stores, opened, in its order.
-    pub stores: Vec<Arc<dyn Store>>,
+    /// Its store, opened.
+    pub store: Arc<dyn Store>,
     /// This machine's name, for those who are told.
     pub host: String,
 }
@@ -67,14 +73,14 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn store(&self) -> String {
-        self.options.job.stores.first().map(|store| store.url.to_string()).unwrap_or_default()
+        self.options.job.store.url.to_string()
     }
 
     /// All that can fail: the dump, and what only a good dump is followed by.
     async fn work(&mut self, progress: &Arc<Progress>, stop: &Stop) -> Result<()> {
         let journal = Arc::clone(self.journal);
         progress.on_phase(move |phase| journal.say(phase));
-        let report = dump(dump_options(self.options)?, Arc::clone(progress), stop.clone()).await?;
+        let report = dump(dump_options(self.options), Arc::clone(progress), stop.clone()).await?;
         self.journal.say(&made(&report));
         for warning in &report.manifest.warnings {
             self.journal.say(&format!("warning: {warning}"));
@@ -83,6 +89,30 @@ impl Run<'_> {
             self.journal.say(&format!("left out: {} ({})", skipped.object, skipped.reason));
         }
         self.dump = Some(report);
+        match &self.options.job.retention {
+            Some(rules) => self.prune(rules, stop).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Removes what the job's rules do not keep. Only after a good dump: a job that fails must not lose what it had.
+    async fn prune(&self, rules: &Rules, stop: &Stop) -> Result<()> {
+        self.journal.say(&format!("pruning: {rules}"));
+        let options = PruneOptions {
+            store: Arc::clone(&self.options.store),
+            rules: rules.clone(),
+            databases: vec![self.options.job.connection.database().to_owned()],
+            unfinished_after: Age::days(UNFINISHED_AFTER_DAYS),
+            dry_run: false,
+            now: Timestamp::now(),
+        };
+        let report = prune(options, stop.clone()).await?;
+        for line in report.backups.iter().filter(|line| line.fate != Fate::Stays) {
+            let word = if line.fate == Fate::Retained { "the store retains" } else { "removed" };
+            self.journal.say(&format!("{word} {}", line.place.id));
+        }
+        let (stays, bytes) = report.sum(Fate::Stays);
+        self.journal.say(&format!("{stays} backups stay, {}", indicatif::HumanBytes(bytes)));
         Ok(())
     }
 
@@ -133,20 +163,18 @@ impl Run<'_> {
 }
 
 /// The dump that the job means.
-fn dump_options(options: &RunOptions) -> Result<DumpOptions> {
+fn dump_options(options: &RunOptions) -> DumpOptions {
     let job = &options.job;
-    let (Some(place), Some(store)) = (job.stores.first(), options.stores.first()) else {
-        return Err(Error::new(Kind::Internal, "a job without a store").on(job.name.clone()));
-    };
-    Ok(DumpOptions {
+    DumpOptions {
         connection: job.connection.clone(),
-        store: Arc::clone(store),
+        store: Arc::clone(&options.store),
         jobs: job.connections,
         codec: job.codec,
         selection: job.selection.clone(),
-        storage_class: place.class.clone(),
+        globals: job.globals,
+        storage_class: job.store.class.clone(),
         allow_incomplete: job.allow_incomplete,
-    })
+    }
 }
 
 fn made(report: &DumpReport) -> String {

@@ -110,8 +110,7 @@ struct JobWork {
 impl Work for JobWork {
     async fn newest(&self) -> Result<Option<LastBackup>> {
         let options = (self.prepare)().await?;
-        let Some(store) = options.stores.first() else { return Ok(None) };
-        let newest = backups::newest(store.as_ref(), options.job.connection.database()).await?;
+        let newest = backups::newest(options.store.as_ref(), options.job.connection.database()).await?;
         Ok(newest.map(|(place, manifest)| LastBackup::of(&place.id, &manifest)))
     }
 

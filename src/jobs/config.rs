@@ -84,22 +84,12 @@ impl Config {
         }
         let mut places = BTreeMap::new();
         for job in &jobs {
-            for store in &job.stores {
-                let place = (store.url.to_string(), job.connection.database());
-                if let Some(other) = places.insert(place, &job.name) {
-                    return Err(on_job(
-                        Error::new(
-                            Kind::Usage,
-                            format!(
-                                "writes to the same place as job {other}: database {} in {}",
-                                job.connection.database(),
-                                store.url
-                            ),
-                        )
-                        .hint("give each a prefix of its own, so that retention can tell their backups apart"),
-                        &job.name,
-                    ));
-                }
+            let place = (job.store.url.to_string(), job.connection.database());
+            let words = format!("database {} in {}", place.1, place.0);
+            if let Some(other) = places.insert(place, &job.name) {
+                let same = Error::new(Kind::Usage, format!("writes to the same place as job {other}: {words}"))
+                    .hint("give each a prefix of its own, so that retention can tell their backups apart");
+                return Err(on_job(same, &job.name));
             }
         }
         Ok(jobs)

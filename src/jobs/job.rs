@@ -2,10 +2,12 @@
 
 use super::config::on_job;
 use super::expand::{Lookup, expand};
-use super::schedule::Schedule;
-use super::tables::{FileTable, JobTable, SelectionTable, StoreTable};
-use crate::catalog::{Pattern, Selection};
+use super::parse::alike;
+use super::schedule::{Schedule, time_zone};
+use super::tables::{FileTable, JobTable, RetentionTable, SelectionTable, StoreTable};
+use crate::catalog::{GlobalsWanted, Pattern, Selection};
 use crate::error::{Error, Kind, Result};
+use crate::keep::Rules;
 use crate::notify::Notifier;
 use crate::postgres::ConnectionSettings;
 use crate::store::{S3Options, StorageClass, StoreUrl};
@@ -19,8 +21,8 @@ pub struct Job {
     pub name: String,
     /// The source database.
     pub connection: ConnectionSettings,
-    /// Where backups go, at least one; the first is dumped to.
-    pub stores: Vec<JobStore>,
+    /// Where backups go.
+    pub store: JobStore,
     /// What is dumped.
     pub selection: Selection,
     /// How many connections read at once, 1 to 256.
@@ -29,6 +31,10 @@ pub struct Job {
     pub codec: Codec,
     /// Kinds that cannot be dumped become warnings.
     pub allow_incomplete: bool,
+    /// Which of the server's roles and other globals come along; none, if this is absent.
+    pub globals: Option<GlobalsWanted>,
+    /// Which backups stay; all, if this is absent.
+    pub retention: Option<Rules>,
     /// When it runs.
     pub schedule: Option<Schedule>,
     /// Who is told how it went.
@@ -58,11 +64,17 @@ impl Job {
             Ok(Job {
                 name: name.to_owned(),
                 connection: connection(table, lookup)?,
-                stores: job_stores(table, &file.store, lookup)?,
+                store: job_store(table, &file.store, lookup)?,
                 selection: selection(table.selection.as_ref())?,
                 connections: connections(table.connections)?,
                 codec: table.compress.as_deref().unwrap_or(Self::COMPRESS).parse()?,
                 allow_incomplete: table.allow_incomplete.unwrap_or(false),
+                globals: globals(table.globals.unwrap_or(true), table.role_passwords.unwrap_or(true)),
+                retention: table
+                    .retention
+                    .as_ref()
+                    .map(|rules| retention(rules, table.timezone.as_deref()))
+                    .transpose()?,
                 schedule: schedule(table)?,
                 notifiers: file.notify.settle(table.notify.as_deref(), lookup)?,
             })
@@ -85,42 +97,55 @@ fn connection(table: &JobTable, lookup: Lookup<'_>) -> Result<ConnectionSettings
     ConnectionSettings::resolve(source.as_ref().map(crate::model::Secret::expose), &environment)
 }
 
-fn job_stores(table: &JobTable, known: &BTreeMap<String, StoreTable>, lookup: Lookup<'_>) -> Result<Vec<JobStore>> {
-    let named = match &table.store {
-        Some(named) if !named.is_empty() => named.clone(),
-        Some(_) => return Err(Error::new(Kind::Usage, "has an empty list of stores")),
-        None => vec![lookup("PGSTOW_STORE").filter(|store| !store.is_empty()).ok_or_else(|| {
-            Error::new(Kind::Usage, "names no store")
-                .hint("say store = \"s3://bucket/prefix\" in its table or in [defaults], or set PGSTOW_STORE")
-        })?],
-    };
+fn job_store(table: &JobTable, known: &BTreeMap<String, StoreTable>, lookup: Lookup<'_>) -> Result<JobStore> {
+    let named = table.store.clone().or_else(|| lookup("PGSTOW_STORE")).filter(|store| !store.is_empty());
+    let named = named.ok_or_else(|| {
+        Error::new(Kind::Usage, "names no store")
+            .hint("say store = \"s3://bucket/prefix\" in its table or in [defaults], or set PGSTOW_STORE")
+    })?;
     let class = |text: &Option<String>| text.as_deref().map(str::parse::<StorageClass>).transpose();
-    named
-        .iter()
-        .map(|name| {
-            let text = expand(name, lookup)?;
-            if text.contains("://") {
-                return Ok(JobStore {
-                    url: text.parse()?,
-                    options: S3Options::default(),
-                    class: class(&table.storage_class)?,
-                });
-            }
-            let store = known.get(&text).ok_or_else(|| {
-                let names: Vec<&str> = known.keys().map(String::as_str).collect();
-                let error = Error::new(Kind::Usage, format!("there is no store {text:?}"));
-                match super::parse::alike(&text, &names) {
-                    Some(meant) => error.hint(format!("did you mean {meant:?}?")),
-                    None => error.hint("name a table [store.NAME] of the file, or write s3://bucket/prefix"),
-                }
-            })?;
-            Ok(JobStore {
-                url: expand(&store.url, lookup)?.parse().map_err(|error: Error| error.on(format!("store {text}")))?,
-                options: options(store, lookup).map_err(|error| error.on(format!("store {text}")))?,
-                class: class(&store.storage_class)?.or(class(&table.storage_class)?),
-            })
-        })
-        .collect()
+    let text = expand(&named, lookup)?;
+    if text.contains("://") {
+        return Ok(JobStore { url: text.parse()?, options: S3Options::default(), class: class(&table.storage_class)? });
+    }
+    let store = known.get(&text).ok_or_else(|| {
+        let names: Vec<&str> = known.keys().map(String::as_str).collect();
+        let error = Error::new(Kind::Usage, format!("there is no store {text:?}"));
+        match alike(&text, &names) {
+            Some(meant) => error.hint(format!("did you mean {meant:?}?")),
+            None => error.hint("name a table [store.NAME] of the file, or write s3://bucket/prefix"),
+        }
+    })?;
+    let on = |error: Error| error.on(format!("store {text}"));
+    Ok(JobStore {
+        url: expand(&store.url, lookup)?.parse().map_err(on)?,
+        options: options(store, lookup).map_err(on)?,
+        class: class(&store.storage_class)?.or(class(&table.storage_class)?),
+    })
+}
+
+/// The same that `pgstow dump` takes along.
+pub(super) fn globals(wanted: bool, passwords: bool) -> Option<GlobalsWanted> {
+    wanted.then_some(GlobalsWanted { passwords, tablespaces: true, comments: true, labels: true, privileges: true })
+}
+
+fn retention(table: &RetentionTable, zone: Option<&str>) -> Result<Rules> {
+    let rules = Rules {
+        last: table.keep_last,
+        within: table.keep_within.as_deref().map(str::parse).transpose()?,
+        hourly: table.keep_hourly,
+        daily: table.keep_daily,
+        weekly: table.keep_weekly,
+        monthly: table.keep_monthly,
+        yearly: table.keep_yearly,
+        floor: table.keep_min.unwrap_or(1),
+        zone: time_zone(zone)?,
+    };
+    if rules.is_empty() {
+        return Err(Error::new(Kind::Usage, "has a retention without a rule, which would keep next to nothing")
+            .hint("say keep_within = \"30d\", for instance, or leave the table out to keep everything"));
+    }
+    Ok(rules)
 }
 
 fn options(store: &StoreTable, lookup: Lookup<'_>) -> Result<S3Options> {

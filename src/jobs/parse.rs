@@ -82,14 +82,12 @@ mod tests {
     }
 
     #[test]
-    fn one_store_or_several_may_be_named() {
-        for (text, count) in [("store = \"s3://a\"", 1), ("store = [\"s3://a\", \"b\"]", 2)] {
+    fn one_notifier_or_several_may_be_named() {
+        for (text, count) in [("notify = \"a\"", 1), ("notify = [\"a\", \"b\"]", 2)] {
             let file = parse(&format!("[job.x]\n{text}\n")).expect(text);
-            assert_eq!(file.job["x"].store.as_ref().map(Vec::len), Some(count));
+            assert_eq!(file.job["x"].notify.as_ref().map(Vec::len), Some(count));
         }
-        assert_eq!(
-            wrong("[job.x]\nstore = 3\n").0,
-            "line 2: invalid type: integer `3`, expected a text or a list of texts"
-        );
+        let (message, _) = wrong("[job.x]\nnotify = 3\n");
+        assert_eq!(message, "line 2: invalid type: integer `3`, expected a text or a list of texts");
     }
 }

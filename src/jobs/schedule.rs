@@ -42,14 +42,7 @@ impl Schedule {
                     "five fields: minute, hour, day of month, month, day of week; `30 2 * * *` is half past two every day",
                 )
             })?;
-        let zone = match zone {
-            None => TimeZone::system(),
-            Some(name) => TimeZone::get(name).map_err(|error| {
-                usage(format!("{name:?} is not the name of a time zone"))
-                    .hint("names look like Europe/Madrid or UTC")
-                    .because(error)
-            })?,
-        };
+        let zone = time_zone(zone)?;
         let jitter = match jitter {
             None => SignedDuration::ZERO,
             Some(text) => duration(text)?,
@@ -98,6 +91,16 @@ impl Schedule {
         let words = words.trim_end_matches('.');
         format!("{} ({}, {zone})", self.text, words[..1].to_lowercase() + &words[1..])
     }
+}
+
+/// The time zone of this name; the machine's, if none is named.
+pub(super) fn time_zone(name: Option<&str>) -> Result<TimeZone> {
+    let Some(name) = name else { return Ok(TimeZone::system()) };
+    TimeZone::get(name).map_err(|error| {
+        Error::new(Kind::Usage, format!("{name:?} is not the name of a time zone"))
+            .hint("names look like Europe/Madrid or UTC")
+            .because(error)
+    })
 }
 
 /// A length of time such as `10m`, `26h` or `1h 30m`; a day is 24 hours.

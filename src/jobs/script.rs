@@ -4,9 +4,10 @@
 //! bucket by `BACKUP_S3_BUCKET`. libpq's variables come before those, and `PGSTOW_STORE` before the bucket.
 
 use super::expand::Lookup;
-use super::job::{Job, JobStore};
+use super::job::{Job, JobStore, globals};
 use crate::catalog::Selection;
 use crate::error::{Error, Kind, Result};
+use crate::keep::{Age, Rules};
 use crate::postgres::ConnectionSettings;
 use crate::store::{S3Options, StorageClass, StoreUrl};
 use crate::stream::codec::Codec;
@@ -15,6 +16,8 @@ use crate::stream::codec::Codec;
 const FOLDER: &str = "database-backups";
 /// The storage class that suits files which are written once, kept for a month and hardly read.
 const CLASS: &str = "STANDARD_IA";
+/// How long it keeps them, in days.
+const DAYS: i32 = 30;
 /// The name of the script's job, for locks and notifications.
 const NAME: &str = "script";
 
@@ -53,11 +56,13 @@ impl Script {
         Ok(Job {
             name: NAME.to_owned(),
             connection: ConnectionSettings::resolve(None, &either)?,
-            stores: vec![store(lookup)?],
+            store: store(lookup)?,
             selection: Selection::default(),
             connections: Job::CONNECTIONS,
             codec: Job::COMPRESS.parse::<Codec>()?,
             allow_incomplete: false,
+            globals: globals(true, true),
+            retention: Some(retention(lookup)?),
             schedule: None,
             notifiers: Vec::new(),
         })
@@ -80,6 +85,14 @@ fn store(lookup: Lookup<'_>) -> Result<JobStore> {
     let class = given("PGSTOW_STORAGE_CLASS").unwrap_or_else(|| CLASS.to_owned());
     let class = class.parse::<StorageClass>().map_err(|error| error.on("PGSTOW_STORAGE_CLASS"))?;
     Ok(JobStore { url, options: S3Options::default(), class: Some(class) })
+}
+
+fn retention(lookup: Lookup<'_>) -> Result<Rules> {
+    let within = match lookup("PGSTOW_KEEP_WITHIN").filter(|value| !value.is_empty()) {
+        None => Age::days(DAYS),
+        Some(text) => text.parse().map_err(|error: Error| error.on("PGSTOW_KEEP_WITHIN"))?,
+    };
+    Ok(Rules { within: Some(within), ..Rules::default() })
 }
 
 #[cfg(test)]
@@ -110,8 +123,10 @@ mod tests {
     fn the_variables_of_the_usual_script_are_a_job() {
         let job = job(&USUAL).expect("a job");
         assert_eq!(job.connection.describe(), "database shop on db.example.com:6432 as backup");
-        assert_eq!(job.stores[0].url.to_string(), "s3://acme-backups/database-backups");
-        assert_eq!(job.stores[0].class.as_ref().map(ToString::to_string).as_deref(), Some("STANDARD_IA"));
+        assert_eq!(job.store.url.to_string(), "s3://acme-backups/database-backups");
+        assert_eq!(job.store.class.as_ref().map(ToString::to_string).as_deref(), Some("STANDARD_IA"));
+        let keeps = job.retention.as_ref().map(ToString::to_string);
+        assert_eq!(keeps.as_deref(), Some("keep within 30d; at least 1"));
         assert!(!format!("{job:?}").contains("geheim"));
     }
 
@@ -126,7 +141,7 @@ mod tests {
         ]);
         let job = job(&variables).expect("a job");
         assert_eq!(job.connection.describe(), "database crm on other:6432 as backup");
-        assert_eq!(job.stores[0].url.to_string(), "file:///backups");
+        assert_eq!(job.store.url.to_string(), "file:///backups");
     }
 
     #[test]
@@ -134,7 +149,7 @@ mod tests {
         for bucket in ["s3://acme/a/", "acme/a"] {
             let mut variables = USUAL.to_vec();
             variables[5].1 = bucket;
-            assert_eq!(job(&variables).expect(bucket).stores[0].url.to_string(), "s3://acme/a/database-backups");
+            assert_eq!(job(&variables).expect(bucket).store.url.to_string(), "s3://acme/a/database-backups");
         }
         for missing in [2, 5] {
             let mut variables = USUAL.to_vec();

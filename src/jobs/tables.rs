@@ -30,11 +30,8 @@ pub(super) struct JobTable {
     pub(super) source: Option<SecretText>,
     /// The password of the source, best as `${NAME}` or `file:/path`.
     pub(super) password: Option<SecretText>,
-    /// Where backups go: a URL (`s3://bucket/prefix`, `file:///folder`) or the name of a store below `store`. Of a list,
-    /// the first is dumped to.
-    #[serde(deserialize_with = "one_or_many")]
-    #[cfg_attr(test, schemars(with = "OneOrMany"))]
-    pub(super) store: Option<Vec<String>>,
+    /// Where backups go: a URL (`s3://bucket/prefix`, `file:///folder`) or the name of a store below `store`.
+    pub(super) store: Option<String>,
     /// What is dumped; everything, if this is absent.
     pub(super) selection: Option<SelectionTable>,
     /// How many connections read at once, 1 to 256.
@@ -45,6 +42,12 @@ pub(super) struct JobTable {
     pub(super) storage_class: Option<String>,
     /// Leave out, with a warning, kinds of objects that pgstow cannot dump yet.
     pub(super) allow_incomplete: Option<bool>,
+    /// Keep the server's roles, tablespaces and privileges on parameters beside the backup; true, if this is absent.
+    pub(super) globals: Option<bool>,
+    /// Keep the passwords of roles among them; true, if this is absent.
+    pub(super) role_passwords: Option<bool>,
+    /// Which backups of this database stay in the store after a good run; all, if this is absent.
+    pub(super) retention: Option<RetentionTable>,
     /// When it runs, for `pgstow schedule`: a cron expression (`30 2 * * *`) or `@daily`, `@hourly`, `@weekly`, `@monthly`.
     pub(super) schedule: Option<String>,
     /// The time zone of the schedule, such as `Europe/Madrid`; the machine's, if this is absent.
@@ -78,6 +81,29 @@ pub(super) struct SelectionTable {
     pub(super) schema_only: bool,
     /// Rows only, no definitions.
     pub(super) data_only: bool,
+}
+
+/// Which backups stay: each that one of these rules wants. Hours, days and the rest begin in the job's time zone.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RetentionTable {
+    /// The newest so many.
+    pub(super) keep_last: u32,
+    /// All that are not this much older than the newest: `36h`, `30d`, `6mo`.
+    pub(super) keep_within: Option<String>,
+    /// The newest of each of the last so many hours that have a backup.
+    pub(super) keep_hourly: u32,
+    /// The same by days.
+    pub(super) keep_daily: u32,
+    /// The same by weeks, which begin on Monday.
+    pub(super) keep_weekly: u32,
+    /// The same by months.
+    pub(super) keep_monthly: u32,
+    /// The same by years.
+    pub(super) keep_yearly: u32,
+    /// Never fewer good ones than so many, whatever the other rules say; the newest good one stays always.
+    pub(super) keep_min: Option<u32>,
 }
 
 /// A store and how to reach it. What is absent comes from the standard AWS environment and files.
@@ -269,6 +295,9 @@ impl JobTable {
             compress,
             storage_class,
             allow_incomplete,
+            globals,
+            role_passwords,
+            retention,
             schedule,
             timezone,
             jitter,
@@ -285,6 +314,9 @@ impl JobTable {
             compress: compress.or(or.compress),
             storage_class: storage_class.or(or.storage_class),
             allow_incomplete: allow_incomplete.or(or.allow_incomplete),
+            globals: globals.or(or.globals),
+            role_passwords: role_passwords.or(or.role_passwords),
+            retention: retention.or(or.retention),
             schedule: schedule.or(or.schedule),
             timezone: timezone.or(or.timezone),
             jitter: jitter.or(or.jitter),

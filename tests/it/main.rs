@@ -12,6 +12,8 @@ mod interop;
 mod jobs;
 mod listeners;
 mod notifying;
+mod past;
+mod pruning;
 mod restoring;
 mod round_trip;
 mod selection;
