@@ -18,6 +18,7 @@ mod list;
 mod notify;
 mod output;
 mod prune;
+mod report;
 mod restore;
 mod run;
 mod schedule;
@@ -116,6 +117,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Command::Run(verb) => verb.run(context).await,
         Command::Schedule(verb) => verb.run(context).await,
         Command::Doctor(verb) => verb.run(context).await,
+        Command::Report(verb) => verb.run(context).await,
         Command::Config(verb) => verb.run(),
         Command::Notify(verb) => verb.run(context).await,
         Command::Prune(verb) => verb.run(context).await,

@@ -12,6 +12,7 @@ pub mod leftovers;
 pub mod list;
 pub mod progress;
 pub mod prune;
+pub mod report;
 pub mod restore;
 pub mod run;
 pub mod schedule;

@@ -6,6 +6,7 @@ use super::dump::DumpArgs;
 use super::list::ListArgs;
 use super::notify::NotifyVerb;
 use super::prune::PruneArgs;
+use super::report::ReportArgs;
 use super::restore::RestoreArgs;
 use super::run::RunArgs;
 use super::schedule::ScheduleArgs;
@@ -76,6 +77,8 @@ pub enum Command {
     Schedule(ScheduleArgs),
     /// Try everything that a backup needs, and say what to do about what is amiss
     Doctor(DoctorArgs),
+    /// Write a page for people about the backups in the store
+    Report(ReportArgs),
     /// Write an example of pgstow.toml, or say what its jobs will do
     Config(ConfigVerb),
     /// Try the notifications of pgstow.toml

@@ -79,7 +79,12 @@ impl Run<'_> {
     /// All that can fail: the dump, and what only a good dump is followed by.
     async fn work(&mut self, progress: &Arc<Progress>, stop: &Stop) -> Result<()> {
         let journal = Arc::clone(self.journal);
-        progress.on_phase(move |phase| journal.say(phase));
+        // A dump's "done" is not yet the job's.
+        progress.on_phase(move |phase| {
+            if phase != "done" {
+                journal.say(phase);
+            }
+        });
         let report = dump(dump_options(self.options), Arc::clone(progress), stop.clone()).await?;
         self.journal.say(&made(&report));
         for warning in &report.manifest.warnings {

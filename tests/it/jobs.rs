@@ -69,6 +69,50 @@ fn the_environment_of_the_usual_script_is_enough() {
     assert_eq!(backups(&s3, &format!("{prefix}/database-backups")).len(), 1);
 }
 
+/// Makes the only backup below a prefix look as old as its id says then; returns the id.
+fn age(s3: &S3, prefix: &str, id: &str, time: &str) -> String {
+    let old = format!("{time}{}", &id[time.len()..]);
+    for key in s3.keys(prefix).unwrap() {
+        let mut body = s3.get(&key).unwrap();
+        if key.ends_with("manifest.json") {
+            body = String::from_utf8(body).unwrap().replace(id, &old).into_bytes();
+        }
+        s3.put(&key.replace(id, &old), body).unwrap();
+        s3.delete(&key).unwrap();
+    }
+    old
+}
+
+#[test]
+fn a_good_run_prunes_and_a_failed_one_does_not() {
+    let (s3, folder, database) = (garage(), TempDir::new().unwrap(), small("pruned"));
+    let prefix = s3.fresh_prefix("pruned");
+    let Some(environment) = script(&database, &format!("{}/{prefix}", s3.bucket)) else { return };
+    let run = || Ran::of(&command_in(&folder, &s3).arg("run").envs(environment.clone()).output().unwrap());
+    run().fine();
+    let id = backups(&s3, &format!("{prefix}/database-backups"))[0]["backup"].as_str().unwrap().to_owned();
+    let old = age(&s3, &prefix, &id, "20200101T000000Z");
+    let ids = || -> Vec<String> {
+        let found = backups(&s3, &format!("{prefix}/database-backups"));
+        found.iter().map(|backup| backup["backup"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(), [old.clone()]);
+    let allow = |yes: bool| {
+        let sql = format!("ALTER DATABASE \"{}\" ALLOW_CONNECTIONS {yes}", database.name);
+        database.server.execute("postgres", &sql).unwrap();
+    };
+    allow(false);
+    run().failed(3, &[]);
+    assert_eq!(ids(), [old.clone()]);
+    allow(true);
+    let said = run().fine().stdout;
+    assert!(
+        said.contains("pruning: keep within 30d; at least 1\n") && said.contains(&format!("removed {old}\n")),
+        "{said}"
+    );
+    assert!(ids().len() == 1 && ids() != [old]);
+}
+
 #[test]
 fn an_env_file_is_read_if_its_owner_alone_can_read_it() {
     let (s3, folder, database) = (garage(), TempDir::new().unwrap(), small("env_file"));
@@ -216,11 +260,8 @@ fn the_service_makes_up_for_a_missed_run_and_shows_it_and_stops_when_told() {
     );
     std::fs::write(folder.path().join("pgstow.toml"), text).unwrap();
     // A backup of long ago: the one that is made now, under another date.
-    let id =
-        Ran::of(&command_in(&folder, &s3).args(["run", "shop", "--json"]).output().unwrap()).fine().json()["backup"]
-            .as_str()
-            .unwrap()
-            .to_owned();
+    let ran = Ran::of(&command_in(&folder, &s3).args(["run", "shop", "--json"]).output().unwrap()).fine();
+    let id = ran.json()["backup"].as_str().unwrap().to_owned();
     let old = format!("20200101T000000Z{}", &id[16..]);
     let place = store.join(&database.name);
     std::fs::rename(place.join(&id), place.join(&old)).unwrap();

@@ -14,6 +14,7 @@ mod listeners;
 mod notifying;
 mod past;
 mod pruning;
+mod reporting;
 mod restoring;
 mod round_trip;
 mod selection;
