@@ -17,12 +17,14 @@
 
 pub mod backup_id;
 pub mod blobs;
+pub mod charset;
 pub mod keys;
 pub mod manifest;
 pub mod toc;
 mod toc_bytes;
 
 pub use backup_id::BackupId;
+pub use charset::Charset;
 pub use manifest::{
     BlobEntry, DatabaseFacts, FORMAT, Frame, LargeObjects, Manifest, Options, Selection, ServerFacts, Skipped,
     SnapshotFacts, StoredObject, TableEntry, Totals,

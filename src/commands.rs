@@ -8,7 +8,8 @@ pub mod dump;
 pub mod list;
 pub mod progress;
 pub mod restore;
-mod transfer;
+pub mod source;
+pub mod transfer;
 
 pub use progress::Progress;
 

@@ -14,10 +14,12 @@ pub mod copy_binary;
 pub mod digest;
 pub mod frames;
 pub mod parts;
+pub mod statements;
 pub mod terminator;
 
 pub use codec::Codec;
 pub use digest::{Digest, Expected, verified};
 pub use frames::{FrameBuilder, RawFrame, TERMINATOR};
 pub use parts::{PartCutter, part_size};
+pub use statements::StatementCutter;
 pub use terminator::TerminatorStripper;

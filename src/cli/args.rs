@@ -95,6 +95,27 @@ pub struct FromArgs {
     pub reach: StoreArgs,
 }
 
+/// Which archive to read: a backup in a store, or a folder that is one archive.
+#[derive(Debug, Args)]
+pub struct ArchiveArgs {
+    /// Which backup: ID, latest, DATABASE/ID or DATABASE/latest
+    #[arg(value_name = "BACKUP", required_unless_present = "archive")]
+    pub backup: Option<String>,
+    /// The store: s3://bucket/prefix or file:///folder
+    #[arg(long, value_name = "STORE", env = "PGSTOW_STORE", required_unless_present = "archive")]
+    pub from: Option<String>,
+    /// Instead of a backup in a store: a folder that holds one directory archive (pg_dump -F d), as s3://bucket/folder,
+    /// file:///folder or a path
+    #[arg(long, value_name = "FOLDER", conflicts_with = "backup")]
+    pub archive: Option<String>,
+    /// With --archive: take what pgstow wrote even though its manifest is missing, so that nothing can be verified
+    #[arg(long, requires = "archive")]
+    pub without_manifest: bool,
+    /// How to reach it.
+    #[command(flatten)]
+    pub reach: StoreArgs,
+}
+
 /// `pgstow dump`.
 #[derive(Debug, Args)]
 pub struct DumpArgs {
@@ -146,12 +167,9 @@ pub struct DumpArgs {
 /// `pgstow restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// Which backup: ID, latest, DATABASE/ID or DATABASE/latest
-    #[arg(value_name = "BACKUP")]
-    pub backup: String,
-    /// The store to restore from.
+    /// What to restore.
     #[command(flatten)]
-    pub store: FromArgs,
+    pub archive: ArchiveArgs,
     /// The target: its name, a libpq URI or keyword string [default: the PG* variables]; with -C, the database to connect
     /// to first
     #[arg(short = 'd', long = "dbname", value_name = "CONNSTRING")]

@@ -86,7 +86,8 @@ pub(super) fn restore(report: &RestoreReport, dry_run: bool, as_json: bool) -> R
     if as_json {
         let steps: Vec<String> = report.plan.steps.iter().map(super::super::commands::restore::Step::label).collect();
         return print_json(&json!({
-            "backup": report.manifest.id,
+            "archive": report.archive,
+            "backup": report.backup,
             "database": report.database,
             "dry_run": dry_run,
             "tables": report.tables,
@@ -107,19 +108,20 @@ pub(super) fn restore(report: &RestoreReport, dry_run: bool, as_json: bool) -> R
                 phase = Some(step.phase);
                 lines.push(format!("{:?}", step.phase).to_lowercase());
             }
-            let rows = step.data.as_ref().map_or(String::new(), |data| format!(", {} rows", HumanCount(data.rows)));
+            let rows = step.data.as_ref().and_then(|data| data.rows);
+            let rows = rows.map_or(String::new(), |rows| format!(", {} rows", HumanCount(rows)));
             lines.push(format!("  {}{rows}", plain(&step.label())));
         }
         lines.push(format!(
-            "would restore {} entries of backup {} into {}; nothing was done",
+            "would restore {} entries of {} into {}; nothing was done",
             report.plan.steps.len(),
-            report.manifest.id,
+            plain(&report.archive),
             plain(&report.database)
         ));
     } else {
         lines.push(format!(
-            "restored backup {} into database {}: {} tables, {} rows, {:.1} s",
-            report.manifest.id,
+            "restored {} into database {}: {} tables, {} rows, {:.1} s",
+            plain(&report.archive),
             plain(&report.database),
             HumanCount(report.tables),
             HumanCount(report.rows),

@@ -1,9 +1,10 @@
 //! From inert arguments to options that commands can act on: flags over environment over defaults.
 
-use super::args::{DumpArgs, FromArgs, RestoreArgs, StoreArgs};
+use super::args::{ArchiveArgs, DumpArgs, FromArgs, RestoreArgs, StoreArgs};
 use crate::catalog::{Pattern, Selection};
 use crate::commands::dump::DumpOptions;
 use crate::commands::restore::{Choice, RestoreOptions};
+use crate::commands::source::Wanted;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::ConnectionSettings;
 use crate::store::{S3Options, StorageClass, Store, StoreUrl};
@@ -44,10 +45,11 @@ pub(super) async fn restore(arguments: &RestoreArgs) -> Result<RestoreOptions> {
     if arguments.data_only && arguments.clean {
         return Err(Error::new(Kind::Usage, "-c drops definitions, -a restores none"));
     }
+    let (store, wanted) = archive(&arguments.archive).await?;
     Ok(RestoreOptions {
         connection: ConnectionSettings::resolve(arguments.database.as_deref(), &environment)?,
-        store: store(&arguments.store).await?,
-        backup: arguments.backup.clone(),
+        store,
+        wanted,
         jobs: usize::from(arguments.jobs),
         choice: Choice {
             schemas: arguments.schemas.clone(),
@@ -63,6 +65,25 @@ pub(super) async fn restore(arguments: &RestoreArgs) -> Result<RestoreOptions> {
         dry_run: arguments.dry_run,
         keep_going: arguments.keep_going,
     })
+}
+
+/// The store to read from, and what to read there: a backup in the store, or the one archive that the store's folder is.
+async fn archive(arguments: &ArchiveArgs) -> Result<(Arc<dyn Store>, Wanted)> {
+    if let Some(folder) = &arguments.archive {
+        let url = if folder.contains("://") {
+            folder.clone()
+        } else {
+            let path = std::path::absolute(folder)
+                .map_err(|error| Error::new(Kind::Usage, "this is not a path").on(folder.clone()).because(error))?;
+            format!("file://{}", path.display())
+        };
+        let wanted = Wanted::Archive { without_manifest: arguments.without_manifest };
+        return Ok((open(&url, &arguments.reach).await?, wanted));
+    }
+    match (&arguments.from, &arguments.backup) {
+        (Some(from), Some(backup)) => Ok((open(from, &arguments.reach).await?, Wanted::Backup(backup.clone()))),
+        _ => Err(Error::new(Kind::Usage, "neither a backup with its store nor an archive is named")),
+    }
 }
 
 pub(super) async fn store(arguments: &FromArgs) -> Result<Arc<dyn Store>> {
