@@ -10,6 +10,7 @@ mod interop;
 mod restoring;
 mod round_trip;
 mod selection;
+mod stock_archives;
 mod store;
 mod store_failures;
 mod support;
