@@ -7,12 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use async_compression::tokio::write::{Lz4Encoder, ZstdEncoder};
-use pgstow_parts::{Database, garage, majors, oracle, say, server};
+use pgstow_parts::{Database, S3, garage, majors, oracle, say, server};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Backup, Ran, assert_same_data, assert_same_schema, pgstow, shop};
+use crate::support::{Backup, Ran, assert_same_data, assert_same_schema, no_store, pgstow, shop};
 
 /// The folder of an archive that stock wrote just now; it goes when the first value does.
 fn dumped_by_18(source: &Database, arguments: &[&str]) -> (TempDir, PathBuf) {
@@ -22,9 +22,15 @@ fn dumped_by_18(source: &Database, arguments: &[&str]) -> (TempDir, PathBuf) {
     (folder, archive)
 }
 
+/// Restores an archive from a folder.
 #[track_caller]
 fn restore(archive: &str, target: &Database, arguments: &[&str]) -> Ran {
-    pgstow(&garage(), &[&["restore", "--archive", archive, "-d", &target.url()], arguments].concat())
+    restore_from(&no_store(), archive, target, arguments)
+}
+
+#[track_caller]
+fn restore_from(s3: &S3, archive: &str, target: &Database, arguments: &[&str]) -> Ran {
+    pgstow(s3, &[&["restore", "--archive", archive, "-d", &target.url()], arguments].concat())
 }
 
 /// Restores an archive and holds the target against the source.
@@ -123,7 +129,7 @@ fn an_archive_of_pg_dump_16_in_a_bucket_comes_back_the_same() {
         s3.put(&format!("{prefix}/{}", entry.file_name().to_str().unwrap()), fs::read(entry.path()).unwrap()).unwrap();
     }
     let target = Database::fresh(&source.server, "stock_16_target");
-    restore(&s3.location(&prefix), &target, &[]).fine();
+    restore_from(&s3, &s3.location(&prefix), &target, &[]).fine();
     assert_same_data(&source, &target);
     assert_same_schema(&source, &target);
     // It lies where backups may lie, and is none.
@@ -208,11 +214,11 @@ fn an_unfinished_backup_is_not_taken_for_a_stock_archive_unless_the_user_says_so
     let backup = Backup::make(&s3, &source, &[]);
     let folder = s3.location(backup.folder().trim_end_matches('/'));
     let target = Database::fresh(&source.server, "unfinished_target");
-    let report = restore(&folder, &target, &["--json"]).fine().json();
+    let report = restore_from(&s3, &folder, &target, &["--json"]).fine().json();
     assert_eq!((&report["backup"], &report["warnings"]), (&Value::from(backup.id.clone()), &Value::Array(vec![])));
     s3.delete(&format!("{}manifest.json", backup.folder())).unwrap();
     let target = Database::fresh(&source.server, "unfinished_target");
-    restore(&folder, &target, &[]).failed(6, &["never finished", "--without-manifest"]);
-    restore(&folder, &target, &["--without-manifest"]).fine();
+    restore_from(&s3, &folder, &target, &[]).failed(6, &["never finished", "--without-manifest"]);
+    restore_from(&s3, &folder, &target, &["--without-manifest"]).fine();
     assert_same_data(&source, &target);
 }
