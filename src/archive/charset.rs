@@ -99,9 +99,13 @@ impl Charset {
         match self.how {
             How::Utf8 => std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|error| wrong().because(error)),
             How::Latin1 => Ok(Cow::Owned(bytes.iter().copied().map(char::from).collect())),
-            How::Table(encoding) => encoding.decode_without_bom_handling_and_without_replacement(bytes).ok_or_else(wrong),
-            How::Unknown => Err(Error::new(Kind::Archive, format!("the archive is in {}, which pgstow cannot read", self.name))
-                .hint("make the archive with `pg_dump -E UTF8`, or dump the database with pgstow")),
+            How::Table(encoding) => {
+                encoding.decode_without_bom_handling_and_without_replacement(bytes).ok_or_else(wrong)
+            }
+            How::Unknown => {
+                Err(Error::new(Kind::Archive, format!("the archive is in {}, which pgstow cannot read", self.name))
+                    .hint("make the archive with `pg_dump -E UTF8`, or dump the database with pgstow"))
+            }
         }
     }
 }
@@ -127,7 +131,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_an_error_and_never_a_replacement_character() {
-        for (name, bytes) in [("UTF8", b"\xff".as_slice()), ("SQL_ASCII", b"\xe9"), ("EUC_JP", b"\xff"), ("EUC_TW", b"\xc4\xe3")] {
+        for (name, bytes) in
+            [("UTF8", b"\xff".as_slice()), ("SQL_ASCII", b"\xe9"), ("EUC_JP", b"\xff"), ("EUC_TW", b"\xc4\xe3")]
+        {
             assert!(Charset::named(name).decode(bytes).is_err(), "{name}");
         }
     }

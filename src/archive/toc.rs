@@ -356,7 +356,8 @@ fn decode_entries(reader: &mut Reader<'_>, format: (u8, u8), charset: &mut Chars
     let mut entries = Vec::new();
     let mut ids = HashSet::new();
     for number in 1..=count {
-        let entry = decode_entry(reader, format, charset).map_err(|error| error.on(format!("{}, entry {number}", toc_key())))?;
+        let entry = decode_entry(reader, format, charset)
+            .map_err(|error| error.on(format!("{}, entry {number}", toc_key())))?;
         if entry.id <= 0 || !ids.insert(entry.id) {
             return Err(damaged("its id is not a positive number used once").on(entry.label()));
         }

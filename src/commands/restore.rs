@@ -14,8 +14,8 @@ pub use choose::{Choice, Step};
 
 use super::source::{Source, Wanted};
 use super::{Progress, Stop};
-use crate::archive::{BackupId, Charset};
 use crate::archive::toc::Toc;
+use crate::archive::{BackupId, Charset};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{ConnectionSettings, Session, pin_for_restore};
 use crate::store::Store;

@@ -177,7 +177,8 @@ async fn stock(origin: Origin, without_manifest: bool) -> Result<Source> {
         let missing = || Error::new(Kind::Archive, "its data file is missing").on(entry.label());
         match entry.desc.as_str() {
             "TABLE DATA" => {
-                let object = entry.file.as_deref().and_then(|name| files.compressed_or_not(name)).ok_or_else(missing)?;
+                let object =
+                    entry.file.as_deref().and_then(|name| files.compressed_or_not(name)).ok_or_else(missing)?;
                 let raw_bytes = object.bytes;
                 tables.insert(entry.id, TableObject { object, rows: None, raw_bytes });
             }
@@ -187,7 +188,9 @@ async fn stock(origin: Origin, without_manifest: bool) -> Result<Source> {
                 large_objects.insert(entry.id, files.large_objects(&origin, &list).await?);
             }
             _ => {
-                return Err(Error::new(Kind::Archive, "it has data of a kind that cannot be restored").on(entry.label()));
+                return Err(
+                    Error::new(Kind::Archive, "it has data of a kind that cannot be restored").on(entry.label())
+                );
             }
         }
     }
@@ -220,9 +223,9 @@ impl Files {
     async fn large_objects(&self, origin: &Origin, list: &ArchiveObject) -> Result<Vec<BlobObject>> {
         let lines = blobs::decode(&origin.read_whole(list, TOC_LIMIT).await?)?;
         let object = |(oid, name): (Oid, String)| {
-            let object = self.compressed_or_not(&name).ok_or_else(|| {
-                Error::new(Kind::Archive, "its file is missing").on(format!("large object {oid}"))
-            })?;
+            let object = self
+                .compressed_or_not(&name)
+                .ok_or_else(|| Error::new(Kind::Archive, "its file is missing").on(format!("large object {oid}")))?;
             Ok(BlobObject { oid, size: None, object })
         };
         lines.into_iter().map(object).collect()

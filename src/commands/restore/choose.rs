@@ -33,7 +33,7 @@ pub enum Phase {
     Definitions,
     /// Side by side: rows, indexes, constraints, triggers and what hangs on them.
     Parallel,
-    /// Side by side, after all of those: they lock two tables.
+    /// Side by side, after all of those: they lock two tables, or change what a parent's definition made.
     ForeignKeys,
     /// One by one: for an owner may have revoked privileges that loading needs.
     Privileges,
@@ -147,6 +147,8 @@ fn phase(entry: &TocEntry, pre_data: bool) -> Phase {
         "MATERIALIZED VIEW DATA" | "EVENT TRIGGER" => Phase::Last,
         "COMMENT" | "SECURITY LABEL" if entry.tag.starts_with("EVENT TRIGGER ") => Phase::Last,
         "FK CONSTRAINT" => Phase::ForeignKeys,
+        // The state of a partition's trigger, which came with the parent's. Stock names no dependency between the two.
+        "TRIGGER" if entry.create.as_deref().is_some_and(|sql| sql.starts_with("ALTER ")) => Phase::ForeignKeys,
         _ if pre_data => Phase::Definitions,
         _ => Phase::Parallel,
     }
