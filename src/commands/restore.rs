@@ -1,16 +1,18 @@
 //! `pgstow restore`: a backup back into a database.
 //!
-//! The order of things: manifest, table of contents, choice (pure), look at the target before touching it, drops if
-//! asked, pre-data one by one, then rows, indexes and constraints side by side as their tables complete, foreign keys,
+//! The order of things: manifest, table of contents, choice (pure), look at the target before touching it, roles and
+//! tablespaces if asked, drops if asked, pre-data one by one, then rows, indexes and constraints side by side as their tables complete, foreign keys,
 //! privileges, and last refreshes and event triggers.
 
 mod choose;
+mod globals;
 mod load;
 mod run;
 mod statements;
 mod target;
 
 pub use choose::{Choice, Step};
+pub use globals::{GlobalsChoice, GlobalsReport};
 
 use super::source::{Source, Wanted};
 use super::{Progress, Stop};
@@ -34,6 +36,8 @@ pub struct RestoreOptions {
     pub jobs: usize,
     /// Which entries, and what of them.
     pub choice: Choice,
+    /// Whether the server's roles and tablespaces come first, and what of them; `None` is that they do not.
+    pub globals: Option<GlobalsChoice>,
     /// Make the database first, under the name it had.
     pub create: bool,
     /// Drop what the backup holds before making it.
@@ -57,6 +61,8 @@ pub struct RestoreReport {
     pub database: String,
     /// The chosen entries in order, what was left out, and why.
     pub plan: choose::Plan,
+    /// What was done, or would be, about roles and tablespaces, if that was asked for.
+    pub globals: Option<GlobalsReport>,
     /// Tables loaded.
     pub tables: u64,
     /// Rows loaded.
@@ -76,10 +82,19 @@ pub struct RestoreReport {
 pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Stop) -> Result<RestoreReport> {
     progress.phase("reading the backup");
     let source = stop.unless(Source::open(&options.store, &options.wanted)).await?;
-    let plan = choose::plan(&source, &options.choice, options.create)?;
+    let plan = if options.globals.is_some_and(|choice| choice.only) {
+        choose::Plan::default()
+    } else {
+        choose::plan(&source, &options.choice, options.create)?
+    };
+    let globals = match options.globals {
+        Some(choice) => Some(stop.unless(globals::plan(&source, choice)).await?),
+        None => None,
+    };
     let mut report = RestoreReport {
         archive: source.name(),
         backup: source.manifest.as_ref().map(|manifest| manifest.id.clone()),
+        globals: globals.as_ref().map(globals::Plan::report),
         database: options.connection.database().to_owned(),
         plan,
         tables: 0,
@@ -98,18 +113,28 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     progress.expect(report.plan.table_count(), report.plan.raw_bytes());
     progress.phase("connecting");
     let words = Words::of(&source.toc);
+    let mut failures = run::Failures::new(options.keep_going);
+    if options.globals.is_some_and(|choice| choice.only) {
+        report.globals = restore_globals(globals.as_ref(), &options, &words, &mut failures, &progress, &stop).await?;
+        report.errors = failures.into_errors();
+        report.seconds = progress.seconds();
+        return Ok(report);
+    }
     let first = stop.unless(connect(&options.connection, &words)).await?;
     report.warnings.extend(target::warnings(&first, &source));
-    let mut failures = run::Failures::new(options.keep_going);
+    progress.phase("looking at the target");
+    if !options.create && !options.clean && !options.choice.data_only {
+        stop.unless(target::refuse_existing(&first, &report.plan)).await?;
+    }
+    report.globals = restore_globals(globals.as_ref(), &options, &words, &mut failures, &progress, &stop).await?;
     let first = if options.create {
         stop.unless(target::create_database(first, &options, &report.plan, &words, &mut failures)).await?
     } else {
         first
     };
-    progress.phase("looking at the target");
     if options.clean && !options.create {
         stop.unless(target::drop_objects(&first, &report.plan, options.if_exists, &mut failures)).await?;
-    } else if !options.choice.data_only {
+    } else if options.create && !options.choice.data_only {
         stop.unless(target::refuse_existing(&first, &report.plan)).await?;
     }
     let connection = first.settings().clone();
@@ -121,6 +146,20 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     report.seconds = progress.seconds();
     progress.phase("done");
     Ok(report)
+}
+
+/// Roles and tablespaces, which the database's entries name.
+async fn restore_globals(
+    plan: Option<&globals::Plan>,
+    options: &RestoreOptions,
+    words: &Words,
+    failures: &mut run::Failures,
+    progress: &Progress,
+    stop: &Stop,
+) -> Result<Option<GlobalsReport>> {
+    let Some(plan) = plan else { return Ok(None) };
+    progress.phase("roles and tablespaces");
+    globals::run(plan, options, words, failures, stop).await.map(Some)
 }
 
 async fn connect(connection: &ConnectionSettings, words: &Words) -> Result<Session> {

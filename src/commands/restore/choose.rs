@@ -148,7 +148,9 @@ fn phase(entry: &TocEntry, pre_data: bool) -> Phase {
         "COMMENT" | "SECURITY LABEL" if entry.tag.starts_with("EVENT TRIGGER ") => Phase::Last,
         "FK CONSTRAINT" => Phase::ForeignKeys,
         // The state of a partition's trigger, which came with the parent's. Stock names no dependency between the two.
-        "TRIGGER" if entry.create.as_deref().is_some_and(|sql| sql.starts_with("ALTER ")) => Phase::ForeignKeys,
+        "TRIGGER" if entry.create.as_deref().is_some_and(|sql| sql.trim_start().starts_with("ALTER ")) => {
+            Phase::ForeignKeys
+        }
         _ if pre_data => Phase::Definitions,
         _ => Phase::Parallel,
     }

@@ -103,7 +103,10 @@ pub(super) async fn drop_objects(
         for (label, sql) in &waiting {
             let Err(error) = session.execute(sql).await else { continue };
             match Session::sqlstate(&error) {
-                Some(DEPENDENT_OBJECTS_STILL_EXIST) => held_back.push((label.clone(), sql.clone(), error)),
+                // A partition's constraint goes with its parent's, but is only ever in the way of the first round.
+                Some(DEPENDENT_OBJECTS_STILL_EXIST | INVALID_TABLE_DEFINITION) => {
+                    held_back.push((label.clone(), sql.clone(), error));
+                }
                 // It was there in the first round, so it has gone with its table since.
                 Some(UNDEFINED_TABLE | UNDEFINED_OBJECT) if !first_round => {}
                 _ => failures.add(error.on(format!("drop of {label}")), sql)?,
@@ -125,6 +128,7 @@ pub(super) async fn drop_objects(
 
 /// SQLSTATEs (PostgreSQL documentation, appendix A).
 const DEPENDENT_OBJECTS_STILL_EXIST: &str = "2BP01";
+const INVALID_TABLE_DEFINITION: &str = "42P16";
 const UNDEFINED_TABLE: &str = "42P01";
 const UNDEFINED_OBJECT: &str = "42704";
 
