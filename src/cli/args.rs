@@ -2,6 +2,7 @@
 
 use super::dump::DumpArgs;
 use super::list::ListArgs;
+use super::prune::PruneArgs;
 use super::restore::RestoreArgs;
 use super::show::ShowArgs;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -59,4 +60,6 @@ pub enum Command {
     List(ListArgs),
     /// Show one backup
     Show(ShowArgs),
+    /// Remove the backups that no rule keeps, and what killed dumps left
+    Prune(PruneArgs),
 }
