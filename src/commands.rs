@@ -16,7 +16,8 @@ pub mod report;
 pub mod restore;
 pub mod run;
 pub mod schedule;
-mod transfer;
+pub mod source;
+pub mod transfer;
 
 pub use journal::Journal;
 pub use progress::Progress;

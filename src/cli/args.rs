@@ -24,7 +24,7 @@ Exit codes:
     5  the store cannot be reached, refuses, or lacks what was asked for
     6  the backup is missing, incomplete, damaged, or of a newer format
     7  the database holds something that cannot be dumped yet
-    8  a restore with --keep-going went to its end, but some statements failed
+    8  it went to its end, but a part failed: statements of restore --keep-going, databases of dump --all
     9  the target of a restore already has the objects
    12  a notification did not arrive (`notify test` only)
    13  another process runs the job already

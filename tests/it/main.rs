@@ -18,6 +18,7 @@ mod reporting;
 mod restoring;
 mod round_trip;
 mod selection;
+mod stock_archives;
 mod store;
 mod store_failures;
 mod support;
