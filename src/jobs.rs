@@ -23,4 +23,4 @@ pub use example::EXAMPLE;
 pub use expand::Lookup;
 pub use job::{Job, JobStore};
 pub use schedule::Schedule;
-pub use script::{Script, script_variable};
+pub use script::{Script, script_store};

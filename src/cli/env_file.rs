@@ -5,7 +5,7 @@
 //! reads the environment, reads them. As with a shell's `.`, the file comes before what was set.
 
 use crate::error::{Error, Kind, Result};
-use crate::jobs::EnvFile;
+use crate::jobs::{EnvFile, script_store};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -32,6 +32,16 @@ pub(super) fn enter() -> Result<()> {
         command.arg0(name);
     }
     command.envs(file.variables().map(|(name, value)| (name, value.expose())));
+    // So that `list`, `restore` and the rest find what `run` made with the same file. The script's database is not lent to
+    // them alike: a restore must not go into the source because nobody named a target.
+    let set = |wanted: &str| {
+        let in_file = file.variables().filter(|(name, _)| *name == wanted).last();
+        let value = in_file.map(|(_, value)| value.expose().to_owned()).or_else(|| std::env::var(wanted).ok());
+        value.filter(|value| !value.is_empty())
+    };
+    if let (None, Some(bucket)) = (set("PGSTOW_STORE"), set("BACKUP_S3_BUCKET")) {
+        command.env("PGSTOW_STORE", script_store(&bucket));
+    }
     Err(failed(command.exec()))
 }
 

@@ -30,7 +30,7 @@ const VARIABLES: [(&str, &str); 5] = [
 ];
 
 /// The script's variable that means the same as one of libpq's.
-pub fn script_variable(libpq: &str) -> Option<&'static str> {
+fn script_variable(libpq: &str) -> Option<&'static str> {
     VARIABLES.iter().find(|(ours, _)| *ours == libpq).map(|(_, script)| *script)
 }
 
@@ -69,14 +69,17 @@ impl Script {
     }
 }
 
+/// The store that the script's bucket means: `BACKUP_S3_BUCKET` is a bucket's name or URL.
+pub fn script_store(bucket: &str) -> String {
+    let bucket = bucket.strip_prefix("s3://").unwrap_or(bucket).trim_end_matches('/');
+    format!("s3://{bucket}/{FOLDER}")
+}
+
 fn store(lookup: Lookup<'_>) -> Result<JobStore> {
     let given = |name: &str| lookup(name).filter(|value| !value.is_empty());
     let url: StoreUrl = match (given("PGSTOW_STORE"), given("BACKUP_S3_BUCKET")) {
         (Some(url), _) => url.parse().map_err(|error: Error| error.on("PGSTOW_STORE"))?,
-        (None, Some(bucket)) => {
-            let bucket = bucket.strip_prefix("s3://").unwrap_or(&bucket).trim_end_matches('/');
-            format!("s3://{bucket}/{FOLDER}").parse().map_err(|error: Error| error.on("BACKUP_S3_BUCKET"))?
-        }
+        (None, Some(bucket)) => script_store(&bucket).parse().map_err(|error: Error| error.on("BACKUP_S3_BUCKET"))?,
         (None, None) => {
             return Err(Error::new(Kind::Usage, "the environment names no bucket")
                 .hint("set BACKUP_S3_BUCKET to the bucket's name, or PGSTOW_STORE to s3://bucket/prefix"));

@@ -135,6 +135,9 @@ fn an_env_file_is_read_if_its_owner_alone_can_read_it() {
     };
     let report = run().fine().json();
     assert_eq!((&report["totals"]["rows"], &report["database"]), (&10.into(), &database.name.clone().into()));
+    let mut list = command_in(&folder, &s3);
+    let listed = Ran::of(&list.args(["list", "--json", "--env-file"]).arg(&file).output().unwrap()).fine().json();
+    assert_eq!(listed["backups"][0]["backup"], report["backup"]);
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
     run().failed(2, &["backup.env", "others than its owner may read it", "chmod 600"]);
     write_private(&file, "export DB_PASSWORD=$(cat geheim)\n");
