@@ -6,6 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Oid;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::ser::{Formatter, PrettyFormatter};
+use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
 use std::io;
 
@@ -217,18 +218,22 @@ pub struct Skipped {
     pub reason: String,
 }
 
+/// What the seal stands between: the last field of the manifest, SHA-256 in hexadecimal of every byte before it.
+const SEAL_BEGIN: &[u8] = b",\n  \"sha256\": \"";
+const SEAL_END: &[u8] = b"\"\n}\n";
+const SEAL_DIGITS: usize = 64;
+
 impl Manifest {
-    /// The manifest as indented JSON, one line a frame.
+    /// The manifest as indented JSON, one line a frame, its own digest last.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Layout::default());
         self.serialize(&mut serializer).expect("a manifest has string keys only and memory takes every byte");
-        bytes.push(b'\n');
-        bytes
+        sealed(bytes)
     }
 
-    /// Reads and checks a manifest: the format's number first, then that every key stays in the backup's folder and is
-    /// named once, that digests are digests, and that the frames of each table fit its object and make up its rows.
+    /// Reads and checks a manifest: the format's number first, then its seal, that every key stays in the backup's folder
+    /// and is named once, that digests are digests, and that the frames of each table fit its object and make up its rows.
     pub fn decode(bytes: &[u8]) -> Result<Manifest> {
         #[derive(Deserialize)]
         struct FormatAlone {
@@ -242,6 +247,7 @@ impl Manifest {
         if format == 0 {
             return Err(damaged("it has no format that ever was"));
         }
+        check_seal(bytes)?;
         let manifest: Manifest = serde_json::from_slice(bytes).map_err(damaged_because)?;
         manifest.check()?;
         Ok(manifest)
@@ -284,6 +290,32 @@ impl TableEntry {
         }
         Err(damaged(format!("the frames of {:?} do not make up its size and rows", self.object.key)))
     }
+}
+
+/// Puts the seal into a JSON object that ends in a line of its own with its closing brace.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let open = bytes.strip_suffix(b"\n}").map_or(bytes.len(), <[u8]>::len);
+    bytes.truncate(open);
+    let digest = hex::encode(Sha256::digest(&bytes));
+    bytes.extend_from_slice(SEAL_BEGIN);
+    bytes.extend_from_slice(digest.as_bytes());
+    bytes.extend_from_slice(SEAL_END);
+    bytes
+}
+
+/// Every other object's digest stands in the manifest; its own stands at its end.
+fn check_seal(bytes: &[u8]) -> Result<()> {
+    let hint = "it was changed or damaged after the backup; restore from another backup";
+    let unsealed = || damaged("it does not end in its own digest").hint(hint);
+    let (before, digest) = bytes
+        .strip_suffix(SEAL_END)
+        .and_then(|rest| rest.split_at_checked(rest.len().checked_sub(SEAL_DIGITS)?))
+        .ok_or_else(unsealed)?;
+    let before = before.strip_suffix(SEAL_BEGIN).ok_or_else(unsealed)?;
+    if hex::encode(Sha256::digest(before)).as_bytes() == digest {
+        return Ok(());
+    }
+    Err(damaged("it does not have the digest that it says it has").hint(hint))
 }
 
 fn damaged(message: impl std::fmt::Display) -> Error {
@@ -375,7 +407,7 @@ impl Formatter for Layout {
 mod tests {
     use super::{
         BlobEntry, DatabaseFacts, FORMAT, Frame, LargeObjects, Manifest, Options, Selection, ServerFacts, Skipped,
-        SnapshotFacts, StoredObject, TableEntry, Totals,
+        SnapshotFacts, StoredObject, TableEntry, Totals, sealed,
     };
     use crate::archive::BackupId;
     use crate::error::Kind;
@@ -446,8 +478,9 @@ mod tests {
     /// The sample as JSON, changed by the case, and read back.
     fn decode_changed(change: impl FnOnce(&mut Value)) -> crate::error::Result<Manifest> {
         let mut value: Value = serde_json::from_slice(&sample().encode()).expect("json");
+        value.as_object_mut().expect("an object").remove("sha256");
         change(&mut value);
-        Manifest::decode(&serde_json::to_vec(&value).expect("json"))
+        Manifest::decode(&sealed(serde_json::to_vec_pretty(&value).expect("json")))
     }
 
     #[test]
@@ -462,7 +495,19 @@ mod tests {
         let text = String::from_utf8(sample().encode()).expect("text");
         assert!(text.starts_with("{\n  \"format\": 1,\n  \"id\": \"20261123T234711Z-4f7a2c\",\n"), "{text}");
         assert!(text.contains("\"frames\": [\n        [30, 70, 3],\n        [20, 30, 2]\n      ]\n"), "{text}");
-        assert!(text.ends_with("\"warnings\": []\n}\n"), "{text}");
+        assert!(text.contains("\"warnings\": [],\n  \"sha256\": \""), "{text}");
+        assert!(text.ends_with("\"\n}\n"), "{text}");
+    }
+
+    #[test]
+    fn a_bit_flipped_anywhere_in_a_manifest_is_found() {
+        let bytes = sample().encode();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << (at % 8);
+            let error = Manifest::decode(&damaged).expect_err("a flipped bit");
+            assert_eq!(error.kind(), Kind::Archive, "byte {at}: {error}");
+        }
     }
 
     #[test]
@@ -506,8 +551,7 @@ mod tests {
         #[test]
         fn a_manifest_cut_anywhere_is_an_error_and_no_panic(cut in 0usize..10_000) {
             let bytes = sample().encode();
-            // The last two bytes are the closing brace and a line end.
-            let cut = cut % (bytes.len() - 1);
+            let cut = cut % bytes.len();
             prop_assert!(Manifest::decode(&bytes[..cut]).is_err());
         }
     }
