@@ -9,6 +9,7 @@ pub mod list;
 pub mod progress;
 pub mod restore;
 mod transfer;
+pub mod verify;
 
 pub use progress::Progress;
 

@@ -15,9 +15,11 @@ pub mod digest;
 pub mod frames;
 pub mod parts;
 pub mod terminator;
+pub mod windows;
 
 pub use codec::Codec;
 pub use digest::{Digest, Expected, verified};
 pub use frames::{FrameBuilder, RawFrame, TERMINATOR};
 pub use parts::{PartCutter, part_size};
 pub use terminator::TerminatorStripper;
+pub use windows::{Window, Windows};
