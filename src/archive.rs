@@ -19,6 +19,7 @@ pub mod backup_id;
 pub mod blobs;
 pub mod keys;
 pub mod manifest;
+mod seal;
 pub mod toc;
 mod toc_bytes;
 

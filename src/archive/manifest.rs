@@ -1,12 +1,11 @@
 //! `manifest.json`: what a backup holds, of what and how it was made, and how to check it. Its presence is the commit.
 
-use super::BackupId;
 use super::keys::check_relative;
+use super::{BackupId, seal};
 use crate::error::{Error, Kind, Result};
 use crate::model::Oid;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::ser::{Formatter, PrettyFormatter};
-use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
 use std::io;
 
@@ -151,13 +150,18 @@ pub struct TableEntry {
     pub rows: u64,
     /// Their size as COPY text, in bytes, without the terminator.
     pub raw_bytes: u64,
-    /// The frames of the object, in the order in which they lie there. The closing frame, which holds nothing but the
-    /// terminator, need not be listed.
+    /// The order-independent digest of the rows, as 32 lower-case hexadecimal digits (`stream/rows.rs` says of what);
+    /// absent in the earliest backups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_digest: Option<String>,
+    /// The frames of the object, in the order in which they lie there, the closing one last, which holds nothing but the
+    /// terminator and no row. May be absent, or lack that last one.
     #[serde(serialize_with = "frames_as_arrays", deserialize_with = "frames_from_arrays")]
     pub frames: Vec<Frame>,
 }
 
-/// One frame: a run of whole rows that can be read alone. Written as `[bytes, raw_bytes, rows]`.
+/// One frame: a run of whole rows that can be read alone. Written as `[bytes, raw_bytes, rows, "checksum"]`, the checksum
+/// as 16 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
     /// Where it begins in the object: the sum of the `bytes` of the frames before it.
@@ -168,6 +172,8 @@ pub struct Frame {
     pub raw_bytes: u64,
     /// How many rows it holds.
     pub rows: u64,
+    /// XXH3 with 64 bits of the frame as stored; absent in the earliest backups.
+    pub checksum: Option<u64>,
 }
 
 /// The large objects.
@@ -218,18 +224,13 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// What the seal stands between: the last field of the manifest, SHA-256 in hexadecimal of every byte before it.
-const SEAL_BEGIN: &[u8] = b",\n  \"sha256\": \"";
-const SEAL_END: &[u8] = b"\"\n}\n";
-const SEAL_DIGITS: usize = 64;
-
 impl Manifest {
     /// The manifest as indented JSON, one line a frame, its own digest last.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Layout::default());
         self.serialize(&mut serializer).expect("a manifest has string keys only and memory takes every byte");
-        sealed(bytes)
+        seal::put(bytes)
     }
 
     /// Reads and checks a manifest: the format's number first, then its seal, that every key stays in the backup's folder
@@ -247,7 +248,7 @@ impl Manifest {
         if format == 0 {
             return Err(damaged("it has no format that ever was"));
         }
-        check_seal(bytes)?;
+        seal::check(bytes).map_err(|error| error.on("manifest.json"))?;
         let manifest: Manifest = serde_json::from_slice(bytes).map_err(damaged_because)?;
         manifest.check()?;
         Ok(manifest)
@@ -267,8 +268,7 @@ impl Manifest {
             if !keys.insert(object.key.as_str()) {
                 return Err(damaged(format!("it names the object {:?} twice", object.key)));
             }
-            let digest = object.sha256.as_bytes();
-            if digest.len() != 64 || !digest.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            if !is_hexadecimal(&object.sha256, 64) {
                 return Err(damaged(format!("the digest of {:?} is none", object.key)));
             }
         }
@@ -281,6 +281,9 @@ impl Manifest {
 
 impl TableEntry {
     fn check(&self) -> Result<()> {
+        if self.rows_digest.as_deref().is_some_and(|digest| !is_hexadecimal(digest, 32)) {
+            return Err(damaged(format!("the digest of the rows of {:?} is none", self.object.key)));
+        }
         let Some(last) = self.frames.last() else { return Ok(()) };
         let sum =
             |part: fn(&Frame) -> u64| self.frames.iter().try_fold(0u64, |sum, frame| sum.checked_add(part(frame)));
@@ -292,30 +295,8 @@ impl TableEntry {
     }
 }
 
-/// Puts the seal into a JSON object that ends in a line of its own with its closing brace.
-fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
-    let open = bytes.strip_suffix(b"\n}").map_or(bytes.len(), <[u8]>::len);
-    bytes.truncate(open);
-    let digest = hex::encode(Sha256::digest(&bytes));
-    bytes.extend_from_slice(SEAL_BEGIN);
-    bytes.extend_from_slice(digest.as_bytes());
-    bytes.extend_from_slice(SEAL_END);
-    bytes
-}
-
-/// Every other object's digest stands in the manifest; its own stands at its end.
-fn check_seal(bytes: &[u8]) -> Result<()> {
-    let hint = "it was changed or damaged after the backup; restore from another backup";
-    let unsealed = || damaged("it does not end in its own digest").hint(hint);
-    let (before, digest) = bytes
-        .strip_suffix(SEAL_END)
-        .and_then(|rest| rest.split_at_checked(rest.len().checked_sub(SEAL_DIGITS)?))
-        .ok_or_else(unsealed)?;
-    let before = before.strip_suffix(SEAL_BEGIN).ok_or_else(unsealed)?;
-    if hex::encode(Sha256::digest(before)).as_bytes() == digest {
-        return Ok(());
-    }
-    Err(damaged("it does not have the digest that it says it has").hint(hint))
+fn is_hexadecimal(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn damaged(message: impl std::fmt::Display) -> Error {
@@ -326,18 +307,33 @@ fn damaged_because(error: serde_json::Error) -> Error {
     Error::new(Kind::Archive, "the manifest is damaged").on("manifest.json").because(error)
 }
 
+/// A frame as it is written.
+#[derive(Serialize, Deserialize)]
+struct FrameArray(u64, u64, u64, #[serde(default, skip_serializing_if = "Option::is_none")] Option<String>);
+
 fn frames_as_arrays<S: Serializer>(frames: &[Frame], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(frames.iter().map(|frame| [frame.bytes, frame.raw_bytes, frame.rows]))
+    serializer.collect_seq(frames.iter().map(|frame| {
+        let checksum = frame.checksum.map(|checksum| format!("{checksum:016x}"));
+        FrameArray(frame.bytes, frame.raw_bytes, frame.rows, checksum)
+    }))
 }
 
 fn frames_from_arrays<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Frame>, D::Error> {
+    use serde::de::Error as _;
     let mut offset = 0u64;
-    let arrays = Vec::<[u64; 3]>::deserialize(deserializer)?;
+    let arrays = Vec::<FrameArray>::deserialize(deserializer)?;
     arrays
         .into_iter()
-        .map(|[bytes, raw_bytes, rows]| {
-            let frame = Frame { offset, bytes, raw_bytes, rows };
-            offset = offset.checked_add(bytes).ok_or_else(|| serde::de::Error::custom("frames beyond all sizes"))?;
+        .map(|FrameArray(bytes, raw_bytes, rows, checksum)| {
+            let checksum = match checksum {
+                Some(text) if is_hexadecimal(&text, 16) => {
+                    Some(u64::from_str_radix(&text, 16).map_err(D::Error::custom)?)
+                }
+                Some(_) => return Err(D::Error::custom("the checksum of a frame is none")),
+                None => None,
+            };
+            let frame = Frame { offset, bytes, raw_bytes, rows, checksum };
+            offset = offset.checked_add(bytes).ok_or_else(|| D::Error::custom("frames beyond all sizes"))?;
             Ok(frame)
         })
         .collect()
@@ -407,7 +403,7 @@ impl Formatter for Layout {
 mod tests {
     use super::{
         BlobEntry, DatabaseFacts, FORMAT, Frame, LargeObjects, Manifest, Options, Selection, ServerFacts, Skipped,
-        SnapshotFacts, StoredObject, TableEntry, Totals, sealed,
+        SnapshotFacts, StoredObject, TableEntry, Totals, seal,
     };
     use crate::archive::BackupId;
     use crate::error::Kind;
@@ -458,9 +454,10 @@ mod tests {
                 object: stored("data/7.dat.zst", 60),
                 rows: 5,
                 raw_bytes: 100,
+                rows_digest: Some("0123456789abcdef".repeat(2)),
                 frames: vec![
-                    Frame { offset: 0, bytes: 30, raw_bytes: 70, rows: 3 },
-                    Frame { offset: 30, bytes: 20, raw_bytes: 30, rows: 2 },
+                    Frame { offset: 0, bytes: 30, raw_bytes: 70, rows: 3, checksum: Some(0xab) },
+                    Frame { offset: 30, bytes: 20, raw_bytes: 30, rows: 2, checksum: None },
                 ],
             }],
             large_objects: Some(LargeObjects {
@@ -480,7 +477,7 @@ mod tests {
         let mut value: Value = serde_json::from_slice(&sample().encode()).expect("json");
         value.as_object_mut().expect("an object").remove("sha256");
         change(&mut value);
-        Manifest::decode(&sealed(serde_json::to_vec_pretty(&value).expect("json")))
+        Manifest::decode(&seal::put(serde_json::to_vec_pretty(&value).expect("json")))
     }
 
     #[test]
@@ -494,7 +491,10 @@ mod tests {
     fn the_format_comes_first_and_each_frame_has_one_line() {
         let text = String::from_utf8(sample().encode()).expect("text");
         assert!(text.starts_with("{\n  \"format\": 1,\n  \"id\": \"20261123T234711Z-4f7a2c\",\n"), "{text}");
-        assert!(text.contains("\"frames\": [\n        [30, 70, 3],\n        [20, 30, 2]\n      ]\n"), "{text}");
+        assert!(
+            text.contains("\"frames\": [\n        [30, 70, 3, \"00000000000000ab\"],\n        [20, 30, 2]\n      ]\n"),
+            "{text}"
+        );
         assert!(text.contains("\"warnings\": [],\n  \"sha256\": \""), "{text}");
         assert!(text.ends_with("\"\n}\n"), "{text}");
     }
@@ -530,7 +530,7 @@ mod tests {
 
     #[test]
     fn a_manifest_that_contradicts_itself_or_leaves_its_folder_is_refused() {
-        let changes: [fn(&mut Value); 9] = [
+        let changes: [fn(&mut Value); 11] = [
             |value| value["toc"]["key"] = json!("../toc.dat"),
             |value| value["tables"][0]["object"]["key"] = json!("/data/7.dat"),
             |value| value["large_objects"]["objects"][0]["object"]["key"] = json!("a/../../b"),
@@ -539,6 +539,8 @@ mod tests {
             |value| value["tables"][0]["frames"][1][0] = json!(31),
             |value| value["tables"][0]["frames"][1][2] = json!(3),
             |value| value["tables"][0]["frames"][0] = json!([u64::MAX, 0, 0]),
+            |value| value["tables"][0]["frames"][0][3] = json!("ab"),
+            |value| value["tables"][0]["rows_digest"] = json!("ab"),
             |value| value["id"] = json!("latest"),
         ];
         for (index, change) in changes.into_iter().enumerate() {

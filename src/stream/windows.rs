@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
+use xxhash_rust::xxh3::Xxh3;
 
 /// The source of windows. It digests what passes and counts it.
 #[derive(Clone)]
@@ -24,12 +25,22 @@ struct Source {
     ended: bool,
     digest: Digest,
     seen: u64,
+    /// Of what the window that is open has taken.
+    checksum: Xxh3,
 }
 
 impl Windows {
     /// Nothing is read before the first window.
     pub fn new(stream: BoxStream<'static, Result<Bytes>>) -> Self {
-        let source = Source { stream, ahead: Bytes::new(), left: 0, ended: false, digest: Digest::new(), seen: 0 };
+        let source = Source {
+            stream,
+            ahead: Bytes::new(),
+            left: 0,
+            ended: false,
+            digest: Digest::new(),
+            seen: 0,
+            checksum: Xxh3::new(),
+        };
         Windows(Arc::new(Mutex::new(source)))
     }
 
@@ -37,8 +48,16 @@ impl Windows {
     /// taken is passed over first.
     pub async fn next(&self, length: u64) -> Result<Window> {
         self.pass_over().await?;
-        self.source().left = length;
+        let mut source = self.source();
+        source.left = length;
+        source.checksum.reset();
         Ok(Window { source: self.clone(), current: Bytes::new() })
+    }
+
+    /// Closes the window that is open; gives its [`frame_checksum`](super::digest::frame_checksum).
+    pub async fn checksum(&self) -> Result<u64> {
+        self.pass_over().await?;
+        Ok(self.source().checksum.digest())
     }
 
     /// Reads what is left of the window that is open, for nobody.
@@ -86,7 +105,9 @@ impl Source {
             }
             let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.ahead.len());
             self.left -= length as u64;
-            return Poll::Ready(Some(Ok(self.ahead.split_to(length))));
+            let taken = self.ahead.split_to(length);
+            self.checksum.update(&taken);
+            return Poll::Ready(Some(Ok(taken)));
         }
         Poll::Ready(None)
     }
@@ -134,7 +155,7 @@ impl AsyncRead for Window {
 mod tests {
     use super::Windows;
     use crate::error::Result;
-    use crate::stream::digest::Digest;
+    use crate::stream::digest::{Digest, frame_checksum};
     use bytes::Bytes;
     use futures::{StreamExt, stream};
     use proptest::prelude::*;
@@ -161,6 +182,7 @@ mod tests {
                     let window = source.next(length as u64).await.expect("no error");
                     window.take(taken as u64).read_to_end(&mut read).await.expect("no error");
                     prop_assert_eq!(&read[..], &expected[..taken.min(expected.len())]);
+                    prop_assert_eq!(source.checksum().await.expect("no error"), frame_checksum(expected));
                     at += length;
                 }
                 let (seen, digest) = source.finish().await.expect("no error");

@@ -9,6 +9,7 @@ use crate::model::item::label;
 use crate::store::{StoreProblem, problem};
 use crate::stream::codec::Codec;
 use crate::stream::frames::TERMINATOR;
+use crate::stream::rows::{RowsDigest, RowsDigester};
 use crate::stream::terminator::TerminatorStripper;
 use crate::stream::windows::{Window, Windows};
 use bytes::{Bytes, BytesMut};
@@ -78,14 +79,6 @@ impl Findings {
     }
 }
 
-/// What a run of decoded bytes was.
-#[derive(Debug, Default)]
-struct Decoded {
-    bytes: u64,
-    line_ends: u64,
-    ends_in_line_end: bool,
-}
-
 impl Reader {
     /// Everything that is wrong with one object. An error is a store that does not answer.
     pub(super) async fn check(&self, work: Work) -> Result<Vec<Problem>> {
@@ -104,11 +97,9 @@ impl Reader {
                 let mut findings = Findings::default();
                 if let Some(windows) = self.open(&blob.object, &mut findings).await? {
                     match self.decode(windows.next(u64::MAX).await?, |_| ()).await {
-                        Ok(decoded) if decoded.bytes == blob.size => {}
-                        Ok(decoded) => findings.add(format!(
-                            "holds {} bytes once decompressed, the manifest says {}",
-                            decoded.bytes, blob.size
-                        )),
+                        Ok(bytes) if bytes == blob.size => {}
+                        Ok(bytes) => findings
+                            .add(format!("holds {bytes} bytes once decompressed, the manifest says {}", blob.size)),
                         Err(error) => findings.add(decoding_failed(error)?),
                     }
                     Self::close(windows, &blob.object, &mut findings).await?;
@@ -162,99 +153,109 @@ impl Reader {
 
     /// Decodes every frame alone, and what follows the frames that the manifest lists: the end marker, or everything.
     async fn read_frames(&self, windows: &Windows, table: &TableEntry, findings: &mut Findings) -> Result<()> {
-        let mut first_row = 1;
-        let mut ended = false;
+        let mut rows = RowsDigest::default();
+        let (mut first_row, mut ended, before) = (1u64, false, findings.messages.len());
         for (number, frame) in (1..).zip(&table.frames) {
+            let name = FrameName { number, frame, first_row };
             if ended {
-                findings.add("goes on after its end marker");
-                return Ok(());
+                findings.add_frame(format!("{name} comes after the end marker"));
+                continue;
             }
             let window = windows.next(frame.bytes).await?;
-            let place = FrameName { number, frame, first_row };
-            if frame.rows == 0 {
+            let message = if frame.rows == 0 {
                 ended = true;
-                self.read_end(window, findings).await?;
-            } else if let Some(message) = self.read_frame(window, &place).await? {
-                findings.add_frame(message);
+                self.read_end(window).await?
+            } else {
+                self.read_frame(window, &name, &mut rows).await?
+            };
+            let checksum = windows.checksum().await?;
+            match (message, frame.checksum) {
+                (Some(message), _) => findings.add_frame(message),
+                (None, Some(promised)) if promised != checksum => {
+                    findings.add_frame(format!("{name} does not have the checksum that the manifest says"));
+                }
+                _ => {}
             }
             first_row = first_row.saturating_add(frame.rows);
         }
-        let rest = windows.next(u64::MAX).await?;
         if !ended {
-            let rows = self.read_rest(rest, findings).await?;
-            if rows.is_some_and(|rows| rows.saturating_add(first_row - 1) != table.rows) {
-                findings.add(format!(
-                    "holds {} rows, the manifest says {}",
-                    rows.unwrap_or_default().saturating_add(first_row - 1),
-                    table.rows
-                ));
-            }
+            let rest = windows.next(u64::MAX).await?;
+            self.read_rest(rest, &mut rows, findings).await?;
+        }
+        // Where something is damaged, that these do not fit either is no news.
+        if findings.messages.len() > before {
+            return Ok(());
+        }
+        if rows.rows() != table.rows {
+            findings.add(format!("holds {} rows, the manifest says {}", rows.rows(), table.rows));
+        } else if table.rows_digest.as_ref().is_some_and(|digest| *digest != rows.to_string()) {
+            findings.add("holds other rows than the manifest says: their digest differs");
         }
         Ok(())
     }
 
-    async fn read_frame(&self, window: Window, name: &FrameName<'_>) -> Result<Option<String>> {
-        let frame = name.frame;
-        Ok(match self.decode(window, |_| ()).await {
-            Ok(found) if !found.ends_in_line_end => Some(format!("{name} does not end where a row ends")),
-            Ok(found) if (found.bytes, found.line_ends) != (frame.raw_bytes, frame.rows) => Some(format!(
-                "{name} holds {} rows in {} bytes, the manifest says {} in {}",
-                found.line_ends, found.bytes, frame.rows, frame.raw_bytes
-            )),
-            Ok(_) => {
-                self.progress.moved_rows(frame.rows);
-                None
-            }
-            Err(error) => Some(format!("{name} {}", decoding_failed(error)?)),
-        })
+    async fn read_frame(&self, window: Window, name: &FrameName<'_>, all: &mut RowsDigest) -> Result<Option<String>> {
+        let mut digester = RowsDigester::new();
+        let bytes = match self.decode(window, |bytes| digester.push(bytes)).await {
+            Ok(bytes) => bytes,
+            Err(error) => return Ok(Some(format!("{name} {}", decoding_failed(error)?))),
+        };
+        let Ok(rows) = digester.finish() else { return Ok(Some(format!("{name} does not end where a row ends"))) };
+        all.add(rows);
+        self.progress.moved_rows(rows.rows());
+        let promised = (name.frame.rows, name.frame.raw_bytes);
+        Ok(((rows.rows(), bytes) != promised).then(|| {
+            format!(
+                "{name} holds {} rows in {bytes} bytes, the manifest says {} in {}",
+                rows.rows(),
+                promised.0,
+                promised.1
+            )
+        }))
     }
 
     /// The closing frame, where the manifest lists it.
-    async fn read_end(&self, window: Window, findings: &mut Findings) -> Result<()> {
+    async fn read_end(&self, window: Window) -> Result<Option<String>> {
         let mut text = Vec::new();
         let decoded = self.decode(window, |bytes| {
             if text.len() <= TERMINATOR.len() {
                 text.extend_from_slice(bytes);
             }
         });
-        match decoded.await {
-            Ok(_) if text == TERMINATOR => {}
-            Ok(_) => findings.add("does not end in its end marker"),
-            Err(error) => findings.add(format!("the end marker {}", decoding_failed(error)?)),
+        Ok(match decoded.await {
+            Ok(_) if text == TERMINATOR => None,
+            Ok(_) => Some("does not end in its end marker".to_owned()),
+            Err(error) => Some(format!("the end marker {}", decoding_failed(error)?)),
+        })
+    }
+
+    /// Rows that the manifest lists in no frame, and the end marker.
+    async fn read_rest(&self, window: Window, all: &mut RowsDigest, findings: &mut Findings) -> Result<()> {
+        let (mut stripper, mut digester) = (TerminatorStripper::new(), RowsDigester::new());
+        let decoded = self.decode(window, |bytes| digester.push(&stripper.push(Bytes::copy_from_slice(bytes))));
+        if let Err(error) = decoded.await {
+            findings.add(format!("what follows the last frame {}", decoding_failed(error)?));
+            return Ok(());
+        }
+        match stripper.finish().and_then(|()| digester.finish()) {
+            Ok(rows) => all.add(rows),
+            Err(error) => findings.add(error.message()),
         }
         Ok(())
     }
 
-    /// Rows that the manifest lists in no frame, and the end marker; nothing when they cannot be decoded.
-    async fn read_rest(&self, window: Window, findings: &mut Findings) -> Result<Option<u64>> {
-        let mut stripper = TerminatorStripper::new();
-        let mut rows = 0;
-        let decoded = self.decode(window, |bytes| {
-            rows += line_ends(&stripper.push(Bytes::copy_from_slice(bytes)));
-        });
-        match decoded.await {
-            Ok(_) => match stripper.finish() {
-                Ok(()) => return Ok(Some(rows)),
-                Err(error) => findings.add(error.message()),
-            },
-            Err(error) => findings.add(format!("what follows the last frame {}", decoding_failed(error)?)),
-        }
-        Ok(None)
-    }
-
-    async fn decode(&self, window: Window, mut look: impl FnMut(&[u8])) -> std::io::Result<Decoded> {
+    /// Decodes to the end of the window; gives the number of decoded bytes.
+    async fn decode(&self, window: Window, mut look: impl FnMut(&[u8])) -> std::io::Result<u64> {
         let mut decoder = self.codec.decoder(window);
         let mut chunk = BytesMut::with_capacity(CHUNK);
-        let mut decoded = Decoded::default();
+        let mut bytes = 0;
         while decoder.read_buf(&mut chunk).await? > 0 {
-            decoded.bytes += chunk.len() as u64;
-            decoded.line_ends += line_ends(&chunk);
-            decoded.ends_in_line_end = chunk.ends_with(b"\n");
+            bytes += chunk.len() as u64;
             look(&chunk);
             self.progress.moved_raw(chunk.len() as u64);
             chunk.clear();
         }
-        Ok(decoded)
+        Ok(bytes)
     }
 }
 
@@ -269,10 +270,6 @@ impl std::fmt::Display for FrameName<'_> {
         let (first, last) = (self.first_row, self.first_row.saturating_add(self.frame.rows - 1));
         write!(f, "frame {} at byte {} (rows {first} to {last})", self.number, self.frame.offset)
     }
-}
-
-fn line_ends(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
 }
 
 /// Says what a decoder made of damaged bytes; gives back the store's own error when it was that.
