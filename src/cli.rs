@@ -15,6 +15,7 @@ mod output;
 mod restore;
 mod show;
 mod store;
+mod verify;
 
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
@@ -99,6 +100,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Command::Restore(verb) => verb.run(context).await,
         Command::List(verb) => verb.run(context).await,
         Command::Show(verb) => verb.run(context).await,
+        Command::Verify(verb) => verb.run(context).await,
     }
 }
 

@@ -4,6 +4,7 @@ use super::dump::DumpArgs;
 use super::list::ListArgs;
 use super::restore::RestoreArgs;
 use super::show::ShowArgs;
+use super::verify::VerifyArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Exit codes, for `--help`; the README has the same table.
@@ -59,4 +60,6 @@ pub enum Command {
     List(ListArgs),
     /// Show one backup
     Show(ShowArgs),
+    /// Check that every object of a backup is what it was
+    Verify(VerifyArgs),
 }

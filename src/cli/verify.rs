@@ -52,9 +52,7 @@ impl VerifyArgs {
 fn print_report(report: &VerifyReport, as_json: bool) -> Result<()> {
     let manifest = &report.manifest;
     if as_json {
-        let problem = |problem: &crate::commands::verify::Problem| {
-            json!({ "key": problem.key, "holds": problem.holds, "message": problem.message })
-        };
+        let problem = |problem: &crate::commands::verify::Problem| json!({ "key": problem.key, "holds": problem.holds, "message": problem.message });
         return print_json(&json!({
             "backup": manifest.id,
             "database": manifest.database.name,
