@@ -13,6 +13,7 @@ use crate::stream::rows::{RowsDigest, RowsDigester};
 use crate::stream::terminator::TerminatorStripper;
 use crate::stream::windows::{Window, Windows};
 use bytes::{Bytes, BytesMut};
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 
@@ -39,13 +40,22 @@ pub(super) struct Reader {
 pub(super) enum Work {
     Table(TableEntry),
     Blob(BlobEntry),
+    /// Nothing is known of it but its size and digest.
+    Plain(StoredObject),
 }
 
-/// All objects with rows and large objects, in the order of the manifest.
+/// All objects in the order of the manifest, but those that [`contents`](super::contents) reads.
 pub(super) fn work(manifest: &Manifest) -> impl Iterator<Item = Work> + '_ {
     let tables = manifest.tables.iter().cloned().map(Work::Table);
     let blobs = manifest.large_objects.iter().flat_map(|large| large.objects.iter().cloned().map(Work::Blob));
-    tables.chain(blobs)
+    let known: HashSet<&str> = std::iter::once(&manifest.toc)
+        .chain(manifest.tables.iter().map(|table| &table.object))
+        .chain(manifest.large_objects.iter().map(|large| &large.toc))
+        .chain(manifest.large_objects.iter().flat_map(|large| large.objects.iter().map(|blob| &blob.object)))
+        .map(|object| object.key.as_str())
+        .collect();
+    let others = manifest.stored_objects().filter(move |object| !known.contains(object.key.as_str()));
+    tables.chain(blobs).chain(others.cloned().map(Work::Plain))
 }
 
 /// What one object was found to be.
@@ -105,6 +115,13 @@ impl Reader {
                     Self::close(windows, &blob.object, &mut findings).await?;
                 }
                 Ok(findings.into_problems(&self.key(&blob.object), Some(&format!("large object {}", blob.oid))))
+            }
+            Work::Plain(object) => {
+                let mut findings = Findings::default();
+                if let Some(windows) = self.open(&object, &mut findings).await? {
+                    Self::close(windows, &object, &mut findings).await?;
+                }
+                Ok(findings.into_problems(&self.key(&object), None))
             }
         }
     }
