@@ -12,6 +12,7 @@ mod display;
 mod dump;
 mod list;
 mod output;
+mod prune;
 mod restore;
 mod show;
 mod store;
@@ -104,6 +105,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Command::List(verb) => verb.run(context).await,
         Command::Show(verb) => verb.run(context).await,
         Command::Verify(verb) => verb.run(context).await,
+        Command::Prune(verb) => verb.run(context).await,
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::error::{Error, Result};
 
 use super::failure::{StoreProblem, problem, store_error};
-use super::{ByteStream, Entry, Limits, Meta, OpenUpload, StorageClass, Store, Upload};
+use super::{ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, StorageClass, Store, Upload};
 
 /// How long the first pause before another attempt may be; each further one twice that.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -181,6 +181,10 @@ impl Store for RetryStore {
 
     async fn delete(&self, keys: &[String]) -> Result<()> {
         self.repeat(|| self.inner.delete(keys)).await
+    }
+
+    async fn deletion(&self) -> Result<Deletion> {
+        self.repeat(|| self.inner.deletion()).await
     }
 
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {

@@ -24,8 +24,9 @@ use crate::error::{Error, Result};
 
 use super::failure::{StoreProblem, problem, store_error};
 use super::key::{as_folder, check, shown};
-use super::{ByteStream, Entry, Limits, Meta, OpenUpload, Patience, StorageClass, Store, StoreUrl, Upload};
+use super::{ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, Patience, StorageClass, Store, StoreUrl, Upload};
 
+mod bucket;
 mod connect;
 mod delete;
 mod failure;
@@ -54,6 +55,13 @@ struct Place {
     checksums: bool,
 }
 
+impl Place {
+    /// The client as it is now; it is cheap to clone.
+    fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 impl fmt::Debug for S3Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("S3Store").field(&self.describe()).finish()
@@ -67,11 +75,6 @@ impl S3Store {
         let prefix = as_folder(prefix.trim_matches('/'));
         let (client, options) = (RwLock::new(client), options.clone());
         Ok(S3Store { place: Arc::new(Place { client, options, bucket: bucket.to_owned(), prefix, checksums }) })
-    }
-
-    /// The client as it is now; it is cheap to clone.
-    fn client(&self) -> Client {
-        self.place.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn patience(&self) -> Patience {
@@ -99,7 +102,8 @@ impl S3Store {
         if new {
             settings = settings.retry_config(RetryConfig::disabled());
         }
-        self.client()
+        self.place
+            .client()
             .put_object()
             .bucket(&self.place.bucket)
             .key(self.full_key(key))
@@ -180,7 +184,7 @@ impl Store for S3Store {
     }
 
     async fn head(&self, key: &str) -> Result<Option<Meta>> {
-        let answer = self.client().head_object().bucket(&self.place.bucket).key(self.full_key(key)).send().await;
+        let answer = self.place.client().head_object().bucket(&self.place.bucket).key(self.full_key(key)).send().await;
         match answer {
             Ok(head) => {
                 let Some(size) = length(head.content_length()) else {
@@ -208,6 +212,10 @@ impl Store for S3Store {
 
     async fn delete(&self, keys: &[String]) -> Result<()> {
         delete::keys(self, keys).await
+    }
+
+    async fn deletion(&self) -> Result<Deletion> {
+        bucket::deletion(self).await
     }
 
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {

@@ -8,6 +8,8 @@ mod cli;
 mod failures;
 mod globals;
 mod interop;
+mod past;
+mod pruning;
 mod restoring;
 mod round_trip;
 mod selection;

@@ -57,6 +57,7 @@ async fn pages(
     let mut continuation: Option<String> = None;
     loop {
         let answer = store
+            .place
             .client()
             .list_objects_v2()
             .bucket(&place.bucket)
@@ -99,6 +100,7 @@ pub(super) async fn uploads(store: &S3Store, prefix: &str) -> Result<Vec<OpenUpl
     let mut markers: (Option<String>, Option<String>) = (None, None);
     loop {
         let page = store
+            .place
             .client()
             .list_multipart_uploads()
             .bucket(&place.bucket)

@@ -50,6 +50,7 @@ async fn request(
 ) -> std::result::Result<GetObjectOutput, SdkError<GetObjectError, aws_sdk_s3::config::http::HttpResponse>> {
     let place = &store.place;
     store
+        .place
         .client()
         .get_object()
         .bucket(&place.bucket)

@@ -21,6 +21,7 @@ use super::{S3Store, connect, sdk_class};
 pub(super) async fn start(store: &S3Store, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {
     let place = &store.place;
     let answer = store
+        .place
         .client()
         .create_multipart_upload()
         .bucket(&place.bucket)
@@ -42,6 +43,7 @@ pub(super) async fn start(store: &S3Store, key: &str, class: Option<&StorageClas
 pub(super) async fn abort(store: &S3Store, key: &str, id: &str) -> Result<()> {
     let place = &store.place;
     let answer = store
+        .place
         .client()
         .abort_multipart_upload()
         .bucket(&place.bucket)
@@ -84,6 +86,7 @@ impl S3Upload {
         let place = &self.store.place;
         let answer = self
             .store
+            .place
             .client()
             .upload_part()
             .bucket(&place.bucket)
@@ -149,6 +152,7 @@ impl S3Upload {
         let place = &self.store.place;
         let answer = self
             .store
+            .place
             .client()
             .complete_multipart_upload()
             .bucket(&place.bucket)
