@@ -24,6 +24,7 @@ mod run;
 mod schedule;
 mod show;
 mod store;
+mod verify;
 
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
@@ -120,6 +121,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Command::Report(verb) => verb.run(context).await,
         Command::Config(verb) => verb.run(),
         Command::Notify(verb) => verb.run(context).await,
+        Command::Verify(verb) => verb.run(context).await,
         Command::Prune(verb) => verb.run(context).await,
     }
 }

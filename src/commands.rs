@@ -18,6 +18,7 @@ pub mod run;
 pub mod schedule;
 pub mod source;
 pub mod transfer;
+pub mod verify;
 
 pub use journal::Journal;
 pub use progress::Progress;

@@ -11,6 +11,7 @@ use super::restore::RestoreArgs;
 use super::run::RunArgs;
 use super::schedule::ScheduleArgs;
 use super::show::ShowArgs;
+use super::verify::VerifyArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Exit codes, for `--help`; the README has the same table.
@@ -83,6 +84,8 @@ pub enum Command {
     Config(ConfigVerb),
     /// Try the notifications of pgstow.toml
     Notify(NotifyVerb),
+    /// Check that every object of a backup is what it was
+    Verify(VerifyArgs),
     /// Remove the backups that no rule keeps, and what killed dumps left
     Prune(PruneArgs),
 }

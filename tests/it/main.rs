@@ -23,3 +23,4 @@ mod store;
 mod store_failures;
 mod support;
 mod tidy;
+mod verifying;
