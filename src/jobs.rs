@@ -21,6 +21,6 @@ pub use config::{Config, DEFAULT_FILES};
 pub use env_file::EnvFile;
 pub use example::EXAMPLE;
 pub use expand::Lookup;
-pub use job::{Job, JobStore};
+pub use job::{Job, JobStore, Verification};
 pub use schedule::Schedule;
 pub use script::{Script, script_store};

@@ -6,7 +6,7 @@ use super::environment;
 use super::jobs::ConfigArgs;
 use super::output::{plain, print, print_json};
 use crate::error::{Error, Kind, Result};
-use crate::jobs::{EXAMPLE, Job};
+use crate::jobs::{EXAMPLE, Job, Verification};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
@@ -95,6 +95,7 @@ fn document(job: &Job, now: Timestamp) -> serde_json::Value {
         "source": job.connection.describe(),
         "store": job.store.url.to_string(),
         "storage_class": job.store.class.as_ref().map(ToString::to_string),
+        "verify": job.verify.map(|how| if how == Verification::Quick { "quick" } else { "full" }),
         "retention": job.retention.as_ref().map(ToString::to_string),
         "schedule": job.schedule.as_ref().map(crate::jobs::Schedule::describe),
         "next": job.schedule.as_ref().and_then(|schedule| schedule.next_after(now)).map(|next| next.to_string()),
@@ -110,6 +111,11 @@ fn explain(job: &Job, now: Timestamp) -> Vec<String> {
     let class = job.store.class.as_ref().map(|class| format!(", {class}")).unwrap_or_default();
     line("store", format!("{}{class}", job.store.url));
     line("dumps", format!("{}; {}, {} connections", selection(job), job.codec, job.connections));
+    match job.verify {
+        None => {}
+        Some(Verification::Quick) => line("verifies", "the sizes of a new backup's objects".to_owned()),
+        Some(Verification::Full) => line("verifies", "a new backup, every byte".to_owned()),
+    }
     match &job.retention {
         None => line("keeps", "all backups; it has no retention".to_owned()),
         Some(rules) => line("keeps", rules.to_string().trim_start_matches("keep ").to_owned()),

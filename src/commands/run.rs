@@ -8,9 +8,10 @@ mod lock;
 use super::dump::{DumpOptions, DumpReport, dump};
 use super::leftovers::Fate;
 use super::prune::{PruneOptions, prune};
+use super::verify::{VerifyOptions, damaged, verify};
 use super::{Journal, Progress, Stop};
 use crate::error::{Error, Kind, Result};
-use crate::jobs::Job;
+use crate::jobs::{Job, Verification};
 use crate::keep::{Age, Rules};
 use crate::notify::{self, Event, Facts, Moment, Told};
 use crate::store::Store;
@@ -93,10 +94,35 @@ impl Run<'_> {
         for skipped in &report.manifest.skipped {
             self.journal.say(&format!("left out: {} ({})", skipped.object, skipped.reason));
         }
+        let id = report.manifest.id.to_string();
         self.dump = Some(report);
+        if let Some(how) = self.options.job.verify {
+            self.verify(&id, how, stop).await?;
+        }
         match &self.options.job.retention {
             Some(rules) => self.prune(rules, stop).await,
             None => Ok(()),
+        }
+    }
+
+    /// Holds the new backup against its manifest, as it lies in the store.
+    async fn verify(&self, id: &str, how: Verification, stop: &Stop) -> Result<()> {
+        let options = VerifyOptions {
+            store: Arc::clone(&self.options.store),
+            backup: format!("{}/{id}", self.options.job.connection.database()),
+            quick: how == Verification::Quick,
+            jobs: self.options.job.connections,
+        };
+        let report = verify(options, Arc::default(), stop.clone()).await?;
+        for problem in &report.problems {
+            self.journal.say(&format!("problem: {}: {}", problem.key, problem.message));
+        }
+        match damaged(&report) {
+            Some(error) => Err(error),
+            None => {
+                self.journal.say(&format!("verified {id}: {} objects", report.objects));
+                Ok(())
+            }
         }
     }
 

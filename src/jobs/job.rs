@@ -4,7 +4,7 @@ use super::config::on_job;
 use super::expand::{Lookup, expand};
 use super::parse::alike;
 use super::schedule::{Schedule, time_zone};
-use super::tables::{FileTable, JobTable, RetentionTable, SelectionTable, StoreTable};
+use super::tables::{FileTable, JobTable, RetentionTable, SelectionTable, StoreTable, VerifyWord};
 use crate::catalog::{GlobalsWanted, Pattern, Selection};
 use crate::error::{Error, Kind, Result};
 use crate::keep::Rules;
@@ -33,12 +33,23 @@ pub struct Job {
     pub allow_incomplete: bool,
     /// Which of the server's roles and other globals come along; none, if this is absent.
     pub globals: Option<GlobalsWanted>,
+    /// How a new backup is verified before old ones are removed.
+    pub verify: Option<Verification>,
     /// Which backups stay; all, if this is absent.
     pub retention: Option<Rules>,
     /// When it runs.
     pub schedule: Option<Schedule>,
     /// Who is told how it went.
     pub notifiers: Vec<Notifier>,
+}
+
+/// How a new backup is verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verification {
+    /// The sizes of its objects.
+    Quick,
+    /// Every byte of them.
+    Full,
 }
 
 /// A store of a job.
@@ -160,6 +171,7 @@ fn options(store: &StoreTable, lookup: Lookup<'_>) -> Result<S3Options> {
         region: text(&store.region)?,
         path_style: store.path_style,
         credentials,
+        ..S3Options::default()
     })
 }
 
@@ -177,7 +189,7 @@ fn selection(table: Option<&SelectionTable>) -> Result<Selection> {
         exclude_table_data: patterns(&table.exclude_table_data)?,
         schema_only: table.schema_only,
         data_only: table.data_only,
-        large_objects: None,
+        ..Selection::default()
     })
 }
 

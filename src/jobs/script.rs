@@ -62,6 +62,7 @@ impl Script {
             codec: Job::COMPRESS.parse::<Codec>()?,
             allow_incomplete: false,
             globals: globals(true, true),
+            verify: None,
             retention: Some(retention(lookup)?),
             schedule: None,
             notifiers: Vec::new(),

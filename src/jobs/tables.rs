@@ -46,6 +46,9 @@ pub(super) struct JobTable {
     pub(super) globals: Option<bool>,
     /// Keep the passwords of roles among them; true, if this is absent.
     pub(super) role_passwords: Option<bool>,
+    /// Whether a new backup is verified before old ones are removed: `quick` (sizes) or `full` (read again, every byte); not
+    /// at all, if this is absent.
+    pub(super) verify: Option<VerifyWord>,
     /// Which backups of this database stay in the store after a good run; all, if this is absent.
     pub(super) retention: Option<RetentionTable>,
     /// When it runs, for `pgstow schedule`: a cron expression (`30 2 * * *`) or `@daily`, `@hourly`, `@weekly`, `@monthly`.
@@ -207,6 +210,17 @@ pub(super) struct TextfileTable {
     pub(super) folder: String,
 }
 
+/// How a new backup is verified.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(super) enum VerifyWord {
+    /// The sizes of its objects.
+    Quick,
+    /// Every byte of them.
+    Full,
+}
+
 /// How a mail server is spoken to.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -297,6 +311,7 @@ impl JobTable {
             allow_incomplete,
             globals,
             role_passwords,
+            verify,
             retention,
             schedule,
             timezone,
@@ -316,6 +331,7 @@ impl JobTable {
             allow_incomplete: allow_incomplete.or(or.allow_incomplete),
             globals: globals.or(or.globals),
             role_passwords: role_passwords.or(or.role_passwords),
+            verify: verify.or(or.verify),
             retention: retention.or(or.retention),
             schedule: schedule.or(or.schedule),
             timezone: timezone.or(or.timezone),

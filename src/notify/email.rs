@@ -175,7 +175,7 @@ mod tests {
             let read: MailAddress = text.parse().expect(text);
             assert_eq!((read.name.as_deref(), read.address.as_str()), (name, address));
         }
-        for text in ["", "a", "@b", "a@", "a@b>\r\nRCPT TO:<c@d", "a b@c", "x\n <a@b>", "a@b,c@d"] {
+        for text in ["", "a", "@b", "a@", "a@b>\r\nRCPT TO:<c@d", "a b@c", "x\ny <a@b>", "a@b,c@d"] {
             text.parse::<MailAddress>().expect_err(text);
         }
     }
