@@ -5,7 +5,7 @@
 use super::output::{counts, plain, print, print_json, remarks};
 use super::store::ToArgs;
 use super::{Context, environment};
-use crate::catalog::{Pattern, Selection};
+use crate::catalog::{GlobalsWanted, Pattern, Selection};
 use crate::commands::dump::{DumpOptions, DumpReport, dump};
 use crate::error::Result;
 use crate::postgres::ConnectionSettings;
@@ -50,6 +50,12 @@ pub struct DumpArgs {
     /// Dump rows only, no definitions
     #[arg(short = 'a', long)]
     pub data_only: bool,
+    /// Leave out the server's roles, tablespaces and privileges on parameters
+    #[arg(long)]
+    pub no_globals: bool,
+    /// Leave out the passwords of roles
+    #[arg(long)]
+    pub no_role_passwords: bool,
     /// Storage class of the data objects, such as STANDARD_IA [default: the bucket's]
     #[arg(long, value_name = "CLASS")]
     pub storage_class: Option<String>,
@@ -87,6 +93,13 @@ impl DumpArgs {
                 data_only: self.data_only,
                 large_objects: None,
             },
+            globals: (!self.no_globals).then_some(GlobalsWanted {
+                passwords: !self.no_role_passwords,
+                tablespaces: true,
+                comments: true,
+                labels: true,
+                privileges: true,
+            }),
             jobs: usize::from(self.jobs),
             storage_class: self.storage_class.as_deref().map(str::parse::<StorageClass>).transpose()?,
             allow_incomplete: self.allow_incomplete,
@@ -107,6 +120,7 @@ fn print_report(report: &DumpReport, as_json: bool) -> Result<()> {
             "raw_bytes": manifest.totals.raw_bytes,
             "stored_bytes": manifest.totals.stored_bytes,
             "seconds": report.seconds,
+            "globals": manifest.globals,
             "warnings": manifest.warnings,
             "skipped": manifest.skipped,
         }));

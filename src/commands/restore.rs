@@ -1,16 +1,18 @@
 //! `pgstow restore`: a backup back into a database.
 //!
-//! The order of things: manifest, table of contents, choice (pure), look at the target before touching it, drops if
-//! asked, pre-data one by one, then rows, indexes and constraints side by side as their tables complete, foreign keys,
+//! The order of things: manifest, table of contents, choice (pure), look at the target before touching it, roles and
+//! tablespaces if asked, drops if asked, pre-data one by one, then rows, indexes and constraints side by side as their tables complete, foreign keys,
 //! privileges, and last refreshes and event triggers.
 
 mod choose;
+mod globals;
 mod load;
 mod run;
 mod statements;
 mod target;
 
 pub use choose::{Choice, Step};
+pub use globals::{GlobalsChoice, GlobalsReport};
 
 use super::backups;
 use super::transfer::Origin;
@@ -39,6 +41,8 @@ pub struct RestoreOptions {
     pub jobs: usize,
     /// Which entries, and what of them.
     pub choice: Choice,
+    /// Whether the server's roles and tablespaces come first, and what of them; `None` is that they do not.
+    pub globals: Option<GlobalsChoice>,
     /// Make the database first, under the name it had.
     pub create: bool,
     /// Drop what the backup holds before making it.
@@ -60,6 +64,8 @@ pub struct RestoreReport {
     pub database: String,
     /// The chosen entries in order, what was left out, and why.
     pub plan: choose::Plan,
+    /// What was done, or would be, about roles and tablespaces, if that was asked for.
+    pub globals: Option<GlobalsReport>,
     /// Tables loaded.
     pub tables: u64,
     /// Rows loaded.
@@ -82,8 +88,17 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     let origin = Origin { store: Arc::clone(&options.store), folder: place.folder.clone() };
     let toc = stop.unless(origin.read_whole(&manifest.toc, TOC_LIMIT)).await?;
     let toc = Toc::decode(&toc).map_err(|error| error.on(format!("{}{}", place.folder, keys::toc_key())))?;
-    let plan = choose::plan(&toc, &manifest, &options.choice, options.create)?;
+    let plan = if options.globals.is_some_and(|choice| choice.only) {
+        choose::Plan::default()
+    } else {
+        choose::plan(&toc, &manifest, &options.choice, options.create)?
+    };
+    let globals = match options.globals {
+        Some(choice) => Some(stop.unless(globals::plan(&origin, &manifest, choice)).await?),
+        None => None,
+    };
     let mut report = RestoreReport {
+        globals: globals.as_ref().map(globals::Plan::report),
         database: options.connection.database().to_owned(),
         manifest,
         plan,
@@ -103,18 +118,29 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     progress.expect(report.plan.table_count(), report.plan.raw_bytes());
     progress.phase("connecting");
     let encoding = encoding(&toc);
+    let mut failures = run::Failures::new(options.keep_going);
+    if options.globals.is_some_and(|choice| choice.only) {
+        report.globals =
+            restore_globals(globals.as_ref(), &options, &encoding, &mut failures, &progress, &stop).await?;
+        report.errors = failures.into_errors();
+        report.seconds = progress.seconds();
+        return Ok(report);
+    }
     let first = stop.unless(connect(&options.connection, &encoding)).await?;
     report.warnings.extend(target::warnings(&first, &report.manifest));
-    let mut failures = run::Failures::new(options.keep_going);
+    progress.phase("looking at the target");
+    if !options.create && !options.clean && !options.choice.data_only {
+        stop.unless(target::refuse_existing(&first, &report.plan)).await?;
+    }
+    report.globals = restore_globals(globals.as_ref(), &options, &encoding, &mut failures, &progress, &stop).await?;
     let first = if options.create {
         stop.unless(target::create_database(first, &options, &report.plan, &encoding, &mut failures)).await?
     } else {
         first
     };
-    progress.phase("looking at the target");
     if options.clean && !options.create {
         stop.unless(target::drop_objects(&first, &report.plan, options.if_exists, &mut failures)).await?;
-    } else if !options.choice.data_only {
+    } else if options.create && !options.choice.data_only {
         stop.unless(target::refuse_existing(&first, &report.plan)).await?;
     }
     let connection = first.settings().clone();
@@ -126,6 +152,20 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     report.seconds = progress.seconds();
     progress.phase("done");
     Ok(report)
+}
+
+/// Roles and tablespaces, which the database's entries name.
+async fn restore_globals(
+    plan: Option<&globals::Plan>,
+    options: &RestoreOptions,
+    encoding: &str,
+    failures: &mut run::Failures,
+    progress: &Progress,
+    stop: &Stop,
+) -> Result<Option<GlobalsReport>> {
+    let Some(plan) = plan else { return Ok(None) };
+    progress.phase("roles and tablespaces");
+    globals::run(plan, options, encoding, failures, stop).await.map(Some)
 }
 
 async fn connect(connection: &ConnectionSettings, encoding: &str) -> Result<Session> {

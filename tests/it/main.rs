@@ -7,6 +7,7 @@
 mod cli;
 mod connections;
 mod failures;
+mod globals;
 mod interop;
 mod restoring;
 mod round_trip;

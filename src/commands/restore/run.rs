@@ -29,6 +29,11 @@ impl Failures {
         Failures { keep_going, errors: Vec::new() }
     }
 
+    /// What failed, for the report.
+    pub(super) fn into_errors(self) -> Vec<String> {
+        self.errors
+    }
+
     /// Notes an error with the statement it came from, or returns it when it is the last straw. A lost connection and
     /// a stop are always that.
     pub(super) fn add(&mut self, error: Error, statement: &str) -> Result<()> {
