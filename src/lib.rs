@@ -14,6 +14,7 @@
 //! | [`stream`] | bytes: frames, codecs, digests, equal parts | error |
 //! | [`archive`] | what lies in the bucket: keys, table of contents, manifest | error, model |
 //! | [`store`] | where it lies: S3, a folder, memory | error, model |
+//! | [`keep`] | which backups stay, whether they are healthy, what they cost; pure | error, archive |
 //! | [`postgres`] | the only room that holds a connection | error, model |
 //! | [`catalog`] | asks the questions and selects | error, model, objects, facets, globals, postgres |
 //! | [`commands`] | one file a verb | all of the above |
@@ -28,6 +29,7 @@ pub mod commands;
 pub mod error;
 pub mod facets;
 pub mod globals;
+pub mod keep;
 pub mod model;
 pub mod objects;
 pub mod plan;

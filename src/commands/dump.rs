@@ -3,10 +3,13 @@
 //! The order of things is the safety of a backup: snapshot, locks, catalogs, plan, rows, large objects, table of
 //! contents, and last the manifest, whose appearance is the commit. Whatever fails before leaves no manifest.
 
+mod all;
 mod contents;
 mod globals;
 mod large_objects;
 mod tables;
+
+pub use all::{AllReport, dump_all, failed};
 
 use super::transfer::Destination;
 use super::{Progress, Stop};

@@ -1,4 +1,4 @@
-//! Roles, memberships, tablespaces and privileges on parameters: what stock `pg_dumpall` says of two servers is the same.
+//! What belongs to a server: roles, memberships, tablespaces, privileges on parameters, and all of its databases.
 
 use pgstow_parts::fetch::embedded_server;
 use pgstow_parts::{Database, Server, garage, majors, oracle, say};
@@ -210,4 +210,51 @@ fn passwords_and_all_globals_can_be_left_out_and_an_unreadable_password_is_said(
     let report = pgstow(&garage(), &["dump", "-d", &url, "--to", &store, "--json"]).fine().json();
     assert_eq!(report["globals"]["passwords"], "not_readable");
     assert!(report["warnings"][0].as_str().unwrap().contains("role reader may not read"), "{report}");
+}
+
+#[test]
+fn every_database_of_a_server_is_dumped_and_one_that_fails_stops_no_other() {
+    if majors().len() == 1 {
+        say("a dump of all databases is not tested: that takes a server of our own");
+        return;
+    }
+    let server = alone(18);
+    let one = Database::fresh(&server, "all_one");
+    one.execute("CREATE TABLE t AS SELECT generate_series(1, 7) AS id");
+    let (two, bad) = (Database::fresh(&server, "all_Two"), Database::fresh(&server, "bad"));
+    two.execute("CREATE TABLE t AS SELECT generate_series(1, 3) AS id");
+    let (test, closed) = (Database::fresh(&server, "test_a"), Database::fresh(&server, "closed"));
+    run(&server, &format!("ALTER DATABASE \"{}\" ALLOW_CONNECTIONS false", closed.name));
+    // A role that may read everything but one table, which must be enough for all other databases.
+    bad.execute("CREATE TABLE secret (id integer)");
+    run(&server, "CREATE ROLE reader LOGIN");
+    for database in [&one, &two] {
+        database.execute("GRANT SELECT ON t TO reader");
+    }
+    let store = garage().location(&garage().fresh_prefix("all"));
+    // No database bears the role's name; then the server is asked in one that every server has.
+    let url = server.url_as("", "reader", "x");
+    let arguments = ["dump", "--all", "--exclude-database", "test_*", "-d", &url, "--to", &store];
+    let ran = pgstow(&garage(), &[&arguments[..], &["--json"]].concat());
+    ran.failed(8, &["1 of 4", &bad.name]);
+    let report = ran.json();
+    let dumped: Vec<_> = report["databases"].as_array().unwrap().iter().map(|each| &each["database"]).collect();
+    let mut expected = [&one.name, &two.name, &bad.name].map(String::as_str).to_vec();
+    expected.push("postgres");
+    expected.sort_unstable();
+    assert_eq!(dumped, expected);
+    assert_eq!((&report["excluded"][0], &report["common_point_in_time"]), (&test.name.as_str().into(), &false.into()));
+    let entry = |name: &str| {
+        report["databases"].as_array().unwrap().iter().find(|each| each["database"] == name).unwrap().clone()
+    };
+    assert_eq!((&entry(&one.name)["rows"], &entry(&two.name)["rows"]), (&7.into(), &3.into()));
+    assert!(entry(&bad.name)["error"].as_str().unwrap().contains("secret"), "{report}");
+    assert!(entry(&one.name)["globals"]["roles"].as_u64() >= Some(2), "{report}");
+
+    bad.execute("GRANT SELECT ON secret TO reader");
+    let words = pgstow(&garage(), &arguments).fine().stdout;
+    assert!(words.contains("no common point in time"), "{words}");
+    let listed = pgstow(&garage(), &["list", "--from", &store, "--json"]).fine().json();
+    assert_eq!(listed["backups"].as_array().unwrap().len(), 7);
+    assert_eq!(listed["unfinished"], serde_json::json!([]));
 }
