@@ -17,7 +17,7 @@ mod textfile;
 mod tls;
 mod webhook;
 
-pub use email::{Email, MailAddress, MailSecurity};
+pub use email::{Email, MailSecurity};
 pub use event::{Event, Facts, Moment};
 pub use http::Target;
 pub use ping::Ping;

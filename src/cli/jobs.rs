@@ -58,7 +58,9 @@ pub(super) async fn ready(job: Job) -> Result<RunOptions> {
     Ok(RunOptions { job, store, host: host() })
 }
 
-/// This machine's name.
+/// This machine's name, as far as it can be found out.
 pub(super) fn host() -> String {
-    gethostname::gethostname().to_string_lossy().into_owned()
+    // Linux tells it in a file; elsewhere shells export it.
+    let told = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| environment("HOSTNAME"));
+    told.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned())
 }

@@ -92,14 +92,14 @@ fn email(table: &EmailTable, lookup: Lookup<'_>) -> Result<(Way, Vec<Moment>)> {
     if table.to.is_empty() {
         return Err(Error::new(Kind::Usage, "has nobody to write to").hint("say to = [\"ops@example.com\"]"));
     }
-    let to = table.to.iter().map(|to| expand(to, lookup)?.parse()).collect::<Result<Vec<_>>>()?;
+    let to = table.to.iter().map(|to| Email::address(&expand(to, lookup)?)).collect::<Result<Vec<_>>>()?;
     let email = Email {
         host: expand(&table.host, lookup)?,
         port: table.port.unwrap_or(security.port()),
         security,
         certificates: path(table.certificates.as_deref(), lookup)?,
         login,
-        from: expand(&table.from, lookup)?.parse()?,
+        from: Email::address(&expand(&table.from, lookup)?)?,
         to,
     };
     Ok((Way::Email(email), moments(table.on.as_deref(), &[Moment::Failure])))

@@ -1,19 +1,14 @@
 //! E-mail by SMTP, encrypted unless the user says otherwise.
 
 use super::event::{Event, Moment};
-use super::tls;
 use crate::error::{Error, Kind, Result};
 use crate::model::Secret;
-use mail_send::mail_builder::MessageBuilder;
-use mail_send::mail_builder::headers::address::Address;
-use mail_send::{SmtpClient, SmtpClientBuilder};
-use std::fmt;
+use lettre::message::{Mailbox, header::ContentType};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsConnector;
 
 /// One step of the conversation with the server may take so long.
 const STEP: Duration = Duration::from_secs(10);
@@ -54,129 +49,74 @@ pub struct Email {
     /// User and password.
     pub login: Option<(String, Secret)>,
     /// The sender.
-    pub from: MailAddress,
+    pub from: Mailbox,
     /// The recipients, at least one.
-    pub to: Vec<MailAddress>,
-}
-
-/// A mail address, with or without a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MailAddress {
-    name: Option<String>,
-    address: String,
-}
-
-impl FromStr for MailAddress {
-    type Err = Error;
-
-    /// Reads `a@example.com` or `Name <a@example.com>`.
-    fn from_str(text: &str) -> Result<Self> {
-        let (name, address) = match text.trim().strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
-            Some((name, address)) => (Some(name.trim().trim_matches('"')).filter(|name| !name.is_empty()), address),
-            None => (None, text.trim()),
-        };
-        // Whether it exists is the mail server's affair; here nothing may break out of its line or its brackets.
-        let plain =
-            |text: &str| !text.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>' | ','));
-        let sound = address.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
-        if !sound || !plain(address) || name.is_some_and(|name| name.chars().any(char::is_control)) {
-            return Err(Error::new(Kind::Usage, format!("{text:?} is not a mail address"))
-                .hint("write a@example.com or Name <a@example.com>"));
-        }
-        Ok(MailAddress { name: name.map(str::to_owned), address: address.to_owned() })
-    }
-}
-
-impl MailAddress {
-    fn header(&self) -> Address<'_> {
-        Address::new_address(self.name.as_deref(), self.address.as_str())
-    }
-}
-
-impl fmt::Display for MailAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.address)
-    }
+    pub to: Vec<Mailbox>,
 }
 
 impl Email {
+    /// An address, such as `a@example.com` or `Name <a@example.com>`.
+    pub fn address(text: &str) -> Result<Mailbox> {
+        text.parse().map_err(|error: lettre::address::AddressError| {
+            Error::new(Kind::Usage, format!("{text:?} is not a mail address")).because(error)
+        })
+    }
+
     pub(super) fn describe(&self) -> String {
-        let to: Vec<String> = self.to.iter().map(ToString::to_string).collect();
+        let to: Vec<String> = self.to.iter().map(|mailbox| mailbox.email.to_string()).collect();
         format!("mail to {} by {}:{}", to.join(", "), self.host, self.port)
     }
 
     pub(super) async fn send(&self, event: &Event) -> Result<()> {
-        let tls = TlsConnector::from(Arc::new(tls::config(self.certificates.as_deref())?));
-        let mut server = SmtpClientBuilder::new_with_tls_connector(self.host.as_str(), self.port, tls).timeout(STEP);
+        let failed = |message: &str| Error::new(Kind::Notify, message).on(format!("{}:{}", self.host, self.port));
+        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&self.host)
+            .port(self.port)
+            .timeout(Some(STEP))
+            .tls(self.tls()?);
         if let Some((user, password)) = &self.login {
-            server = server.credentials((user.as_str(), password.expose()));
+            transport = transport.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
         }
-        let server = server.implicit_tls(self.security == MailSecurity::Tls);
-        let sent = match self.security {
-            MailSecurity::Tls | MailSecurity::Starttls => match server.connect().await {
-                Ok(client) => self.talk(client, event).await,
-                Err(error) => Err(error),
-            },
-            MailSecurity::None => match server.connect_plain().await {
-                Ok(client) => self.talk(client, event).await,
-                Err(error) => Err(error),
-            },
-        };
-        sent.map_err(|error| {
-            let failed = Error::new(Kind::Notify, "the mail cannot be sent").on(format!("{}:{}", self.host, self.port));
-            match &error {
-                mail_send::Error::MissingStartTls => {
-                    failed.hint("say security = \"tls\", or \"none\" for a relay on this machine")
-                }
-                mail_send::Error::AuthenticationFailed(_) => failed.hint("check username and password"),
-                _ => failed,
-            }
-            .because(error)
-        })
+        let sent = transport.build().send(self.message(event)?).await;
+        sent.map(drop).map_err(|error| failed("the mail cannot be sent").because(error))
     }
 
-    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        mut client: SmtpClient<S>,
-        event: &Event,
-    ) -> Result<(), mail_send::Error> {
-        client.send(self.message(event)).await?;
-        // The server has taken the mail; a goodbye that is not heard changes nothing.
-        let _goodbye = client.quit().await;
-        Ok(())
-    }
-
-    fn message(&self, event: &Event) -> MessageBuilder<'_> {
+    fn message(&self, event: &Event) -> Result<Message> {
         let word = match event.moment {
             Moment::Start => "start",
             Moment::Success => "ok",
             Moment::Failure => "FAILED",
             Moment::Test => "test",
         };
-        MessageBuilder::new()
-            .from(self.from.header())
-            .to(Address::new_list(self.to.iter().map(MailAddress::header).collect()))
+        let mut message = Message::builder().from(self.from.clone());
+        for to in &self.to {
+            message = message.to(to.clone());
+        }
+        message
             .subject(format!("[pgstow] {word}: job {} on {}", event.job, event.host))
-            .text_body(event.text())
+            .header(ContentType::TEXT_PLAIN)
+            .body(event.text())
+            .map_err(|error| Error::new(Kind::Internal, "cannot write the mail").because(error))
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::MailAddress;
-
-    #[test]
-    fn an_address_stays_within_its_brackets() {
-        for (text, name, address) in [
-            ("a@example.com", None, "a@example.com"),
-            (" \"B, C\" <b@example.com> ", Some("B, C"), "b@example.com"),
-            ("<a@b>", None, "a@b"),
-        ] {
-            let read: MailAddress = text.parse().expect(text);
-            assert_eq!((read.name.as_deref(), read.address.as_str()), (name, address));
+    fn tls(&self) -> Result<Tls> {
+        if self.security == MailSecurity::None {
+            return Ok(Tls::None);
         }
-        for text in ["", "a", "@b", "a@", "a@b>\r\nRCPT TO:<c@d", "a b@c", "x\ny <a@b>", "a@b,c@d"] {
-            text.parse::<MailAddress>().expect_err(text);
+        let unusable = |error: lettre::transport::smtp::Error| {
+            Error::new(Kind::Usage, "cannot prepare TLS for the mail server").on(self.host.clone()).because(error)
+        };
+        let mut parameters = TlsParameters::builder(self.host.clone());
+        if let Some(path) = &self.certificates {
+            let unreadable =
+                || Error::new(Kind::Usage, "cannot be read as certificates").on(path.display().to_string());
+            let pem = std::fs::read(path).map_err(|error| unreadable().because(error))?;
+            let certificates = Certificate::from_pem(&pem).map_err(|error| unreadable().because(error))?;
+            parameters = parameters.add_root_certificate(certificates);
         }
+        let parameters = parameters.build().map_err(unusable)?;
+        Ok(match self.security {
+            MailSecurity::Tls => Tls::Wrapper(parameters),
+            MailSecurity::Starttls | MailSecurity::None => Tls::Required(parameters),
+        })
     }
 }
