@@ -1,7 +1,5 @@
 //! `pgstow config`: arguments, options, report.
 
-#![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
-
 use super::environment;
 use super::jobs::ConfigArgs;
 use super::output::{plain, print, print_json};

@@ -1,7 +1,5 @@
 //! Arguments that name the file of jobs, and finding it.
 
-#![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
-
 use super::environment;
 use crate::commands::run::RunOptions;
 use crate::error::{Error, Kind, Result};

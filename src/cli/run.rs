@@ -1,7 +1,5 @@
 //! `pgstow run`: arguments, options, report.
 
-#![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
-
 use super::Context;
 use super::display::Display;
 use super::jobs::{ConfigArgs, ready};

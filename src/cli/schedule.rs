@@ -1,7 +1,5 @@
 //! `pgstow schedule`: arguments, options.
 
-#![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
-
 use super::jobs::{ConfigArgs, ready};
 use super::output::print;
 use super::{Context, environment};

@@ -1,8 +1,8 @@
 //! Files of `export NAME=value` lines, as backup scripts keep them, read without a shell.
 //!
 //! A line is `NAME=value` or `export NAME=value`; lines that are empty or begin with `#` mean nothing. A value is put
-//! together from pieces as a shell does it: bare text, `'text as it is'`, and `"text with \" \\ \$ \` escaped"`; in bare
-//! text a backslash keeps the character behind it, and ` #` begins a comment. Nothing is expanded or run: an unquoted or
+//! together from pieces as a shell does it: bare text, `'text as it is'`, and double quotes, in which a backslash keeps `"`,
+//! `$`, a backquote and itself; in bare text a backslash keeps the character behind it, and ` #` begins a comment. Nothing is expanded or run: an unquoted or
 //! double-quoted `$` or backquote is an error that says so, because taking it literally would be a surprise, and so are
 //! values over several lines and other commands.
 

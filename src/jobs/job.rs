@@ -81,6 +81,10 @@ impl Job {
                 codec: table.compress.as_deref().unwrap_or(Self::COMPRESS).parse()?,
                 allow_incomplete: table.allow_incomplete.unwrap_or(false),
                 globals: globals(table.globals.unwrap_or(true), table.role_passwords.unwrap_or(true)),
+                verify: table.verify.map(|word| match word {
+                    VerifyWord::Quick => Verification::Quick,
+                    VerifyWord::Full => Verification::Full,
+                }),
                 retention: table
                     .retention
                     .as_ref()

@@ -38,7 +38,7 @@ pub(super) struct JobTable {
     pub(super) connections: Option<u16>,
     /// Compression: zstd[:1-19], gzip[:1-9], lz4 or none.
     pub(super) compress: Option<String>,
-    /// Storage class of the data objects, such as STANDARD_IA.
+    /// Storage class of the data objects, such as `STANDARD_IA`.
     pub(super) storage_class: Option<String>,
     /// Leave out, with a warning, kinds of objects that pgstow cannot dump yet.
     pub(super) allow_incomplete: Option<bool>,
