@@ -36,7 +36,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Notifier {
     /// Its name in the configuration.
     pub name: String,
-    /// What it is told; pings and text files are told everything they can say.
+    /// What it is told; pings and text files are told all that they can say.
     pub moments: Vec<Moment>,
     /// How it tells.
     pub way: Way,

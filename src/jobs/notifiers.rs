@@ -68,7 +68,7 @@ impl NotifyTable {
         }
         if let Some(table) = self.textfile.get(name) {
             let folder = PathBuf::from(expand(&table.folder, lookup)?);
-            return Ok(Some((Way::Textfile(Textfile { folder }), Moment::OF_RUNS.to_vec())));
+            return Ok(Some((Way::Textfile(Textfile { folder }), vec![Moment::Success, Moment::Failure])));
         }
         Ok(None)
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use pgstow::archive::Manifest;
 use pgstow_parts::{Database, S3, garage, server};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -69,13 +70,20 @@ fn the_environment_of_the_usual_script_is_enough() {
     assert_eq!(backups(&s3, &format!("{prefix}/database-backups")).len(), 1);
 }
 
+/// The manifest under another id, sealed anew.
+fn aged(manifest: &[u8], id: &str) -> Vec<u8> {
+    let mut manifest = Manifest::decode(manifest).unwrap();
+    manifest.id = id.parse().unwrap();
+    manifest.encode()
+}
+
 /// Makes the only backup below a prefix look as old as its id says then; returns the id.
 fn age(s3: &S3, prefix: &str, id: &str, time: &str) -> String {
     let old = format!("{time}{}", &id[time.len()..]);
     for key in s3.keys(prefix).unwrap() {
         let mut body = s3.get(&key).unwrap();
         if key.ends_with("manifest.json") {
-            body = String::from_utf8(body).unwrap().replace(id, &old).into_bytes();
+            body = aged(&body, &old);
         }
         s3.put(&key.replace(id, &old), body).unwrap();
         s3.delete(&key).unwrap();
@@ -270,7 +278,7 @@ fn the_service_makes_up_for_a_missed_run_and_shows_it_and_stops_when_told() {
     let place = store.join(&database.name);
     std::fs::rename(place.join(&id), place.join(&old)).unwrap();
     let manifest = place.join(&old).join("manifest.json");
-    let changed = std::fs::read_to_string(&manifest).unwrap().replace(&id, &old);
+    let changed = aged(&std::fs::read(&manifest).unwrap(), &old);
     std::fs::write(&manifest, changed).unwrap();
 
     let mut service = command_in(&folder, &s3);
@@ -279,6 +287,14 @@ fn the_service_makes_up_for_a_missed_run_and_shows_it_and_stops_when_told() {
     let mut port = None;
     let lines = BufReader::new(service.stdout.take().unwrap()).lines();
     let mut said = Vec::new();
+    // A service that does not do what it should is stopped, and its words are shown.
+    let watchdog = service.id();
+    let (finished, waiting) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if waiting.recv_timeout(Duration::from_secs(120)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let _gone = std::process::Command::new("kill").arg(watchdog.to_string()).status();
+        }
+    });
     for line in lines {
         let line = line.unwrap();
         if let Some((_, rest)) = line.split_once("http://127.0.0.1:") {
@@ -291,6 +307,7 @@ fn the_service_makes_up_for_a_missed_run_and_shows_it_and_stops_when_told() {
             break;
         }
     }
+    drop(finished);
     let port = port.unwrap();
     assert!(said.iter().any(|line| line.contains("[shop] a run was missed")), "{said:?}");
     assert_eq!(ask(port, "/health"), (200, "ok\n".to_owned()));

@@ -59,7 +59,7 @@ fn webhooks_and_pings_hear_of_start_success_and_failure() {
     job.pgstow(&["run", "shop"]).fine();
     let mut paths: Vec<String> = listener.received().iter().map(|got| got.target.clone()).collect();
     paths.sort();
-    let run = paths[1].rsplit('=').next().unwrap().to_owned();
+    let run = paths[2].rsplit('=').next().unwrap().to_owned();
     assert_eq!(run.len(), 36);
     assert_eq!(
         paths,
