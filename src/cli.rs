@@ -14,6 +14,7 @@ mod list;
 mod output;
 mod restore;
 mod show;
+mod size;
 mod store;
 
 use crate::commands::{Progress, Stop};

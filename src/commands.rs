@@ -6,6 +6,7 @@
 pub mod backups;
 pub mod dump;
 pub mod list;
+pub mod memory;
 pub mod progress;
 pub mod restore;
 mod transfer;

@@ -10,6 +10,7 @@
 //! [`TERMINATOR`]; whoever reads it to its end without an error has read all of it.
 
 pub mod codec;
+pub mod compressors;
 pub mod copy_binary;
 pub mod digest;
 pub mod frames;
@@ -18,6 +19,7 @@ pub mod rows;
 pub mod terminator;
 
 pub use codec::Codec;
+pub use compressors::Compressors;
 pub use digest::{Digest, Expected, frame_checksum, verified};
 pub use frames::{FrameBuilder, RawFrame, TERMINATOR};
 pub use parts::{PartCutter, part_size};

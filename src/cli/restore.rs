@@ -26,6 +26,9 @@ pub struct RestoreArgs {
     /// How many connections load at once
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: u16,
+    /// Memory to stay within: a number with KiB, MiB or GiB; at least 64MiB, and more with many connections
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = super::size::parse)]
+    pub memory: u64,
     /// Make the database first, under the name it had
     #[arg(short = 'C', long)]
     pub create: bool,
@@ -89,6 +92,7 @@ impl RestoreArgs {
             store: self.store.open().await?,
             backup: self.backup.clone(),
             jobs: usize::from(self.jobs),
+            memory: self.memory,
             choice: Choice {
                 schemas: self.schemas.clone(),
                 tables: self.tables.clone(),

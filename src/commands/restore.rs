@@ -37,6 +37,8 @@ pub struct RestoreOptions {
     pub connection: ConnectionSettings,
     /// How many connections load at once, at least 1.
     pub jobs: usize,
+    /// The memory that the restore may hold, in bytes; at least [`crate::commands::memory::least`].
+    pub memory: u64,
     /// Which entries, and what of them.
     pub choice: Choice,
     /// Make the database first, under the name it had.

@@ -4,14 +4,14 @@ use super::choose::{Choice, Phase, Plan, Step};
 use super::{RestoreOptions, RestoreReport, connect, load, statements};
 use crate::archive::manifest::LargeObjects;
 use crate::commands::transfer::Origin;
-use crate::commands::{Progress, Stop};
+use crate::commands::{Progress, Stop, memory};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Lock, Ready, Task};
 use crate::postgres::{ConnectionSettings, Session};
 use crate::stream::codec::Codec;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 /// So much of a failed statement is printed.
@@ -122,6 +122,8 @@ struct Shared {
     origin: Origin,
     progress: Arc<Progress>,
     stop: Stop,
+    /// How many tables may be loaded at once, which is what takes memory.
+    loads: Semaphore,
     /// Position of each task's step in the plan.
     steps: Vec<usize>,
     state: Mutex<State>,
@@ -170,6 +172,7 @@ pub(super) async fn run(
         origin: origin.clone(),
         progress: Arc::clone(progress),
         stop: work.clone(),
+        loads: Semaphore::new(memory::loaders(options.memory, options.jobs)?),
         steps,
         state: Mutex::new(State { ready: Ready::new(tasks), failures, outcome: Outcome::default(), running: 0 }),
         changed: Notify::new(),
@@ -269,6 +272,7 @@ async fn run_step(
     placement: &mut statements::Placement,
 ) -> Result<Option<u64>> {
     if let Some(data) = &step.data {
+        let _room = shared.loads.acquire().await;
         let rows = load::load_table(session, &step.entry, data, shared.codec, &shared.origin, &shared.progress).await;
         return rows.map(Some).map_err(|error| error.on(step.label()));
     }
@@ -297,11 +301,11 @@ fn tasks(plan: &Plan) -> (Vec<usize>, Vec<Task>) {
         .map(|step| (step.entry.id, step))
         .collect();
     // What comes after a table must come after its rows.
-    let mut rows_of: HashMap<i32, usize> = HashMap::new();
+    let mut rows_of: HashMap<i32, Vec<usize>> = HashMap::new();
     for (task, &step) in steps.iter().enumerate() {
         if plan.steps[step].data.is_some() {
             for need in plan.steps[step].entry.needs.iter().filter(|need| tables.contains_key(need)) {
-                rows_of.insert(*need, task);
+                rows_of.entry(*need).or_default().push(task);
             }
         }
     }
@@ -312,7 +316,7 @@ fn tasks(plan: &Plan) -> (Vec<usize>, Vec<Task>) {
         let is_data = step.data.is_some();
         let mut needs: Vec<usize> = step.entry.needs.iter().filter_map(|id| task_of.get(id).copied()).collect();
         if !is_data {
-            needs.extend(step.entry.needs.iter().filter_map(|id| rows_of.get(id).copied()));
+            needs.extend(step.entry.needs.iter().filter_map(|id| rows_of.get(id)).flatten());
         }
         let shared_lock = is_data || step.entry.desc == "INDEX" || step.entry.desc == "COMMENT";
         let locks = step
