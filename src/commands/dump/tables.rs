@@ -179,7 +179,6 @@ pub(super) async fn copy_all(
     if done != promised {
         return Err(Error::new(Kind::Internal, format!("{done} of {promised} tables were dumped")));
     }
-    copied.tables.sort_by_key(|entry| entry.object.key.clone());
     Ok(copied)
 }
 
