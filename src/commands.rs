@@ -5,11 +5,16 @@
 
 pub mod backups;
 pub mod dump;
+pub mod examine;
+pub mod leftovers;
 pub mod list;
 pub mod memory;
 pub mod progress;
+pub mod prune;
 pub mod restore;
-mod transfer;
+pub mod source;
+pub mod transfer;
+pub mod verify;
 
 pub use progress::Progress;
 

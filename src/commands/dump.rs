@@ -3,13 +3,17 @@
 //! The order of things is the safety of a backup: snapshot, locks, catalogs, plan, rows, large objects, table of
 //! contents, and last the manifest, whose appearance is the commit. Whatever fails before leaves no manifest.
 
+mod all;
 mod contents;
+mod globals;
 mod large_objects;
 mod queue;
 mod ranges;
 mod reader;
 mod tables;
 mod writer;
+
+pub use all::{AllReport, dump_all, failed};
 
 use super::memory::DumpShares;
 use super::transfer::{Destination, Parts};
@@ -20,7 +24,7 @@ use crate::archive::manifest::{
     self, DatabaseFacts, FORMAT, LargeObjects, Manifest, Options, ServerFacts, Skipped, SnapshotFacts, TableEntry,
     Totals,
 };
-use crate::catalog::{self, Catalog, Pattern, Selection};
+use crate::catalog::{self, Catalog, GlobalsWanted, Pattern, Selection};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Item, Payload, ServerVersion};
 use crate::plan::{Planned, plan};
@@ -47,6 +51,8 @@ pub struct DumpOptions {
     pub codec: Codec,
     /// Which objects, and whether their definitions, their rows, or both.
     pub selection: Selection,
+    /// What of the server's roles and tablespaces comes along; `None` is nothing.
+    pub globals: Option<GlobalsWanted>,
     /// The storage class of data objects; the manifest is always in the store's default.
     pub storage_class: Option<StorageClass>,
     /// The memory that the dump may hold, in bytes; at least [`crate::commands::memory::least`].
@@ -116,11 +122,13 @@ async fn write_backup(
     let (leader, snapshot) = stop.unless(take_snapshot(options)).await?;
     progress.phase("reading the catalogs");
     let catalog = stop.unless(catalog::read(&leader, &options.selection, options.allow_incomplete)).await?;
-    let Catalog { objects, facets, depends, database, skipped, warnings } = catalog;
+    let Catalog { objects, facets, depends, database, skipped, mut warnings } = catalog;
     let mut planned = plan(objects, facets, &depends)?;
     // What only holds a place in the order for its facets (the schema `public` as every database has it) is not written.
     planned.retain(|entry| !does_nothing(&entry.item));
     tracing::info!(items = planned.len(), "planned");
+    let (globals, more_warnings) = globals::write(options, &leader, destination).await?;
+    warnings.extend(more_warnings);
     let jobs = tables::jobs(&planned, snapshot.in_recovery);
     progress.expect(jobs.tables.len() as u64, jobs.estimated_bytes());
     progress.phase("dumping");
@@ -134,6 +142,7 @@ async fn write_backup(
         .await?;
     let mut skipped: Vec<Skipped> = skipped.into_iter().map(|(object, reason)| Skipped { object, reason }).collect();
     skipped.extend(loaded.skipped);
+    let small: Vec<u64> = std::iter::once(&toc).chain(globals.iter().map(|all| &all.object)).map(|o| o.bytes).collect();
     let manifest = Manifest {
         format: FORMAT,
         id: id.clone(),
@@ -164,10 +173,11 @@ async fn write_backup(
         },
         archive_version: contents::archive_version(options.codec)?,
         items: planned.len() as u64,
-        totals: totals(&loaded.tables, loaded.large_objects.as_ref(), toc.bytes),
+        totals: totals(&loaded.tables, loaded.large_objects.as_ref(), &small),
         toc,
         tables: loaded.tables,
         large_objects: loaded.large_objects,
+        globals,
         skipped,
         warnings,
     };
@@ -201,7 +211,8 @@ async fn follow_snapshot(options: &DumpOptions, snapshot: &Snapshot) -> Result<S
     Ok(session)
 }
 
-fn totals(tables: &[TableEntry], large_objects: Option<&LargeObjects>, toc_bytes: u64) -> Totals {
+/// Sums; `others` are the sizes of objects that hold no rows.
+fn totals(tables: &[TableEntry], large_objects: Option<&LargeObjects>, others: &[u64]) -> Totals {
     let blobs = large_objects.map_or((0, 0, 0), |large| {
         let stored: u64 = large.objects.iter().map(|blob| blob.object.bytes).sum();
         (large.bytes, stored + large.toc.bytes, large.count + 1)
@@ -210,9 +221,9 @@ fn totals(tables: &[TableEntry], large_objects: Option<&LargeObjects>, toc_bytes
         tables: tables.len() as u64,
         rows: tables.iter().map(|table| table.rows).sum(),
         raw_bytes: tables.iter().map(|table| table.raw_bytes).sum::<u64>() + blobs.0,
-        stored_bytes: tables.iter().map(|table| table.object.bytes).sum::<u64>() + blobs.1 + toc_bytes,
-        // The table of contents is one more; the manifest cannot count itself.
-        objects: tables.len() as u64 + blobs.2 + 1,
+        stored_bytes: tables.iter().map(|table| table.object.bytes).sum::<u64>() + blobs.1 + others.iter().sum::<u64>(),
+        // The manifest cannot count itself.
+        objects: (tables.len() + others.len()) as u64 + blobs.2,
     }
 }
 

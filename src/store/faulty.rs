@@ -15,7 +15,7 @@ use futures::{StreamExt, stream};
 use crate::error::Result;
 
 use super::failure::{StoreProblem, store_error};
-use super::{ByteStream, Entry, Limits, Meta, OpenUpload, StorageClass, Store, Upload};
+use super::{ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, StorageClass, Store, Upload};
 
 /// What a store is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -173,6 +173,10 @@ impl Store for FaultyStore {
         self.inner.delete(keys).await
     }
 
+    async fn deletion(&self) -> Result<Deletion> {
+        self.inner.deletion().await
+    }
+
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {
         self.meet(Operation::StartUpload).await?;
         let inner = self.inner.start_upload(key, class).await?;
@@ -187,6 +191,10 @@ impl Store for FaultyStore {
     async fn abort_upload(&self, upload: &OpenUpload) -> Result<()> {
         self.meet(Operation::Abort).await?;
         self.inner.abort_upload(upload).await
+    }
+
+    async fn renew(&self) -> Result<()> {
+        self.inner.renew().await
     }
 
     fn limits(&self) -> Limits {

@@ -7,11 +7,16 @@
 mod cli;
 mod data_plane;
 mod failures;
+mod globals;
 mod interop;
+mod past;
+mod pruning;
 mod restoring;
 mod round_trip;
 mod selection;
+mod stock_archives;
 mod store;
 mod store_failures;
 mod support;
 mod tidy;
+mod verifying;

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -14,7 +15,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder as HttpServer;
 use pgstow::error::{Error, Kind};
 use pgstow::model::Secret;
-use pgstow::store::{FaultyStore, FolderStore, MemoryStore, S3Options, Store, StoreProblem, StoreUrl, open, problem};
+use pgstow::store::{
+    FaultyStore, FolderStore, MemoryStore, Patience, S3Options, Store, StoreProblem, StoreUrl, open, problem,
+};
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 
@@ -435,7 +438,13 @@ fn s3_options(endpoint: String, key: &str, secret: &str, region: Option<&str>) -
         path_style: None,
         region: region.map(str::to_owned),
         credentials: Some((key.to_owned(), Secret::new(secret))),
+        patience: Patience { total: Duration::from_secs(10), stall: Duration::from_secs(3) },
     }
+}
+
+/// How the library reaches a store of the tests.
+pub(crate) fn options_of(s3: &pgstow_parts::S3) -> S3Options {
+    s3_options(s3.endpoint.clone(), &s3.access_key, &s3.secret_key, Some(&s3.region))
 }
 
 pub(crate) async fn s3_store(address: SocketAddr, url: &str) -> Arc<dyn Store> {
