@@ -76,12 +76,12 @@ fn what_does_not_fit_in_one_object_goes_into_segments_that_stock_restores_too() 
 #[test]
 fn memory_stays_within_the_budget_whatever_the_rows_and_the_connections() {
     let source = Database::fresh(&server(18), "memory");
-    // Eight rows of 24 MiB, which the server stores in little room, and 60 MiB that cannot be compressed.
+    // Four rows of 24 MiB, which the server stores in little room, and 13 MiB that cannot be compressed.
     source.execute(
-        "CREATE TABLE wide (t text); INSERT INTO wide SELECT repeat('x', 24 << 20) FROM generate_series(1, 8);
+        "CREATE TABLE wide (t text); INSERT INTO wide SELECT repeat('x', 24 << 20) FROM generate_series(1, 4);
          CREATE TABLE noise (b bytea); ALTER TABLE noise ALTER b SET STORAGE EXTERNAL;
          INSERT INTO noise SELECT decode(string_agg(md5((n * 1000 + m)::text), ''), 'hex')
-             FROM generate_series(1, 1000) n, generate_series(1, 2000) m GROUP BY n",
+             FROM generate_series(1, 400) n, generate_series(1, 2000) m GROUP BY n",
     );
     let s3 = garage();
     let backup = Backup::make(&s3, &source, &[]);
