@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
 mod cli;
+mod connections;
 mod data_plane;
 mod failures;
 mod globals;
