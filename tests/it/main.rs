@@ -13,6 +13,7 @@ mod pruning;
 mod restoring;
 mod round_trip;
 mod selection;
+mod selection_table;
 mod store;
 mod store_failures;
 mod support;
