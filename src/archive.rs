@@ -18,13 +18,16 @@
 
 pub mod backup_id;
 pub mod blobs;
+pub mod charset;
 pub mod keys;
 pub mod manifest;
 pub mod script;
+mod seal;
 pub mod toc;
 mod toc_bytes;
 
 pub use backup_id::BackupId;
+pub use charset::Charset;
 pub use manifest::{
     BlobEntry, DatabaseFacts, FORMAT, Frame, Globals, LargeObjects, Manifest, Options, Passwords, Selection,
     ServerFacts, Skipped, SnapshotFacts, StoredObject, TableEntry, Totals,

@@ -11,7 +11,9 @@ pub mod list;
 pub mod progress;
 pub mod prune;
 pub mod restore;
-mod transfer;
+pub mod source;
+pub mod transfer;
+pub mod verify;
 
 pub use progress::Progress;
 

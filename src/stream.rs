@@ -15,11 +15,15 @@ pub mod digest;
 pub mod frames;
 pub mod parts;
 pub mod rows;
+pub mod statements;
 pub mod terminator;
+pub mod windows;
 
 pub use codec::Codec;
 pub use digest::{Digest, Expected, frame_checksum, verified};
 pub use frames::{FrameBuilder, RawFrame, TERMINATOR};
 pub use parts::{PartCutter, part_size};
 pub use rows::{RowsDigest, RowsDigester};
+pub use statements::StatementCutter;
 pub use terminator::TerminatorStripper;
+pub use windows::{Window, Windows};

@@ -1,7 +1,7 @@
 //! `pgstow restore`: arguments, options, report.
 
 use super::output::{plain, print, print_json};
-use super::store::FromArgs;
+use super::store::ArchiveArgs;
 use super::{Context, environment};
 use crate::commands::restore::{
     Choice, GlobalsChoice, GlobalsReport, RestoreOptions, RestoreReport, Step, partial, restore,
@@ -15,12 +15,9 @@ use serde_json::json;
 /// `pgstow restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// Which backup: ID, latest, DATABASE/ID or DATABASE/latest
-    #[arg(value_name = "BACKUP")]
-    pub backup: String,
-    /// The store to restore from.
+    /// What to restore.
     #[command(flatten)]
-    pub store: FromArgs,
+    pub archive: ArchiveArgs,
     /// The target: its name, a libpq URI or keyword string [default: the PG* variables]; with -C, the database to connect
     /// to first
     #[arg(short = 'd', long = "dbname", value_name = "CONNSTRING")]
@@ -98,10 +95,11 @@ impl RestoreArgs {
         if self.data_only && self.clean {
             return Err(Error::new(Kind::Usage, "-c drops definitions, -a restores none"));
         }
+        let (store, wanted) = self.archive.open().await?;
         Ok(RestoreOptions {
             connection: ConnectionSettings::resolve(self.database.as_deref(), &environment)?,
-            store: self.store.open().await?,
-            backup: self.backup.clone(),
+            store,
+            wanted,
             jobs: usize::from(self.jobs),
             choice: Choice {
                 schemas: self.schemas.clone(),
@@ -132,7 +130,8 @@ impl RestoreArgs {
         if self.json {
             let steps: Vec<String> = report.plan.steps.iter().map(Step::label).collect();
             return print_json(&json!({
-                "backup": report.manifest.id,
+                "archive": report.archive,
+                "backup": report.backup,
                 "database": report.database,
                 "dry_run": dry_run,
                 "tables": report.tables,
@@ -158,21 +157,22 @@ impl RestoreArgs {
                     phase = Some(step.phase);
                     lines.push(format!("{:?}", step.phase).to_lowercase());
                 }
-                let rows = step.data.as_ref().map_or(String::new(), |data| format!(", {} rows", HumanCount(data.rows)));
+                let rows = step.data.as_ref().and_then(|data| data.rows);
+                let rows = rows.map_or(String::new(), |rows| format!(", {} rows", HumanCount(rows)));
                 lines.push(format!("  {}{rows}", plain(&step.label())));
             }
             lines.push(format!(
-                "would restore {} entries of backup {} into {}; nothing was done",
+                "would restore {} entries of {} into {}; nothing was done",
                 report.plan.steps.len(),
-                report.manifest.id,
+                plain(&report.archive),
                 plain(&report.database)
             ));
         } else if self.globals_only {
-            lines.push(format!("restored roles and tablespaces of backup {}", report.manifest.id));
+            lines.push(format!("restored roles and tablespaces of {}", plain(&report.archive)));
         } else {
             lines.push(format!(
-                "restored backup {} into database {}: {} tables, {} rows, {:.1} s",
-                report.manifest.id,
+                "restored {} into database {}: {} tables, {} rows, {:.1} s",
+                plain(&report.archive),
                 plain(&report.database),
                 HumanCount(report.tables),
                 HumanCount(report.rows),

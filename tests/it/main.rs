@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
 mod cli;
+mod connections;
 mod failures;
 mod globals;
 mod interop;
@@ -14,7 +15,9 @@ mod restoring;
 mod round_trip;
 mod selection;
 mod selection_table;
+mod stock_archives;
 mod store;
 mod store_failures;
 mod support;
 mod tidy;
+mod verifying;

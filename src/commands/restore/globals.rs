@@ -4,12 +4,11 @@
 //! that leaves this file.
 
 use super::run::Failures;
-use super::{RestoreOptions, connect};
+use super::{RestoreOptions, Words, connect};
 use crate::archive::keys;
-use crate::archive::manifest::Manifest;
 use crate::archive::script::{keyword, leading_name, statements};
 use crate::commands::Stop;
-use crate::commands::transfer::Origin;
+use crate::commands::source::Source;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Secret, ident};
 use serde::Deserialize;
@@ -112,14 +111,14 @@ impl Plan {
 /// Reads the backup's script and chooses.
 ///
 /// Errors: [`Kind::Archive`] where the backup has none, or it is damaged.
-pub(super) async fn plan(origin: &Origin, manifest: &Manifest, choice: GlobalsChoice) -> Result<Plan> {
-    let Some(globals) = &manifest.globals else {
+pub(super) async fn plan(source: &Source, choice: GlobalsChoice) -> Result<Plan> {
+    let Some(globals) = source.manifest.as_ref().and_then(|manifest| manifest.globals.as_ref()) else {
         return Err(Error::new(Kind::Archive, "the backup has no roles and tablespaces")
-            .on(format!("backup {}", manifest.id))
+            .on(source.name())
             .hint("restore without --globals, or dump again without --no-globals"));
     };
-    let key = format!("{}{}", origin.folder, globals.object.key);
-    let script = origin.read_whole(&globals.object, SCRIPT_LIMIT).await?;
+    let key = format!("{}{}", source.origin.folder, globals.object.key);
+    let script = source.origin.read_whole(&(&globals.object).into(), SCRIPT_LIMIT).await?;
     let script = String::from_utf8(script)
         .map_err(|_| Error::new(Kind::Archive, "the script is not valid UTF-8").on(key.clone()))?;
     let statements = statements(&script).map_err(|error| error.on(key))?;
@@ -137,11 +136,11 @@ struct ExistingRow {
 pub(super) async fn run(
     plan: &Plan,
     options: &RestoreOptions,
-    encoding: &str,
+    words: &Words,
     failures: &mut Failures,
     stop: &Stop,
 ) -> Result<GlobalsReport> {
-    let session = stop.unless(connect(&options.connection, encoding)).await?;
+    let session = stop.unless(connect(&options.connection, words)).await?;
     let existing: Vec<ExistingRow> = stop.unless(session.question(EXISTING)).await?;
     let existing: HashSet<(String, String)> = existing.into_iter().map(|row| (row.kind, row.name)).collect();
     let mut report = plan.report();

@@ -39,9 +39,19 @@ impl Oracle {
         command
     }
 
+    /// Stock `pg_basebackup` 18, which copies the clusters of older servers too.
+    pub(crate) fn basebackup(&self) -> Command {
+        self.command("pginstall18", "pg_basebackup")
+    }
+
     /// Stock `pg_dump` 18 of a database, with more arguments; returns the script.
     pub fn pg_dump(&self, url: &str, arguments: &[&str]) -> Result<String> {
         output(self.command("pginstall18", "pg_dump").args(arguments).arg("-d").arg(url))
+    }
+
+    /// Stock `pg_dump` 16 of a database, with more arguments; returns the script.
+    pub fn pg_dump16(&self, url: &str, arguments: &[&str]) -> Result<String> {
+        output(self.command("pginstall", "pg_dump").args(arguments).arg("-d").arg(url))
     }
 
     /// Stock `pg_dumpall --globals-only` of the server behind a URL, without the random key of `\\restrict`.
