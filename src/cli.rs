@@ -10,10 +10,12 @@
 pub mod args;
 mod display;
 mod dump;
+mod filter;
 mod list;
 mod output;
 mod prune;
 mod restore;
+mod selection;
 mod show;
 mod store;
 mod sweep;

@@ -15,6 +15,7 @@ mod pruning;
 mod restoring;
 mod round_trip;
 mod selection;
+mod selection_table;
 mod stock_archives;
 mod store;
 mod store_failures;
