@@ -8,6 +8,7 @@ mod cli;
 mod connections;
 mod data_plane;
 mod failures;
+mod faults;
 mod globals;
 mod interop;
 mod past;
