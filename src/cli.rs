@@ -13,6 +13,7 @@ mod display;
 mod doctor;
 mod dump;
 mod env_file;
+mod filter;
 mod jobs;
 mod list;
 mod notify;
@@ -22,8 +23,11 @@ mod report;
 mod restore;
 mod run;
 mod schedule;
+mod selection;
 mod show;
+mod size;
 mod store;
+mod sweep;
 mod verify;
 
 use crate::commands::{Progress, Stop};
@@ -121,6 +125,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Command::Report(verb) => verb.run(context).await,
         Command::Config(verb) => verb.run(),
         Command::Notify(verb) => verb.run(context).await,
+        Command::Sweep(verb) => verb.run(context).await,
         Command::Verify(verb) => verb.run(context).await,
         Command::Prune(verb) => verb.run(context).await,
     }

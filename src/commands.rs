@@ -10,6 +10,7 @@ pub mod examine;
 pub mod journal;
 pub mod leftovers;
 pub mod list;
+pub mod memory;
 pub mod progress;
 pub mod prune;
 pub mod report;
@@ -17,6 +18,7 @@ pub mod restore;
 pub mod run;
 pub mod schedule;
 pub mod source;
+pub mod sweep;
 pub mod transfer;
 pub mod verify;
 

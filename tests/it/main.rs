@@ -6,8 +6,10 @@
 
 mod cli;
 mod connections;
+mod data_plane;
 mod doctor;
 mod failures;
+mod faults;
 mod globals;
 mod interop;
 mod jobs;
@@ -19,6 +21,7 @@ mod reporting;
 mod restoring;
 mod round_trip;
 mod selection;
+mod selection_table;
 mod stock_archives;
 mod store;
 mod store_failures;
