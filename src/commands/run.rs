@@ -7,6 +7,7 @@ mod lock;
 
 use super::dump::{DumpOptions, DumpReport, dump};
 use super::leftovers::Fate;
+use super::memory::{DEFAULT_MEMORY, least};
 use super::prune::{PruneOptions, prune};
 use super::verify::{VerifyOptions, damaged, verify};
 use super::{Journal, Progress, Stop};
@@ -21,6 +22,9 @@ use std::sync::Arc;
 
 /// What has no manifest and is older than this was left by a dump that was killed; `pgstow prune` has the same default.
 const UNFINISHED_AFTER_DAYS: i32 = 1;
+
+/// Larger tables are read by several connections; `pgstow dump` has the same default.
+const SPLIT_ABOVE: u64 = 64 << 20;
 
 /// A job that is ready to run.
 #[derive(Debug, Clone)]
@@ -204,6 +208,11 @@ fn dump_options(options: &RunOptions) -> DumpOptions {
         selection: job.selection.clone(),
         globals: job.globals,
         storage_class: job.store.class.clone(),
+        // More connections hold more; how many was the user's choice.
+        memory: DEFAULT_MEMORY.max(least(job.connections, job.codec)),
+        split_above: SPLIT_ABOVE,
+        part_size: None,
+        max_parts: None,
         allow_incomplete: job.allow_incomplete,
     }
 }
