@@ -129,7 +129,7 @@ impl Target {
         let said = Limited::new(answer.into_body(), ANSWER).collect().await;
         let said = said.map(|said| String::from_utf8_lossy(&said.to_bytes()).into_owned()).unwrap_or_default();
         let said: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
-        let error = self.failed(&format!("it answers {status} {}", said.trim()).trim_end());
+        let error = self.failed(format!("it answers {status} {}", said.trim()).trim_end());
         let error = match status {
             _ if status.is_redirection() => {
                 error.hint("use the address that it redirects to; redirects are not followed")
