@@ -7,7 +7,7 @@
 mod pattern;
 mod relations;
 mod selection;
-mod unsupported;
+mod uncovered;
 
 pub use pattern::Pattern;
 pub use selection::Selection;
@@ -15,7 +15,7 @@ pub use selection::Selection;
 use crate::error::{Error, Kind, Result};
 use crate::facets::{self, Facets, Subjects};
 use crate::model::{Address, Belongs, Depend, Item, Object, Oid, Question};
-use crate::objects::KINDS;
+use crate::objects::{KINDS, subscription};
 use crate::postgres::Session;
 use relations::Relations;
 use selection::Chosen;
@@ -33,7 +33,7 @@ pub struct Catalog {
     pub depends: Vec<Depend>,
     /// The database itself.
     pub database: DatabaseRow,
-    /// Objects that cannot be dumped yet, each with the reason.
+    /// Objects that cannot be dumped, each with the reason.
     pub skipped: Vec<(String, String)>,
     /// What the user should know.
     pub warnings: Vec<String>,
@@ -85,7 +85,7 @@ struct DependRow {
 /// Reads everything, on the leader's session, inside its snapshot.
 ///
 /// Errors: [`Kind::Usage`] for a selection that fits nothing; [`Kind::Database`] for what may not be locked or read;
-/// [`Kind::Incomplete`] naming what cannot be dumped yet, unless `allow_incomplete`.
+/// [`Kind::Incomplete`] naming what cannot be dumped, unless `allow_incomplete`.
 pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bool) -> Result<Catalog> {
     let version = session.version();
     let mut database: Vec<DatabaseRow> = session.question(&DATABASE.for_server(version)).await?;
@@ -98,7 +98,8 @@ pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bo
     let rows: Vec<DependRow> = session.question(&DEPENDS.for_server(version)).await?;
     let members = Members::of(&rows, &relations);
     let mut objects = Vec::new();
-    for (rank, kind) in KINDS.iter().enumerate() {
+    let readable = uncovered::may_read_subscriptions(session).await?;
+    for (rank, kind) in KINDS.iter().enumerate().filter(|(_, kind)| readable || kind.name != subscription::KIND.name) {
         let rows = session
             .json_rows(&kind.question.for_server(version))
             .await
@@ -113,7 +114,7 @@ pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bo
     let (facets, loose) = facets(session, &objects, &made_by_extensions, &members, &chosen).await?;
     objects.extend(loose);
     let skipped = if chosen.everything() && chosen.definitions() {
-        unsupported::check(session, allow_incomplete).await?
+        uncovered::check(session, allow_incomplete).await?
     } else {
         Vec::new()
     };
@@ -127,12 +128,16 @@ pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bo
     Ok(Catalog { objects, facets, depends, database, skipped, warnings })
 }
 
-/// An attachment ties two relations; where only one of them was selected there is nothing to tie, as with `pg_dump -t`.
+/// An attachment ties two relations, a membership a publication and a table or schema; where only one of them was selected
+/// there is nothing to tie, as with `pg_dump -t`.
 fn drop_half_attachments(objects: &mut Vec<Object>) {
     let provided: HashSet<Address> =
         objects.iter().flat_map(|object| object.whole.provides.iter().map(|address| address.whole())).collect();
     objects.retain(|object| {
-        let ties = matches!(object.whole.desc, "TABLE ATTACH" | "INDEX ATTACH");
+        let ties = matches!(
+            object.whole.desc,
+            "TABLE ATTACH" | "INDEX ATTACH" | "PUBLICATION TABLE" | "PUBLICATION TABLES IN SCHEMA"
+        );
         !ties || object.whole.needs.iter().all(|need| provided.contains(&need.whole()))
     });
 }
