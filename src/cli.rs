@@ -1,18 +1,26 @@
 //! Arguments, environment and terminal: from what the user typed to settled options, and from reports to words.
 //!
-//! May import: everything. Always true here: [`args`] is inert (what clap sees), `settings` resolves it (flags over
-//! environment), `output` is the only place that writes to standard output, `display` the only one that draws on a
-//! terminal. An error is printed once, here, with its hint, and becomes the exit code of its kind.
+//! One file a verb, named like its file in [`commands`](crate::commands): the arguments as clap sees them (inert), the
+//! options they become (flags over environment), the report in words. A new verb is a file here, a file there, and a line in
+//! [`args::Command`] and in `run` below.
+//!
+//! May import: everything. Always true here: `output` is the only place that writes to standard output, `display` the only
+//! one that draws on a terminal. An error is printed once, here, with its hint, and becomes the exit code of its kind.
 
 pub mod args;
 mod display;
+mod dump;
+mod list;
 mod output;
-mod settings;
+mod restore;
+mod show;
+mod store;
 
-use crate::commands::{self, Progress, Stop};
+use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
 use args::{Arguments, Command, LogFormat};
 use clap::Parser;
+use display::Display;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -69,39 +77,34 @@ fn start_tracing(arguments: &Arguments) {
     }
 }
 
-async fn run(arguments: &Arguments) -> Result<()> {
-    let stop = Stop::default();
-    listen_for_signals(stop.clone());
-    let progress = Arc::new(Progress::default());
-    match &arguments.command {
-        Command::Dump(dump) => {
-            let options = settings::dump(dump).await?;
-            let display = display::Display::start("dump", &progress, arguments.quiet || dump.json);
-            let report = commands::dump::dump(options, progress, stop).await;
-            display.finish();
-            output::dump(&report?, dump.json)
-        }
-        Command::Restore(restore) => {
-            let options = settings::restore(restore).await?;
-            let display =
-                display::Display::start("restore", &progress, arguments.quiet || restore.json || restore.dry_run);
-            let report = commands::restore::restore(options, progress, stop).await;
-            display.finish();
-            let report = report?;
-            output::restore(&report, restore.dry_run, restore.json)?;
-            commands::restore::partial(&report).map_or(Ok(()), Err)
-        }
-        Command::List(list) => {
-            let store = settings::store(&list.store).await?;
-            let listing = stop.unless(commands::list::list(store.as_ref())).await?;
-            output::list(&listing, list.json)
-        }
-        Command::Show(show) => {
-            let store = settings::store(&show.store).await?;
-            let (place, manifest) = stop.unless(commands::list::show(store.as_ref(), &show.backup)).await?;
-            output::show(&place, &manifest, show.json)
-        }
+/// What every verb gets beside its arguments.
+struct Context {
+    progress: Arc<Progress>,
+    stop: Stop,
+    quiet: bool,
+}
+
+impl Context {
+    /// Shows progress until told that the work is finished; `silent` where standard error should stay free of it.
+    fn display(&self, verb: &'static str, silent: bool) -> Display {
+        Display::start(verb, &self.progress, self.quiet || silent)
     }
+}
+
+async fn run(arguments: &Arguments) -> Result<()> {
+    let context = Context { progress: Arc::default(), stop: Stop::default(), quiet: arguments.quiet };
+    listen_for_signals(context.stop.clone());
+    match &arguments.command {
+        Command::Dump(verb) => verb.run(context).await,
+        Command::Restore(verb) => verb.run(context).await,
+        Command::List(verb) => verb.run(context).await,
+        Command::Show(verb) => verb.run(context).await,
+    }
+}
+
+/// An environment variable, if it is set and text.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// The first SIGINT or SIGTERM asks for a clean end, the second ends at once.

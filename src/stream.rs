@@ -2,7 +2,7 @@
 //!
 //! May import: error. Always true here: no SQL and no object store; nothing here knows which table the bytes are of.
 //!
-//! On the way out, rows become raw frames ([`frames`]), each frame is compressed alone ([`codec`]), the compressed bytes
+//! On the way out, rows are digested ([`rows`]) and become raw frames ([`frames`]), each frame is compressed alone ([`codec`]), the compressed bytes
 //! are digested ([`digest`]) and cut into equal parts ([`parts`]). On the way in, the stored bytes are checked against
 //! their digest, decoded, and lose their terminator ([`terminator`]).
 //!
@@ -14,10 +14,12 @@ pub mod copy_binary;
 pub mod digest;
 pub mod frames;
 pub mod parts;
+pub mod rows;
 pub mod terminator;
 
 pub use codec::Codec;
-pub use digest::{Digest, Expected, verified};
+pub use digest::{Digest, Expected, frame_checksum, verified};
 pub use frames::{FrameBuilder, RawFrame, TERMINATOR};
 pub use parts::{PartCutter, part_size};
+pub use rows::{RowsDigest, RowsDigester};
 pub use terminator::TerminatorStripper;

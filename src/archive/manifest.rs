@@ -150,13 +150,18 @@ pub struct TableEntry {
     pub rows: u64,
     /// Their size as COPY text, in bytes, without the terminator.
     pub raw_bytes: u64,
-    /// The frames of the object, in the order in which they lie there. The closing frame, which holds nothing but the
-    /// terminator, need not be listed.
+    /// The order-independent digest of the rows, as 32 lower-case hexadecimal digits (`stream/rows.rs` says of what);
+    /// absent in the earliest backups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_digest: Option<String>,
+    /// The frames of the object, in the order in which they lie there, the closing one last, which holds nothing but the
+    /// terminator and no row. May be absent, or lack that last one.
     #[serde(serialize_with = "frames_as_arrays", deserialize_with = "frames_from_arrays")]
     pub frames: Vec<Frame>,
 }
 
-/// One frame: a run of whole rows that can be read alone. Written as `[bytes, raw_bytes, rows]`.
+/// One frame: a run of whole rows that can be read alone. Written as `[bytes, raw_bytes, rows, "checksum"]`, the checksum
+/// as 16 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
     /// Where it begins in the object: the sum of the `bytes` of the frames before it.
@@ -167,6 +172,8 @@ pub struct Frame {
     pub raw_bytes: u64,
     /// How many rows it holds.
     pub rows: u64,
+    /// XXH3 with 64 bits of the frame as stored; absent in the earliest backups.
+    pub checksum: Option<u64>,
 }
 
 /// The large objects.
@@ -261,8 +268,7 @@ impl Manifest {
             if !keys.insert(object.key.as_str()) {
                 return Err(damaged(format!("it names the object {:?} twice", object.key)));
             }
-            let digest = object.sha256.as_bytes();
-            if digest.len() != 64 || !digest.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            if !is_hexadecimal(&object.sha256, 64) {
                 return Err(damaged(format!("the digest of {:?} is none", object.key)));
             }
         }
@@ -275,6 +281,9 @@ impl Manifest {
 
 impl TableEntry {
     fn check(&self) -> Result<()> {
+        if self.rows_digest.as_deref().is_some_and(|digest| !is_hexadecimal(digest, 32)) {
+            return Err(damaged(format!("the digest of the rows of {:?} is none", self.object.key)));
+        }
         let Some(last) = self.frames.last() else { return Ok(()) };
         let sum =
             |part: fn(&Frame) -> u64| self.frames.iter().try_fold(0u64, |sum, frame| sum.checked_add(part(frame)));
@@ -286,6 +295,10 @@ impl TableEntry {
     }
 }
 
+fn is_hexadecimal(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 fn damaged(message: impl std::fmt::Display) -> Error {
     Error::new(Kind::Archive, format!("the manifest is damaged: {message}")).on("manifest.json")
 }
@@ -294,18 +307,33 @@ fn damaged_because(error: serde_json::Error) -> Error {
     Error::new(Kind::Archive, "the manifest is damaged").on("manifest.json").because(error)
 }
 
+/// A frame as it is written.
+#[derive(Serialize, Deserialize)]
+struct FrameArray(u64, u64, u64, #[serde(default, skip_serializing_if = "Option::is_none")] Option<String>);
+
 fn frames_as_arrays<S: Serializer>(frames: &[Frame], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(frames.iter().map(|frame| [frame.bytes, frame.raw_bytes, frame.rows]))
+    serializer.collect_seq(frames.iter().map(|frame| {
+        let checksum = frame.checksum.map(|checksum| format!("{checksum:016x}"));
+        FrameArray(frame.bytes, frame.raw_bytes, frame.rows, checksum)
+    }))
 }
 
 fn frames_from_arrays<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Frame>, D::Error> {
+    use serde::de::Error as _;
     let mut offset = 0u64;
-    let arrays = Vec::<[u64; 3]>::deserialize(deserializer)?;
+    let arrays = Vec::<FrameArray>::deserialize(deserializer)?;
     arrays
         .into_iter()
-        .map(|[bytes, raw_bytes, rows]| {
-            let frame = Frame { offset, bytes, raw_bytes, rows };
-            offset = offset.checked_add(bytes).ok_or_else(|| serde::de::Error::custom("frames beyond all sizes"))?;
+        .map(|FrameArray(bytes, raw_bytes, rows, checksum)| {
+            let checksum = match checksum {
+                Some(text) if is_hexadecimal(&text, 16) => {
+                    Some(u64::from_str_radix(&text, 16).map_err(D::Error::custom)?)
+                }
+                Some(_) => return Err(D::Error::custom("the checksum of a frame is none")),
+                None => None,
+            };
+            let frame = Frame { offset, bytes, raw_bytes, rows, checksum };
+            offset = offset.checked_add(bytes).ok_or_else(|| D::Error::custom("frames beyond all sizes"))?;
             Ok(frame)
         })
         .collect()
@@ -426,9 +454,10 @@ mod tests {
                 object: stored("data/7.dat.zst", 60),
                 rows: 5,
                 raw_bytes: 100,
+                rows_digest: Some("0123456789abcdef".repeat(2)),
                 frames: vec![
-                    Frame { offset: 0, bytes: 30, raw_bytes: 70, rows: 3 },
-                    Frame { offset: 30, bytes: 20, raw_bytes: 30, rows: 2 },
+                    Frame { offset: 0, bytes: 30, raw_bytes: 70, rows: 3, checksum: Some(0xab) },
+                    Frame { offset: 30, bytes: 20, raw_bytes: 30, rows: 2, checksum: None },
                 ],
             }],
             large_objects: Some(LargeObjects {
@@ -461,7 +490,10 @@ mod tests {
     fn the_format_comes_first_and_each_frame_has_one_line() {
         let text = String::from_utf8(sample().encode()).expect("text");
         assert!(text.starts_with("{\n  \"format\": 1,\n  \"id\": \"20261123T234711Z-4f7a2c\",\n"), "{text}");
-        assert!(text.contains("\"frames\": [\n        [30, 70, 3],\n        [20, 30, 2]\n      ]\n"), "{text}");
+        assert!(
+            text.contains("\"frames\": [\n        [30, 70, 3, \"00000000000000ab\"],\n        [20, 30, 2]\n      ]\n"),
+            "{text}"
+        );
         assert!(text.ends_with("\"warnings\": []\n}\n"), "{text}");
     }
 
@@ -485,7 +517,7 @@ mod tests {
 
     #[test]
     fn a_manifest_that_contradicts_itself_or_leaves_its_folder_is_refused() {
-        let changes: [fn(&mut Value); 9] = [
+        let changes: [fn(&mut Value); 11] = [
             |value| value["toc"]["key"] = json!("../toc.dat"),
             |value| value["tables"][0]["object"]["key"] = json!("/data/7.dat"),
             |value| value["large_objects"]["objects"][0]["object"]["key"] = json!("a/../../b"),
@@ -494,6 +526,8 @@ mod tests {
             |value| value["tables"][0]["frames"][1][0] = json!(31),
             |value| value["tables"][0]["frames"][1][2] = json!(3),
             |value| value["tables"][0]["frames"][0] = json!([u64::MAX, 0, 0]),
+            |value| value["tables"][0]["frames"][0][3] = json!("ab"),
+            |value| value["tables"][0]["rows_digest"] = json!("ab"),
             |value| value["id"] = json!("latest"),
         ];
         for (index, change) in changes.into_iter().enumerate() {

@@ -1,5 +1,6 @@
 //! Rows gathered into frames: the unit of compression, of parallel restore, and of reading a range of a table.
 
+use super::rows::RowsDigest;
 use bytes::{Bytes, BytesMut};
 
 /// What the text of every table's data ends in, after the last row (`_PrintTocData` and friends write `\.` and two empty
@@ -15,8 +16,8 @@ const FIRST_RESERVE: usize = 64 * 1024;
 pub struct RawFrame {
     /// COPY text: rows, each with its line end.
     pub bytes: Bytes,
-    /// How many rows there are in it.
-    pub rows: u64,
+    /// How many rows there are in it, and their digest.
+    pub rows: RowsDigest,
 }
 
 /// Gathers rows until they reach the target; never splits a row, so a frame is larger than the target by less than its
@@ -26,13 +27,14 @@ pub struct FrameBuilder {
     target: usize,
     reserve: usize,
     bytes: BytesMut,
-    rows: u64,
+    rows: RowsDigest,
 }
 
 impl FrameBuilder {
     /// Frames of this many raw bytes, or somewhat more.
     pub fn new(target_bytes: usize) -> Self {
-        FrameBuilder { target: target_bytes, reserve: target_bytes.min(FIRST_RESERVE), bytes: BytesMut::new(), rows: 0 }
+        let reserve = target_bytes.min(FIRST_RESERVE);
+        FrameBuilder { target: target_bytes, reserve, bytes: BytesMut::new(), rows: RowsDigest::default() }
     }
 
     /// Adds one row with its line end: the body of one `CopyData` message, for the server sends one row in each (protocol
@@ -42,7 +44,7 @@ impl FrameBuilder {
             self.bytes.reserve(self.reserve.max(row.len()));
         }
         self.bytes.extend_from_slice(row);
-        self.rows += 1;
+        self.rows.add_row(row);
         if self.bytes.len() < self.target {
             return None;
         }
@@ -57,7 +59,7 @@ impl FrameBuilder {
     }
 
     fn take(&mut self) -> Option<RawFrame> {
-        if self.rows == 0 {
+        if self.rows.rows() == 0 {
             return None;
         }
         let bytes = std::mem::take(&mut self.bytes).freeze();
@@ -75,9 +77,9 @@ mod tests {
         let mut builder = FrameBuilder::new(8);
         assert_eq!(builder.push(b"1234567"), None);
         let frame = builder.push(b"x\n").expect("the target is reached");
-        assert_eq!((&frame.bytes[..], frame.rows), (&b"1234567x\n"[..], 2));
+        assert_eq!((&frame.bytes[..], frame.rows.rows()), (&b"1234567x\n"[..], 2));
         assert_eq!(builder.push(b"\n"), None);
-        assert_eq!(builder.finish().expect("a rest").rows, 1);
+        assert_eq!(builder.finish().expect("a rest").rows.rows(), 1);
         assert_eq!(FrameBuilder::new(8).finish(), None);
     }
 
@@ -95,8 +97,8 @@ mod tests {
             frames.extend(builder.finish());
             for frame in &frames {
                 let lines = std::str::from_utf8(&frame.bytes).expect("text").lines().count() as u64;
-                prop_assert_eq!(lines, frame.rows);
-                prop_assert!(frame.rows > 0 && frame.bytes.ends_with(b"\n"));
+                prop_assert_eq!(lines, frame.rows.rows());
+                prop_assert!(lines > 0 && frame.bytes.ends_with(b"\n"));
                 prop_assert!(frame.bytes.len() < target.max(1) + 21);
             }
             let all: Vec<u8> = frames.iter().flat_map(|frame| frame.bytes.to_vec()).collect();

@@ -10,7 +10,9 @@ use crate::model::{BlobsData, Payload, TableData, qualified};
 use crate::plan::Planned;
 use crate::postgres::{Session, Snapshot};
 use crate::stream::codec::Codec;
+use crate::stream::digest::frame_checksum;
 use crate::stream::frames::{FrameBuilder, RawFrame, TERMINATOR};
+use crate::stream::rows::RowsDigest;
 use bytes::Bytes;
 use futures::{StreamExt, future};
 use std::collections::VecDeque;
@@ -192,7 +194,7 @@ async fn copy_table(session: &Session, job: TableJob, destination: &Destination,
         drop(sender);
     };
     let mut frames: Vec<Frame> = Vec::new();
-    let (mut offset, mut rows, mut raw_bytes) = (0u64, 0u64, 0u64);
+    let (mut offset, mut rows, mut raw_bytes) = (0u64, RowsDigest::default(), 0u64);
     let compressed = tokio_stream(receiver)
         .map(|frame| async move {
             let frame = frame?;
@@ -203,10 +205,18 @@ async fn copy_table(session: &Session, job: TableJob, destination: &Destination,
         .map(|frame| {
             let (bytes, frame_raw, frame_rows) = frame?;
             let length = bytes.len() as u64;
-            frames.push(Frame { offset, bytes: length, raw_bytes: frame_raw, rows: frame_rows });
+            frames.push(Frame {
+                offset,
+                bytes: length,
+                raw_bytes: frame_raw,
+                rows: frame_rows.rows(),
+                checksum: Some(frame_checksum(&bytes)),
+            });
             offset += length;
-            rows += frame_rows;
-            raw_bytes += frame_raw;
+            rows.add(frame_rows);
+            if frame_rows.rows() > 0 {
+                raw_bytes += frame_raw;
+            }
             Ok::<Bytes, Error>(bytes)
         });
     let key = keys::data_key(u64::from(job.toc_id.unsigned_abs()), codec.suffix());
@@ -214,7 +224,16 @@ async fn copy_table(session: &Session, job: TableJob, destination: &Destination,
     // Both run in this one task: when the writer fails it drops the channel, which ends the reader.
     let (outcome, ()) = future::join(write, read).await;
     let object = outcome?;
-    Ok(TableEntry { toc_id: job.toc_id, schema: job.schema, name: job.name, object, rows, raw_bytes, frames })
+    Ok(TableEntry {
+        toc_id: job.toc_id,
+        schema: job.schema,
+        name: job.name,
+        object,
+        rows: rows.rows(),
+        raw_bytes,
+        rows_digest: Some(rows.to_string()),
+        frames,
+    })
 }
 
 fn tokio_stream<T>(mut receiver: mpsc::Receiver<T>) -> impl futures::Stream<Item = T> {
@@ -251,7 +270,7 @@ async fn read_frames(
             let _gone = sender.send(Ok(frame)).await;
         }
     }
-    let _gone = sender.send(Ok(RawFrame { bytes: Bytes::from_static(TERMINATOR), rows: 0 })).await;
+    let _gone = sender.send(Ok(RawFrame { bytes: Bytes::from_static(TERMINATOR), rows: RowsDigest::default() })).await;
     Ok(())
 }
 

@@ -1,0 +1,157 @@
+//! `pgstow restore`: arguments, options, report.
+
+use super::output::{plain, print, print_json};
+use super::store::FromArgs;
+use super::{Context, environment};
+use crate::commands::restore::{Choice, RestoreOptions, RestoreReport, Step, partial, restore};
+use crate::error::{Error, Kind, Result};
+use crate::postgres::ConnectionSettings;
+use clap::Args;
+use indicatif::HumanCount;
+use serde_json::json;
+
+/// `pgstow restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Which backup: ID, latest, DATABASE/ID or DATABASE/latest
+    #[arg(value_name = "BACKUP")]
+    pub backup: String,
+    /// The store to restore from.
+    #[command(flatten)]
+    pub store: FromArgs,
+    /// The target: its name, a libpq URI or keyword string [default: the PG* variables]; with -C, the database to connect
+    /// to first
+    #[arg(short = 'd', long = "dbname", value_name = "CONNSTRING")]
+    pub database: Option<String>,
+    /// How many connections load at once
+    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: u16,
+    /// Make the database first, under the name it had
+    #[arg(short = 'C', long)]
+    pub create: bool,
+    /// Drop what the backup holds before making it
+    #[arg(short, long)]
+    pub clean: bool,
+    /// With -c, do not mind what is not there
+    #[arg(long, requires = "clean")]
+    pub if_exists: bool,
+    /// Do not set owners
+    #[arg(short = 'O', long)]
+    pub no_owner: bool,
+    /// Do not set privileges
+    #[arg(short = 'x', long, alias = "no-acl")]
+    pub no_privileges: bool,
+    /// Restore only this schema; may be repeated
+    #[arg(short = 'n', long = "schema", value_name = "SCHEMA")]
+    pub schemas: Vec<String>,
+    /// Restore only this table (view, sequence) with what hangs on it; may be repeated
+    #[arg(short = 't', long = "table", value_name = "TABLE")]
+    pub tables: Vec<String>,
+    /// Restore definitions only, no rows
+    #[arg(short, long, conflicts_with = "data_only")]
+    pub schema_only: bool,
+    /// Restore rows only, no definitions
+    #[arg(short = 'a', long)]
+    pub data_only: bool,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Collect errors instead of stopping at the first; the exit code is 8 then
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl RestoreArgs {
+    /// Runs the verb.
+    pub(super) async fn run(&self, context: Context) -> Result<()> {
+        let options = self.options().await?;
+        let display = context.display("restore", self.json || self.dry_run);
+        let report = restore(options, context.progress, context.stop).await;
+        display.finish();
+        let report = report?;
+        print_report(&report, self.dry_run, self.json)?;
+        partial(&report).map_or(Ok(()), Err)
+    }
+
+    async fn options(&self) -> Result<RestoreOptions> {
+        if self.create && (!self.schemas.is_empty() || !self.tables.is_empty()) {
+            return Err(Error::new(Kind::Usage, "-C makes the whole database, -n and -t choose a part of it")
+                .hint("make the database yourself and restore the part into it"));
+        }
+        if self.data_only && self.clean {
+            return Err(Error::new(Kind::Usage, "-c drops definitions, -a restores none"));
+        }
+        Ok(RestoreOptions {
+            connection: ConnectionSettings::resolve(self.database.as_deref(), &environment)?,
+            store: self.store.open().await?,
+            backup: self.backup.clone(),
+            jobs: usize::from(self.jobs),
+            choice: Choice {
+                schemas: self.schemas.clone(),
+                tables: self.tables.clone(),
+                schema_only: self.schema_only,
+                data_only: self.data_only,
+                no_owner: self.no_owner,
+                no_privileges: self.no_privileges,
+            },
+            create: self.create,
+            clean: self.clean,
+            if_exists: self.if_exists,
+            dry_run: self.dry_run,
+            keep_going: self.keep_going,
+        })
+    }
+}
+
+fn print_report(report: &RestoreReport, dry_run: bool, as_json: bool) -> Result<()> {
+    if as_json {
+        let steps: Vec<String> = report.plan.steps.iter().map(Step::label).collect();
+        return print_json(&json!({
+            "backup": report.manifest.id,
+            "database": report.database,
+            "dry_run": dry_run,
+            "tables": report.tables,
+            "rows": report.rows,
+            "seconds": report.seconds,
+            "errors": report.errors,
+            "warnings": report.warnings,
+            "left_out": report.plan.left_out.iter()
+                .map(|(reason, count)| json!({"reason": reason, "entries": count})).collect::<Vec<_>>(),
+            "steps": if dry_run { json!(steps) } else { json!(steps.len()) },
+        }));
+    }
+    let mut lines = Vec::new();
+    if dry_run {
+        let mut phase = None;
+        for step in &report.plan.steps {
+            if phase != Some(step.phase) {
+                phase = Some(step.phase);
+                lines.push(format!("{:?}", step.phase).to_lowercase());
+            }
+            let rows = step.data.as_ref().map_or(String::new(), |data| format!(", {} rows", HumanCount(data.rows)));
+            lines.push(format!("  {}{rows}", plain(&step.label())));
+        }
+        lines.push(format!(
+            "would restore {} entries of backup {} into {}; nothing was done",
+            report.plan.steps.len(),
+            report.manifest.id,
+            plain(&report.database)
+        ));
+    } else {
+        lines.push(format!(
+            "restored backup {} into database {}: {} tables, {} rows, {:.1} s",
+            report.manifest.id,
+            plain(&report.database),
+            HumanCount(report.tables),
+            HumanCount(report.rows),
+            report.seconds
+        ));
+    }
+    lines.extend(report.plan.left_out.iter().map(|(reason, count)| format!("left out: {count} entries ({reason})")));
+    lines.extend(report.warnings.iter().map(|warning| format!("warning: {}", plain(warning))));
+    lines.extend(report.errors.iter().map(|error| format!("failed: {error}")));
+    print(&lines)
+}
