@@ -25,7 +25,7 @@ pub enum Kind {
     Store,
     /// The archive is missing, incomplete, damaged, or of a newer format; exit code 6.
     Archive,
-    /// The database holds something that cannot be dumped yet; exit code 7.
+    /// The database holds something that cannot be dumped; exit code 7.
     Incomplete,
     /// A restore went to its end, but some statements failed; exit code 8.
     Partial,

@@ -16,7 +16,7 @@ Exit codes:
     4  the server refused a question or a statement
     5  the store cannot be reached, refuses, or lacks what was asked for
     6  the backup is missing, incomplete, damaged, or of a newer format
-    7  the database holds something that cannot be dumped yet
+    7  the database holds something that cannot be dumped
     8  a restore with --keep-going went to its end, but some statements failed
     9  the target of a restore already has the objects
   130  stopped by a signal";

@@ -95,7 +95,10 @@ fn publication(row: &Row) -> Object {
     let item = Item {
         owner: row.owner.clone(),
         section: Section::PostData,
-        create: format!("CREATE PUBLICATION {name}{all} WITH (publish = '{}'{stored}{via_root});\n", published.join(", ")),
+        create: format!(
+            "CREATE PUBLICATION {name}{all} WITH (publish = '{}'{stored}{via_root});\n",
+            published.join(", ")
+        ),
         drop: format!("DROP PUBLICATION {name};\n"),
         ..Item::new("PUBLICATION", address, None, &row.name)
     };

@@ -126,7 +126,7 @@ mod tests {
             create("\"parallel\""),
             "CREATE SUBSCRIPTION \"it's\" CONNECTION 'host=a password=''x''' PUBLICATION p, \"Q\" WITH (connect = false, \
              slot_name = NONE, streaming = parallel, binary = true, password_required = false, \
-             synchronous_commit = local, origin = none);\n"
+             synchronous_commit = local, origin = \"none\");\n"
         );
     }
 
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(
             more,
             "DO 'BEGIN IF pg_catalog.current_setting(''server_version_num'')::integer >= 140000 THEN EXECUTE \
-             ''ALTER SUBSCRIPTION \"it''''''''s\" SET (streaming = off)''; END IF; END';\n"
+             ''ALTER SUBSCRIPTION \"it''''s\" SET (streaming = off)''; END IF; END';\n"
         );
     }
 }

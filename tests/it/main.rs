@@ -6,6 +6,7 @@
 
 mod cli;
 mod failures;
+mod fidelity;
 mod interop;
 mod restoring;
 mod round_trip;

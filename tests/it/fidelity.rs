@@ -1,0 +1,4 @@
+//! Fidelity.
+
+#[path = "fidelity/check.rs"]
+mod check;
