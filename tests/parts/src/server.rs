@@ -382,6 +382,22 @@ impl Database {
         }
     }
 
+    /// A database with a subscription cannot be dropped, and a subscription with a slot not without its publisher.
+    fn drop_subscriptions(&self) -> Result<()> {
+        let mine = "SELECT quote_ident(s.subname) FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+                    WHERE d.datname = current_database()";
+        for name in self.server.rows(&self.name, mine)?.into_iter().flatten().flatten() {
+            for statement in [
+                "ALTER SUBSCRIPTION {} DISABLE",
+                "ALTER SUBSCRIPTION {} SET (slot_name = NONE)",
+                "DROP SUBSCRIPTION {}",
+            ] {
+                self.server.execute(&self.name, &statement.replace("{}", &name))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The single value that a query answers; panics with the server's words.
     pub fn value(&self, sql: &str) -> String {
         match self.server.value(&self.name, sql) {
@@ -394,6 +410,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let name = self.name.replace('"', "\"\"");
+        let _ = self.drop_subscriptions();
         let force = if self.server.major() >= 13 { " WITH (FORCE)" } else { "" };
         // Own servers are thrown away as a whole; on the user's, a left-over database is named like its test.
         let _ = self.server.execute("postgres", &format!("DROP DATABASE IF EXISTS \"{name}\"{force}"));
