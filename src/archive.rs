@@ -11,20 +11,24 @@
 //! | `toc.dat` | the table of contents, readable by stock `pg_restore` ([`toc`]) |
 //! | `data/<n>.dat` + suffix | one object a table: concatenated frames |
 //! | `blobs.toc`, `blob_<oid>.dat` + suffix | large objects ([`blobs`]) |
+//! | `globals.sql` | what belongs to the server: roles, memberships, tablespaces ([`script`] takes it apart) |
 //! | `manifest.json` | written last; without it there is no backup ([`manifest`]) |
 //!
 //! Architecture invariant: [`FORMAT`] changes only together with a new frozen fixture.
 
 pub mod backup_id;
 pub mod blobs;
+pub mod charset;
 pub mod keys;
 pub mod manifest;
+pub mod script;
 pub mod toc;
 mod toc_bytes;
 
 pub use backup_id::BackupId;
+pub use charset::Charset;
 pub use manifest::{
-    BlobEntry, DatabaseFacts, FORMAT, Frame, LargeObjects, Manifest, Options, Selection, ServerFacts, Skipped,
-    SnapshotFacts, StoredObject, TableEntry, Totals,
+    BlobEntry, DatabaseFacts, FORMAT, Frame, Globals, LargeObjects, Manifest, Options, Passwords, Selection,
+    ServerFacts, Skipped, SnapshotFacts, StoredObject, TableEntry, Totals,
 };
 pub use toc::{Compression, Toc, TocEntry};

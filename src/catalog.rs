@@ -1,14 +1,16 @@
 //! Asks the catalogs what is there, and keeps what was asked for.
 //!
-//! May import: error, model, objects, facets, postgres. Always true here: every question is asked once, whatever the
+//! May import: error, model, objects, facets, globals, postgres. Always true here: every question is asked once, whatever the
 //! number of objects, in the leader's snapshot and after the locks; what is not kept was not selected, comes with an
 //! extension, or is named in [`Catalog::skipped`].
 
+mod globals;
 mod pattern;
 mod relations;
 mod selection;
 mod uncovered;
 
+pub use globals::{Globals, GlobalsWanted, read_globals};
 pub use pattern::Pattern;
 pub use selection::Selection;
 

@@ -12,6 +12,7 @@ mod display;
 mod dump;
 mod list;
 mod output;
+mod prune;
 mod restore;
 mod show;
 mod store;
@@ -68,6 +69,9 @@ fn start_tracing(arguments: &Arguments) {
         (false, _) => "pgstow=trace,debug",
     };
     let filter = EnvFilter::try_from_env("PGSTOW_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // This one would write out whole statements, and some hold the hashes of passwords.
+    let silenced = "tokio_postgres::simple_query=info".parse().expect("a directive that was tried");
+    let filter = filter.add_directive(silenced);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match arguments.log_format {
         LogFormat::Text => {
@@ -99,6 +103,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Command::Restore(verb) => verb.run(context).await,
         Command::List(verb) => verb.run(context).await,
         Command::Show(verb) => verb.run(context).await,
+        Command::Prune(verb) => verb.run(context).await,
     }
 }
 

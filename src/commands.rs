@@ -5,10 +5,14 @@
 
 pub mod backups;
 pub mod dump;
+pub mod examine;
+pub mod leftovers;
 pub mod list;
 pub mod progress;
+pub mod prune;
 pub mod restore;
-mod transfer;
+pub mod source;
+pub mod transfer;
 
 pub use progress::Progress;
 

@@ -9,12 +9,14 @@
 //! | [`model`] | nouns: addresses, names and quoting, questions, Items | error |
 //! | [`objects`] | one file a kind of object: its question, its row, its DDL | error, model |
 //! | [`facets`] | what any object can have: comments, privileges, labels | error, model |
+//! | [`globals`] | what belongs to the server: roles, memberships, tablespaces, as a script | error, model |
 //! | [`plan`] | order: graph, loops, sections, the ready set | error, model |
 //! | [`stream`] | bytes: frames, codecs, digests, equal parts | error |
 //! | [`archive`] | what lies in the bucket: keys, table of contents, manifest | error, model |
 //! | [`store`] | where it lies: S3, a folder, memory | error, model |
+//! | [`keep`] | which backups stay, whether they are healthy, what they cost; pure | error, archive |
 //! | [`postgres`] | the only room that holds a connection | error, model |
-//! | [`catalog`] | asks the questions and selects | error, model, objects, facets, postgres |
+//! | [`catalog`] | asks the questions and selects | error, model, objects, facets, globals, postgres |
 //! | [`commands`] | one file a verb | all of the above |
 //! | [`cli`] | arguments, environment, terminal | all of the above |
 //!
@@ -26,6 +28,8 @@ pub mod cli;
 pub mod commands;
 pub mod error;
 pub mod facets;
+pub mod globals;
+pub mod keep;
 pub mod model;
 pub mod objects;
 pub mod plan;

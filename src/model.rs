@@ -11,6 +11,7 @@ pub mod name;
 pub mod privilege;
 pub mod question;
 pub mod secret;
+pub mod setting;
 pub mod version;
 
 pub use address::{Address, Oid, class};
@@ -18,4 +19,5 @@ pub use item::{Belongs, BlobsData, Columns, Depend, Grantable, Item, Object, Pay
 pub use name::{SqlName, ident, ident_list, literal, qualified};
 pub use question::Question;
 pub use secret::Secret;
+pub use setting::{set_clause, split_identifier_list};
 pub use version::ServerVersion;

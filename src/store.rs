@@ -22,6 +22,7 @@ use futures::stream::BoxStream;
 
 use crate::error::Result;
 
+mod bucket;
 mod class;
 mod failure;
 mod faulty;
@@ -32,6 +33,7 @@ mod memory;
 mod s3;
 mod url;
 
+pub use bucket::{Answer, BucketState, BucketStep, Deletion, Encryption, LifecycleRule, Lock, LockDefault};
 pub use class::StorageClass;
 pub use failure::{StoreProblem, problem};
 pub use faulty::{FaultyStore, Operation};
@@ -85,6 +87,11 @@ pub trait Store: Send + Sync + Debug {
 
     /// Deletes objects. Those that are not there count as deleted.
     async fn delete(&self, keys: &[String]) -> Result<()>;
+
+    /// What [`Store::delete`] does to the bytes: nothing but a bucket that keeps versions holds on to them.
+    async fn deletion(&self) -> Result<Deletion> {
+        Ok(Deletion::Final)
+    }
 
     /// Begins an upload in parts. Nothing is visible under the key until [`Upload::complete`].
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>>;

@@ -15,6 +15,7 @@ pub mod digest;
 pub mod frames;
 pub mod parts;
 pub mod rows;
+pub mod statements;
 pub mod terminator;
 
 pub use codec::Codec;
@@ -22,4 +23,5 @@ pub use digest::{Digest, Expected, frame_checksum, verified};
 pub use frames::{FrameBuilder, RawFrame, TERMINATOR};
 pub use parts::{PartCutter, part_size};
 pub use rows::{RowsDigest, RowsDigester};
+pub use statements::StatementCutter;
 pub use terminator::TerminatorStripper;

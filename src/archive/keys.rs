@@ -20,6 +20,11 @@ pub fn blobs_toc_key() -> &'static str {
     "blobs.toc"
 }
 
+/// Roles, tablespaces and the like as a script, in the backup's folder.
+pub fn globals_key() -> &'static str {
+    "globals.sql"
+}
+
 /// A database's folder below the store's prefix: its name, with every byte but `A-Za-z0-9._-` written as `%XX`.
 /// Different names have different folders, and none is `.` or `..`.
 pub fn database_folder(database: &str) -> String {

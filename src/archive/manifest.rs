@@ -44,6 +44,9 @@ pub struct Manifest {
     /// The large objects; absent when none were dumped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub large_objects: Option<LargeObjects>,
+    /// What belongs to the server; absent when it was left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub globals: Option<Globals>,
     /// Sums.
     pub totals: Totals,
     /// What was left out, and why.
@@ -200,6 +203,31 @@ pub struct BlobEntry {
     pub object: StoredObject,
 }
 
+/// What belongs to the server and not to the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Globals {
+    /// `globals.sql`.
+    pub object: StoredObject,
+    /// How many roles.
+    pub roles: u64,
+    /// How many tablespaces.
+    pub tablespaces: u64,
+    /// Whether the roles have their passwords.
+    pub passwords: Passwords,
+}
+
+/// Whether `globals.sql` holds the hashes of passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Passwords {
+    /// It does.
+    Included,
+    /// The server did not let them be read.
+    NotReadable,
+    /// They were not wanted.
+    LeftOut,
+}
+
 /// Sums over the backup.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
@@ -258,7 +286,8 @@ impl Manifest {
     pub fn stored_objects(&self) -> impl Iterator<Item = &StoredObject> {
         let large = self.large_objects.iter();
         let large = large.flat_map(|all| std::iter::once(&all.toc).chain(all.objects.iter().map(|blob| &blob.object)));
-        std::iter::once(&self.toc).chain(self.tables.iter().map(|table| &table.object)).chain(large)
+        let globals = self.globals.iter().map(|globals| &globals.object);
+        std::iter::once(&self.toc).chain(self.tables.iter().map(|table| &table.object)).chain(large).chain(globals)
     }
 
     fn check(&self) -> Result<()> {
@@ -402,8 +431,8 @@ impl Formatter for Layout {
 #[cfg(test)]
 mod tests {
     use super::{
-        BlobEntry, DatabaseFacts, FORMAT, Frame, LargeObjects, Manifest, Options, Selection, ServerFacts, Skipped,
-        SnapshotFacts, StoredObject, TableEntry, Totals,
+        BlobEntry, DatabaseFacts, FORMAT, Frame, Globals, LargeObjects, Manifest, Options, Passwords, Selection,
+        ServerFacts, Skipped, SnapshotFacts, StoredObject, TableEntry, Totals,
     };
     use crate::archive::BackupId;
     use crate::error::Kind;
@@ -460,6 +489,12 @@ mod tests {
                     Frame { offset: 30, bytes: 20, raw_bytes: 30, rows: 2, checksum: None },
                 ],
             }],
+            globals: Some(Globals {
+                object: stored("globals.sql", 300),
+                roles: 2,
+                tablespaces: 1,
+                passwords: Passwords::NotReadable,
+            }),
             large_objects: Some(LargeObjects {
                 count: 1,
                 bytes: 9,
@@ -482,7 +517,7 @@ mod tests {
     #[test]
     fn a_manifest_reads_back_as_written() {
         assert_eq!(Manifest::decode(&sample().encode()).expect("reads"), sample());
-        let without = Manifest { large_objects: None, tables: Vec::new(), ..sample() };
+        let without = Manifest { large_objects: None, globals: None, tables: Vec::new(), ..sample() };
         assert_eq!(Manifest::decode(&without.encode()).expect("reads"), without);
     }
 

@@ -1,6 +1,7 @@
 //! `toc.dat`: the table of contents of `pg_dump`'s directory format, byte for byte (`WriteHead`, `WriteToc`, `ReadHead`,
 //! `ReadToc` in `pg_backup_archiver.c`).
 
+use super::charset::Charset;
 use super::keys::toc_key;
 use super::toc_bytes::{INTEGER_BYTES, Reader, Writer, damaged};
 use crate::error::{Error, Kind, Result};
@@ -227,7 +228,18 @@ impl Toc {
         Ok(())
     }
 
-    /// Reads archives of version 1.12 to 1.16. The bytes are not trusted: whatever they are, this returns.
+    /// The encoding of all rows, and of the names before they were read.
+    pub fn charset(&self) -> Charset {
+        self.entries.iter().find_map(encoding_of).unwrap_or_default()
+    }
+
+    /// What string literals in the statements rely on (`processStdStringsEntry`, `pg_backup_archiver.c`).
+    pub fn standard_conforming_strings(&self) -> bool {
+        let entry = self.entries.iter().find(|entry| entry.desc == "STDSTRINGS");
+        !entry.and_then(|entry| entry.create.as_deref()).is_some_and(|statement| statement.contains("'off'"))
+    }
+
+    /// Reads archives of version 1.12 to 1.16. Names in another encoding than UTF-8 are converted. The bytes are not trusted: whatever they are, this returns.
     pub fn decode(bytes: &[u8]) -> Result<Toc> {
         decode(bytes).map_err(|error| error.on(toc_key()))
     }
@@ -311,17 +323,31 @@ fn decode(bytes: &[u8]) -> Result<Toc> {
     for field in &mut created {
         *field = reader.integer()?;
     }
-    let database = required(reader.string()?, "the database's name")?;
-    let server_version = required(reader.string()?, "the server's version")?;
-    let dumper_version = required(reader.string()?, "the dumper's version")?;
-    let entries = decode_entries(&mut reader, format)?;
+    let (database, server_version, dumper_version) = (reader.string()?, reader.string()?, reader.string()?);
+    let mut charset = Charset::default();
+    let entries = decode_entries(&mut reader, format, &mut charset)?;
     if reader.remaining() > 0 {
         return Err(damaged("something follows its last entry"));
     }
-    Ok(Toc { version, compression, created, database, server_version, dumper_version, entries })
+    Ok(Toc {
+        version,
+        compression,
+        created,
+        database: required(database, "the database's name", &charset)?,
+        server_version: required(server_version, "the server's version", &charset)?,
+        dumper_version: required(dumper_version, "the dumper's version", &charset)?,
+        entries,
+    })
 }
 
-fn decode_entries(reader: &mut Reader<'_>, format: (u8, u8)) -> Result<Vec<TocEntry>> {
+/// The ENCODING entry, which comes before every entry with a name, says how the others are to be read
+/// (`processEncodingEntry`, `pg_backup_archiver.c`).
+fn encoding_of(entry: &TocEntry) -> Option<Charset> {
+    let statement = entry.create.as_deref().filter(|_| entry.desc == "ENCODING")?;
+    statement.split('\'').nth(1).map(Charset::named)
+}
+
+fn decode_entries(reader: &mut Reader<'_>, format: (u8, u8), charset: &mut Charset) -> Result<Vec<TocEntry>> {
     let count = reader.integer()?;
     if count < 0 {
         return Err(damaged("the number of its entries is negative"));
@@ -330,16 +356,20 @@ fn decode_entries(reader: &mut Reader<'_>, format: (u8, u8)) -> Result<Vec<TocEn
     let mut entries = Vec::new();
     let mut ids = HashSet::new();
     for number in 1..=count {
-        let entry = decode_entry(reader, format).map_err(|error| error.on(format!("{}, entry {number}", toc_key())))?;
+        let entry = decode_entry(reader, format, charset)
+            .map_err(|error| error.on(format!("{}, entry {number}", toc_key())))?;
         if entry.id <= 0 || !ids.insert(entry.id) {
             return Err(damaged("its id is not a positive number used once").on(entry.label()));
+        }
+        if let Some(named) = encoding_of(&entry) {
+            *charset = named;
         }
         entries.push(entry);
     }
     Ok(entries)
 }
 
-fn decode_entry(reader: &mut Reader<'_>, format: (u8, u8)) -> Result<TocEntry> {
+fn decode_entry(reader: &mut Reader<'_>, format: (u8, u8), charset: &Charset) -> Result<TocEntry> {
     let id = reader.integer()?;
     let had_dumper = reader.integer()? != 0;
     let (table_oid, oid) = (reader.string()?, reader.string()?);
@@ -353,23 +383,23 @@ fn decode_entry(reader: &mut Reader<'_>, format: (u8, u8)) -> Result<TocEntry> {
     .replace(['\n', '\r'], " ");
     let mut rest = || -> Result<TocEntry> {
         let section = section_from(reader.integer()?).ok_or_else(|| damaged("it has an unknown section"))?;
-        let mut optional = |what| text(reader.string()?, what);
+        let mut optional = |what| text(reader.string()?, what, charset);
         let (create, drop, copy) = (optional("the definition")?, optional("the DROP")?, optional("the COPY")?);
         let (schema, tablespace) = (optional("the schema")?, optional("the tablespace")?);
         let access_method = if format >= WITH_ACCESS_METHOD { optional("the access method")? } else { None };
         let relkind = if format >= WITH_RELKIND { relkind_from(reader.integer()?)? } else { None };
-        let owner = text(reader.string()?, "the owner")?;
+        let owner = text(reader.string()?, "the owner", charset)?;
         // WITH OIDS: stock no longer heeds it either, for no server has it since 12.
         reader.string()?;
         let needs = decode_needs(reader)?;
-        let file = text(reader.string()?, "the file's name")?.filter(|file| !file.is_empty());
+        let file = text(reader.string()?, "the file's name", charset)?.filter(|file| !file.is_empty());
         Ok(TocEntry {
             id,
             had_dumper,
-            table_oid: required(table_oid, "the catalog's oid")?,
-            oid: required(oid, "the oid")?,
-            tag: required(tag, "the name")?,
-            desc: required(desc, "the kind")?,
+            table_oid: required(table_oid, "the catalog's oid", charset)?,
+            oid: required(oid, "the oid", charset)?,
+            tag: required(tag, "the name", charset)?,
+            desc: required(desc, "the kind", charset)?,
             section,
             create,
             drop,
@@ -403,19 +433,17 @@ fn relkind_from(number: i32) -> Result<Option<char>> {
     }
 }
 
-fn text(bytes: Option<&[u8]>, what: &str) -> Result<Option<String>> {
+fn text(bytes: Option<&[u8]>, what: &str, charset: &Charset) -> Result<Option<String>> {
     let Some(bytes) = bytes else { return Ok(None) };
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.contains('\0') => Ok(Some(text.to_owned())),
+    match charset.decode(bytes) {
+        Ok(text) if !text.contains('\0') => Ok(Some(text.into_owned())),
         Ok(_) => Err(damaged(&format!("{what} holds a zero byte"))),
-        Err(error) => Err(Error::new(Kind::Archive, format!("{what} is not text in UTF-8"))
-            .hint("archives of databases dumped in another encoding can only be read by pg_restore")
-            .because(error)),
+        Err(error) => Err(Error::new(Kind::Archive, format!("{what} cannot be read")).because(error)),
     }
 }
 
-fn required(bytes: Option<&[u8]>, what: &str) -> Result<String> {
-    text(bytes, what)?.ok_or_else(|| damaged(&format!("{what} is missing")))
+fn required(bytes: Option<&[u8]>, what: &str, charset: &Charset) -> Result<String> {
+    text(bytes, what, charset)?.ok_or_else(|| damaged(&format!("{what} is missing")))
 }
 
 #[cfg(test)]

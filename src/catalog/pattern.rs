@@ -59,6 +59,14 @@ impl Pattern {
         self.schema.is_some()
     }
 
+    /// Refuses a pattern with a dot, for names that live in no schema: databases, extensions.
+    pub(crate) fn check_plain(&self) -> Result<()> {
+        if self.schema.is_none() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Usage, "this name has one part only").on(format!("pattern {}", self.text)))
+    }
+
     /// Refuses a pattern about another database, and one for schemas that has too many parts. `current` is the name of the
     /// database we are connected to.
     pub(super) fn check(&self, for_schemas: bool, current: &str) -> Result<()> {

@@ -2,7 +2,7 @@
 //! asked.
 
 use crate::error::{Error, Kind, Result};
-use crate::model::{Oid, Question, item, name, qualified};
+use crate::model::{Oid, Question, item, name, qualified, split_identifier_list};
 use crate::postgres::Session;
 use serde::Deserialize;
 
@@ -87,7 +87,7 @@ impl Relations {
         let mut around: Vec<Surroundings> = session.question(&SEARCH_PATH.for_server(version)).await?;
         let around = around.pop().ok_or_else(|| Error::new(Kind::Internal, "the server has no search_path setting"))?;
         let path = around.path.as_deref().unwrap_or_default();
-        let search_path = crate::objects::database::split_identifier_list(path)
+        let search_path = split_identifier_list(path)
             .unwrap_or_default()
             .into_iter()
             .map(|schema| if schema == "$user" { around.role.clone() } else { schema })

@@ -2,6 +2,7 @@
 
 use super::dump::DumpArgs;
 use super::list::ListArgs;
+use super::prune::PruneArgs;
 use super::restore::RestoreArgs;
 use super::show::ShowArgs;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -17,7 +18,7 @@ Exit codes:
     5  the store cannot be reached, refuses, or lacks what was asked for
     6  the backup is missing, incomplete, damaged, or of a newer format
     7  the database holds something that cannot be dumped
-    8  a restore with --keep-going went to its end, but some statements failed
+    8  it went to its end, but a part failed: statements of restore --keep-going, databases of dump --all
     9  the target of a restore already has the objects
   130  stopped by a signal";
 
@@ -59,4 +60,6 @@ pub enum Command {
     List(ListArgs),
     /// Show one backup
     Show(ShowArgs),
+    /// Remove the backups that no rule keeps, and what killed dumps left
+    Prune(PruneArgs),
 }

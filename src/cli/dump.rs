@@ -5,13 +5,13 @@
 use super::output::{counts, plain, print, print_json, remarks};
 use super::store::ToArgs;
 use super::{Context, environment};
-use crate::catalog::{Pattern, Selection};
-use crate::commands::dump::{DumpOptions, DumpReport, dump};
+use crate::catalog::{GlobalsWanted, Pattern, Selection};
+use crate::commands::dump::{AllReport, DumpOptions, DumpReport, dump, dump_all, failed};
 use crate::error::Result;
 use crate::postgres::ConnectionSettings;
 use crate::store::StorageClass;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// `pgstow dump`.
 #[derive(Debug, Args)]
@@ -19,6 +19,12 @@ pub struct DumpArgs {
     /// The database: its name, a libpq URI or keyword string [default: the PG* variables]
     #[arg(short = 'd', long = "dbname", value_name = "CONNSTRING")]
     pub database: Option<String>,
+    /// Dump every database of the server that is no template, one backup each; they have no common point in time
+    #[arg(long, conflicts_with_all = ["schemas", "tables"])]
+    pub all: bool,
+    /// With --all, leave out databases that match the pattern; may be repeated
+    #[arg(long = "exclude-database", value_name = "PATTERN", requires = "all")]
+    pub exclude_databases: Vec<String>,
     /// The store to dump to.
     #[command(flatten)]
     pub store: ToArgs,
@@ -50,6 +56,12 @@ pub struct DumpArgs {
     /// Dump rows only, no definitions
     #[arg(short = 'a', long)]
     pub data_only: bool,
+    /// Leave out the server's roles, tablespaces and privileges on parameters
+    #[arg(long)]
+    pub no_globals: bool,
+    /// Leave out the passwords of roles
+    #[arg(long)]
+    pub no_role_passwords: bool,
     /// Storage class of the data objects, such as STANDARD_IA [default: the bucket's]
     #[arg(long, value_name = "CLASS")]
     pub storage_class: Option<String>,
@@ -66,13 +78,20 @@ impl DumpArgs {
     pub(super) async fn run(&self, context: Context) -> Result<()> {
         let options = self.options().await?;
         let display = context.display("dump", self.json);
+        if self.all {
+            let exclude = patterns(&self.exclude_databases)?;
+            let report = dump_all(options, &exclude, context.progress, context.stop).await;
+            display.finish();
+            let report = report?;
+            print_all(&report, self.json)?;
+            return failed(&report).map_or(Ok(()), Err);
+        }
         let report = dump(options, context.progress, context.stop).await;
         display.finish();
         print_report(&report?, self.json)
     }
 
     async fn options(&self) -> Result<DumpOptions> {
-        let patterns = |texts: &[String]| texts.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>>>();
         let connection = ConnectionSettings::resolve(self.database.as_deref(), &environment)?;
         Ok(DumpOptions {
             connection,
@@ -87,6 +106,13 @@ impl DumpArgs {
                 data_only: self.data_only,
                 large_objects: None,
             },
+            globals: (!self.no_globals).then_some(GlobalsWanted {
+                passwords: !self.no_role_passwords,
+                tablespaces: true,
+                comments: true,
+                labels: true,
+                privileges: true,
+            }),
             jobs: usize::from(self.jobs),
             storage_class: self.storage_class.as_deref().map(str::parse::<StorageClass>).transpose()?,
             allow_incomplete: self.allow_incomplete,
@@ -95,22 +121,63 @@ impl DumpArgs {
     }
 }
 
+fn patterns(texts: &[String]) -> Result<Vec<Pattern>> {
+    texts.iter().map(|text| Pattern::parse(text)).collect()
+}
+
 fn print_report(report: &DumpReport, as_json: bool) -> Result<()> {
-    let manifest = &report.manifest;
+    if as_json { print_json(&as_document(report)) } else { print(&in_words(report)) }
+}
+
+fn print_all(report: &AllReport, as_json: bool) -> Result<()> {
     if as_json {
+        let databases = report.databases.iter().map(|(name, outcome)| match outcome {
+            Ok(report) => as_document(report),
+            Err(error) => json!({
+                "database": name,
+                "error": error.to_string(),
+                "hint": error.hint_text(),
+                "exit_code": error.kind().exit_code(),
+            }),
+        });
         return print_json(&json!({
-            "backup": manifest.id,
-            "database": manifest.database.name,
-            "folder": report.folder,
-            "tables": manifest.totals.tables,
-            "rows": manifest.totals.rows,
-            "raw_bytes": manifest.totals.raw_bytes,
-            "stored_bytes": manifest.totals.stored_bytes,
+            "databases": databases.collect::<Vec<_>>(),
+            "excluded": report.excluded,
+            "common_point_in_time": false,
             "seconds": report.seconds,
-            "warnings": manifest.warnings,
-            "skipped": manifest.skipped,
         }));
     }
+    let mut lines = Vec::new();
+    for (name, outcome) in &report.databases {
+        match outcome {
+            Ok(report) => lines.extend(in_words(report)),
+            Err(error) => lines.push(format!("NOT dumped: database {}: {}", plain(name), plain(&error.to_string()))),
+        }
+    }
+    lines.extend(report.excluded.iter().map(|name| format!("excluded: database {}", plain(name))));
+    lines.push("each database is of a moment of its own: the backups have no common point in time".to_owned());
+    print(&lines)
+}
+
+fn as_document(report: &DumpReport) -> Value {
+    let manifest = &report.manifest;
+    json!({
+        "backup": manifest.id,
+        "database": manifest.database.name,
+        "folder": report.folder,
+        "tables": manifest.totals.tables,
+        "rows": manifest.totals.rows,
+        "raw_bytes": manifest.totals.raw_bytes,
+        "stored_bytes": manifest.totals.stored_bytes,
+        "seconds": report.seconds,
+        "globals": manifest.globals,
+        "warnings": manifest.warnings,
+        "skipped": manifest.skipped,
+    })
+}
+
+fn in_words(report: &DumpReport) -> Vec<String> {
+    let manifest = &report.manifest;
     let mut lines = vec![format!(
         "backup {} of database {}: {}, {:.1} s",
         manifest.id,
@@ -119,5 +186,5 @@ fn print_report(report: &DumpReport, as_json: bool) -> Result<()> {
         report.seconds
     )];
     lines.extend(remarks(manifest));
-    print(&lines)
+    lines
 }

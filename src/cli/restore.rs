@@ -1,9 +1,11 @@
 //! `pgstow restore`: arguments, options, report.
 
 use super::output::{plain, print, print_json};
-use super::store::FromArgs;
+use super::store::ArchiveArgs;
 use super::{Context, environment};
-use crate::commands::restore::{Choice, RestoreOptions, RestoreReport, Step, partial, restore};
+use crate::commands::restore::{
+    Choice, GlobalsChoice, GlobalsReport, RestoreOptions, RestoreReport, Step, partial, restore,
+};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::ConnectionSettings;
 use clap::Args;
@@ -13,12 +15,9 @@ use serde_json::json;
 /// `pgstow restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// Which backup: ID, latest, DATABASE/ID or DATABASE/latest
-    #[arg(value_name = "BACKUP")]
-    pub backup: String,
-    /// The store to restore from.
+    /// What to restore.
     #[command(flatten)]
-    pub store: FromArgs,
+    pub archive: ArchiveArgs,
     /// The target: its name, a libpq URI or keyword string [default: the PG* variables]; with -C, the database to connect
     /// to first
     #[arg(short = 'd', long = "dbname", value_name = "CONNSTRING")]
@@ -35,6 +34,18 @@ pub struct RestoreArgs {
     /// With -c, do not mind what is not there
     #[arg(long, requires = "clean")]
     pub if_exists: bool,
+    /// First bring the server's roles, tablespaces and privileges on parameters; what is there already is altered
+    #[arg(long)]
+    pub globals: bool,
+    /// Bring nothing but those
+    #[arg(short = 'g', long, conflicts_with_all = ["create", "clean", "data_only", "schema_only", "schemas", "tables"])]
+    pub globals_only: bool,
+    /// Do not touch roles and tablespaces (this is the default)
+    #[arg(long, conflicts_with_all = ["globals", "globals_only"])]
+    pub no_globals: bool,
+    /// With --globals, leave the passwords of roles alone
+    #[arg(long)]
+    pub no_role_passwords: bool,
     /// Do not set owners
     #[arg(short = 'O', long)]
     pub no_owner: bool,
@@ -72,7 +83,7 @@ impl RestoreArgs {
         let report = restore(options, context.progress, context.stop).await;
         display.finish();
         let report = report?;
-        print_report(&report, self.dry_run, self.json)?;
+        self.print_report(&report)?;
         partial(&report).map_or(Ok(()), Err)
     }
 
@@ -84,10 +95,11 @@ impl RestoreArgs {
         if self.data_only && self.clean {
             return Err(Error::new(Kind::Usage, "-c drops definitions, -a restores none"));
         }
+        let (store, wanted) = self.archive.open().await?;
         Ok(RestoreOptions {
             connection: ConnectionSettings::resolve(self.database.as_deref(), &environment)?,
-            store: self.store.open().await?,
-            backup: self.backup.clone(),
+            store,
+            wanted,
             jobs: usize::from(self.jobs),
             choice: Choice {
                 schemas: self.schemas.clone(),
@@ -97,6 +109,14 @@ impl RestoreArgs {
                 no_owner: self.no_owner,
                 no_privileges: self.no_privileges,
             },
+            globals: (self.globals || self.globals_only).then_some(GlobalsChoice {
+                only: self.globals_only,
+                passwords: !self.no_role_passwords,
+                tablespaces: true,
+                comments: true,
+                labels: true,
+                privileges: !self.no_privileges,
+            }),
             create: self.create,
             clean: self.clean,
             if_exists: self.if_exists,
@@ -104,54 +124,75 @@ impl RestoreArgs {
             keep_going: self.keep_going,
         })
     }
+
+    fn print_report(&self, report: &RestoreReport) -> Result<()> {
+        let dry_run = self.dry_run;
+        if self.json {
+            let steps: Vec<String> = report.plan.steps.iter().map(Step::label).collect();
+            return print_json(&json!({
+                "archive": report.archive,
+                "backup": report.backup,
+                "database": report.database,
+                "dry_run": dry_run,
+                "tables": report.tables,
+                "rows": report.rows,
+                "seconds": report.seconds,
+                "errors": report.errors,
+                "warnings": report.warnings,
+                "globals": report.globals.as_ref().map(|globals| json!({
+                    "made": globals.made,
+                    "altered": globals.altered,
+                    "statements": if dry_run { json!(globals.statements) } else { json!(globals.statements.len()) },
+                })),
+                "left_out": report.plan.left_out.iter()
+                    .map(|(reason, count)| json!({"reason": reason, "entries": count})).collect::<Vec<_>>(),
+                "steps": if dry_run { json!(steps) } else { json!(steps.len()) },
+            }));
+        }
+        let mut lines = report.globals.as_ref().map_or_else(Vec::new, |globals| globals_lines(globals, dry_run));
+        if dry_run {
+            let mut phase = None;
+            for step in &report.plan.steps {
+                if phase != Some(step.phase) {
+                    phase = Some(step.phase);
+                    lines.push(format!("{:?}", step.phase).to_lowercase());
+                }
+                let rows = step.data.as_ref().and_then(|data| data.rows);
+                let rows = rows.map_or(String::new(), |rows| format!(", {} rows", HumanCount(rows)));
+                lines.push(format!("  {}{rows}", plain(&step.label())));
+            }
+            lines.push(format!(
+                "would restore {} entries of {} into {}; nothing was done",
+                report.plan.steps.len(),
+                plain(&report.archive),
+                plain(&report.database)
+            ));
+        } else if self.globals_only {
+            lines.push(format!("restored roles and tablespaces of {}", plain(&report.archive)));
+        } else {
+            lines.push(format!(
+                "restored {} into database {}: {} tables, {} rows, {:.1} s",
+                plain(&report.archive),
+                plain(&report.database),
+                HumanCount(report.tables),
+                HumanCount(report.rows),
+                report.seconds
+            ));
+        }
+        lines
+            .extend(report.plan.left_out.iter().map(|(reason, count)| format!("left out: {count} entries ({reason})")));
+        lines.extend(report.warnings.iter().map(|warning| format!("warning: {}", plain(warning))));
+        lines.extend(report.errors.iter().map(|error| format!("failed: {error}")));
+        print(&lines)
+    }
 }
 
-fn print_report(report: &RestoreReport, dry_run: bool, as_json: bool) -> Result<()> {
-    if as_json {
-        let steps: Vec<String> = report.plan.steps.iter().map(Step::label).collect();
-        return print_json(&json!({
-            "backup": report.manifest.id,
-            "database": report.database,
-            "dry_run": dry_run,
-            "tables": report.tables,
-            "rows": report.rows,
-            "seconds": report.seconds,
-            "errors": report.errors,
-            "warnings": report.warnings,
-            "left_out": report.plan.left_out.iter()
-                .map(|(reason, count)| json!({"reason": reason, "entries": count})).collect::<Vec<_>>(),
-            "steps": if dry_run { json!(steps) } else { json!(steps.len()) },
-        }));
-    }
-    let mut lines = Vec::new();
+/// What was made and what was altered; in a dry run the statements, which have no passwords here.
+fn globals_lines(globals: &GlobalsReport, dry_run: bool) -> Vec<String> {
     if dry_run {
-        let mut phase = None;
-        for step in &report.plan.steps {
-            if phase != Some(step.phase) {
-                phase = Some(step.phase);
-                lines.push(format!("{:?}", step.phase).to_lowercase());
-            }
-            let rows = step.data.as_ref().map_or(String::new(), |data| format!(", {} rows", HumanCount(data.rows)));
-            lines.push(format!("  {}{rows}", plain(&step.label())));
-        }
-        lines.push(format!(
-            "would restore {} entries of backup {} into {}; nothing was done",
-            report.plan.steps.len(),
-            report.manifest.id,
-            plain(&report.database)
-        ));
-    } else {
-        lines.push(format!(
-            "restored backup {} into database {}: {} tables, {} rows, {:.1} s",
-            report.manifest.id,
-            plain(&report.database),
-            HumanCount(report.tables),
-            HumanCount(report.rows),
-            report.seconds
-        ));
+        let statements = globals.statements.iter().map(|statement| format!("  {}", plain(statement)));
+        return std::iter::once("roles and tablespaces".to_owned()).chain(statements).collect();
     }
-    lines.extend(report.plan.left_out.iter().map(|(reason, count)| format!("left out: {count} entries ({reason})")));
-    lines.extend(report.warnings.iter().map(|warning| format!("warning: {}", plain(warning))));
-    lines.extend(report.errors.iter().map(|error| format!("failed: {error}")));
-    print(&lines)
+    let made = globals.made.iter().map(|what| format!("made: {}", plain(what)));
+    made.chain(globals.altered.iter().map(|what| format!("was there, altered: {}", plain(what)))).collect()
 }

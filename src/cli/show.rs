@@ -3,7 +3,7 @@
 use super::Context;
 use super::output::{counts, plain, print, print_json, remarks};
 use super::store::FromArgs;
-use crate::archive::manifest::Manifest;
+use crate::archive::manifest::{Manifest, Passwords};
 use crate::commands::backups::Place;
 use crate::commands::list::show;
 use crate::error::{Error, Kind, Result};
@@ -52,6 +52,18 @@ fn print_report(place: &Place, manifest: &Manifest, as_json: bool) -> Result<()>
     ];
     if let Some(large) = &manifest.large_objects {
         lines.push(format!("          {} large objects, {}", HumanCount(large.count), HumanBytes(large.bytes)));
+    }
+    if let Some(globals) = &manifest.globals {
+        let passwords = match globals.passwords {
+            Passwords::Included => "with passwords",
+            Passwords::NotReadable => "without passwords, which the server did not let us read",
+            Passwords::LeftOut => "without passwords",
+        };
+        lines.push(format!(
+            "          {} roles {passwords}, {} tablespaces of the server",
+            HumanCount(globals.roles),
+            HumanCount(globals.tablespaces)
+        ));
     }
     lines.extend(remarks(manifest));
     for table in &manifest.tables {

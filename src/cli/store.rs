@@ -2,7 +2,8 @@
 
 #![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
 
-use crate::error::Result;
+use crate::commands::source::Wanted;
+use crate::error::{Error, Kind, Result};
 use crate::store::{S3Options, Store, StoreUrl};
 use clap::Args;
 use std::sync::Arc;
@@ -41,6 +42,48 @@ pub struct FromArgs {
     /// How to reach it.
     #[command(flatten)]
     pub reach: StoreArgs,
+}
+
+/// Which archive to read: a backup in a store, or a folder that is one archive.
+#[derive(Debug, Args)]
+pub struct ArchiveArgs {
+    /// Which backup: ID, latest, DATABASE/ID or DATABASE/latest
+    #[arg(value_name = "BACKUP", required_unless_present = "archive")]
+    pub backup: Option<String>,
+    /// The store: s3://bucket/prefix or file:///folder
+    #[arg(long, value_name = "STORE", env = "PGSTOW_STORE", required_unless_present = "archive")]
+    pub from: Option<String>,
+    /// Instead of a backup in a store: a folder that holds one directory archive, such as pg_dump -F d writes; as
+    /// s3://bucket/folder, file:///folder or a path
+    #[arg(long, value_name = "FOLDER", conflicts_with = "backup")]
+    pub archive: Option<String>,
+    /// With --archive: take what pgstow wrote even though its manifest is missing, so that nothing can be verified
+    #[arg(long, requires = "archive")]
+    pub without_manifest: bool,
+    /// How to reach it.
+    #[command(flatten)]
+    pub reach: StoreArgs,
+}
+
+impl ArchiveArgs {
+    /// Opens the store to read from, and says what to read there.
+    pub(super) async fn open(&self) -> Result<(Arc<dyn Store>, Wanted)> {
+        if let Some(folder) = &self.archive {
+            let url = if folder.contains("://") {
+                folder.clone()
+            } else {
+                let path = std::path::absolute(folder)
+                    .map_err(|error| Error::new(Kind::Usage, "this is no path").on(folder.clone()).because(error))?;
+                format!("file://{}", path.display())
+            };
+            let wanted = Wanted::Archive { without_manifest: self.without_manifest };
+            return Ok((self.reach.open(&url).await?, wanted));
+        }
+        match (&self.from, &self.backup) {
+            (Some(from), Some(backup)) => Ok((self.reach.open(from).await?, Wanted::Backup(backup.clone()))),
+            _ => Err(Error::new(Kind::Usage, "neither a backup with its store nor an archive is named")),
+        }
+    }
 }
 
 impl ToArgs {

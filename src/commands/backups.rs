@@ -61,7 +61,12 @@ pub async fn complete(store: &dyn Store) -> Result<(Vec<(Place, Manifest)>, Vec<
 
 /// The manifest of a place, or nothing when the backup was never finished.
 pub async fn manifest(store: &dyn Store, place: &Place) -> Result<Option<Manifest>> {
-    let key = format!("{}{}", place.folder, keys::manifest_key());
+    manifest_in(store, &place.folder).await
+}
+
+/// The manifest in a folder, which ends in a slash or is empty; nothing when there is none.
+pub async fn manifest_in(store: &dyn Store, folder: &str) -> Result<Option<Manifest>> {
+    let key = format!("{folder}{}", keys::manifest_key());
     let Some(meta) = store.head(&key).await? else { return Ok(None) };
     if meta.size > MANIFEST_LIMIT {
         return Err(Error::new(Kind::Archive, "the manifest is larger than any that pgstow writes").on(key));

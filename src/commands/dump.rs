@@ -3,9 +3,13 @@
 //! The order of things is the safety of a backup: snapshot, locks, catalogs, plan, rows, large objects, table of
 //! contents, and last the manifest, whose appearance is the commit. Whatever fails before leaves no manifest.
 
+mod all;
 mod contents;
+mod globals;
 mod large_objects;
 mod tables;
+
+pub use all::{AllReport, dump_all, failed};
 
 use super::transfer::Destination;
 use super::{Progress, Stop};
@@ -15,7 +19,7 @@ use crate::archive::manifest::{
     self, DatabaseFacts, FORMAT, LargeObjects, Manifest, Options, ServerFacts, Skipped, SnapshotFacts, TableEntry,
     Totals,
 };
-use crate::catalog::{self, Catalog, Pattern, Selection};
+use crate::catalog::{self, Catalog, GlobalsWanted, Pattern, Selection};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Item, Payload, ServerVersion};
 use crate::plan::{Planned, plan};
@@ -42,6 +46,8 @@ pub struct DumpOptions {
     pub codec: Codec,
     /// Which objects, and whether their definitions, their rows, or both.
     pub selection: Selection,
+    /// What of the server's roles and tablespaces comes along; `None` is nothing.
+    pub globals: Option<GlobalsWanted>,
     /// The storage class of data objects; the manifest is always in the store's default.
     pub storage_class: Option<StorageClass>,
     /// Kinds that cannot be dumped become warnings that the manifest keeps, instead of an error.
@@ -99,11 +105,13 @@ async fn write_backup(
     let (leader, snapshot) = stop.unless(take_snapshot(options)).await?;
     progress.phase("reading the catalogs");
     let catalog = stop.unless(catalog::read(&leader, &options.selection, options.allow_incomplete)).await?;
-    let Catalog { objects, facets, depends, database, skipped, warnings } = catalog;
+    let Catalog { objects, facets, depends, database, skipped, mut warnings } = catalog;
     let mut planned = plan(objects, facets, &depends)?;
     // What only holds a place in the order for its facets (the schema `public` as every database has it) is not written.
     planned.retain(|entry| !does_nothing(&entry.item));
     tracing::info!(items = planned.len(), "planned");
+    let (globals, more_warnings) = globals::write(options, &leader, destination).await?;
+    warnings.extend(more_warnings);
     let jobs = tables::jobs(&planned, snapshot.in_recovery);
     progress.expect(jobs.tables.len() as u64, jobs.estimated_bytes());
     progress.phase("dumping");
@@ -115,6 +123,7 @@ async fn write_backup(
         destination.write(keys::toc_key(), toc_bytes.len() as u64, futures::stream::iter([Ok(toc_bytes)])).await?;
     let mut skipped: Vec<Skipped> = skipped.into_iter().map(|(object, reason)| Skipped { object, reason }).collect();
     skipped.extend(loaded.skipped);
+    let small: Vec<u64> = std::iter::once(&toc).chain(globals.iter().map(|all| &all.object)).map(|o| o.bytes).collect();
     let manifest = Manifest {
         format: FORMAT,
         id: id.clone(),
@@ -145,10 +154,11 @@ async fn write_backup(
         },
         archive_version: contents::archive_version(options.codec)?,
         items: planned.len() as u64,
-        totals: totals(&loaded.tables, loaded.large_objects.as_ref(), toc.bytes),
+        totals: totals(&loaded.tables, loaded.large_objects.as_ref(), &small),
         toc,
         tables: loaded.tables,
         large_objects: loaded.large_objects,
+        globals,
         skipped,
         warnings,
     };
@@ -182,7 +192,8 @@ async fn follow_snapshot(options: &DumpOptions, snapshot: &Snapshot) -> Result<S
     Ok(session)
 }
 
-fn totals(tables: &[TableEntry], large_objects: Option<&LargeObjects>, toc_bytes: u64) -> Totals {
+/// Sums; `others` are the sizes of objects that hold no rows.
+fn totals(tables: &[TableEntry], large_objects: Option<&LargeObjects>, others: &[u64]) -> Totals {
     let blobs = large_objects.map_or((0, 0, 0), |large| {
         let stored: u64 = large.objects.iter().map(|blob| blob.object.bytes).sum();
         (large.bytes, stored + large.toc.bytes, large.count + 1)
@@ -191,9 +202,9 @@ fn totals(tables: &[TableEntry], large_objects: Option<&LargeObjects>, toc_bytes
         tables: tables.len() as u64,
         rows: tables.iter().map(|table| table.rows).sum(),
         raw_bytes: tables.iter().map(|table| table.raw_bytes).sum::<u64>() + blobs.0,
-        stored_bytes: tables.iter().map(|table| table.object.bytes).sum::<u64>() + blobs.1 + toc_bytes,
-        // The table of contents is one more; the manifest cannot count itself.
-        objects: tables.len() as u64 + blobs.2 + 1,
+        stored_bytes: tables.iter().map(|table| table.object.bytes).sum::<u64>() + blobs.1 + others.iter().sum::<u64>(),
+        // The manifest cannot count itself.
+        objects: (tables.len() + others.len()) as u64 + blobs.2,
     }
 }
 

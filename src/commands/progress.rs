@@ -62,9 +62,10 @@ impl Progress {
         }
     }
 
+    /// Adds to what is expected: a run over several databases learns of each when its turn comes.
     pub(crate) fn expect(&self, tables: u64, raw_bytes: u64) {
-        self.all_tables.store(tables, Ordering::Relaxed);
-        self.all_raw_bytes.store(raw_bytes, Ordering::Relaxed);
+        self.all_tables.fetch_add(tables, Ordering::Relaxed);
+        self.all_raw_bytes.fetch_add(raw_bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn table_done(&self) {

@@ -1,44 +1,43 @@
 //! `pgstow restore`: a backup back into a database.
 //!
-//! The order of things: manifest, table of contents, choice (pure), look at the target before touching it, drops if
-//! asked, pre-data one by one, then rows, indexes and constraints side by side as their tables complete, foreign keys,
+//! The order of things: manifest, table of contents, choice (pure), look at the target before touching it, roles and
+//! tablespaces if asked, drops if asked, pre-data one by one, then rows, indexes and constraints side by side as their tables complete, foreign keys,
 //! privileges, and last refreshes and event triggers.
 
 mod choose;
+mod globals;
 mod load;
 mod run;
 mod statements;
 mod target;
 
 pub use choose::{Choice, Step};
+pub use globals::{GlobalsChoice, GlobalsReport};
 
-use super::backups;
-use super::transfer::Origin;
+use super::source::{Source, Wanted};
 use super::{Progress, Stop};
-use crate::archive::keys;
-use crate::archive::manifest::Manifest;
 use crate::archive::toc::Toc;
+use crate::archive::{BackupId, Charset};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{ConnectionSettings, Session, pin_for_restore};
 use crate::store::Store;
 use std::sync::Arc;
 
-/// A table of contents larger than this is not one of ours.
-const TOC_LIMIT: u64 = 4 << 30;
-
 /// What to restore, where to, and how.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
-    /// Where the backup lies.
+    /// Where the archive lies.
     pub store: Arc<dyn Store>,
-    /// `ID`, `latest`, `DATABASE/ID` or `DATABASE/latest`.
-    pub backup: String,
+    /// Which archive.
+    pub wanted: Wanted,
     /// The target database; with `create`, the database to connect to first.
     pub connection: ConnectionSettings,
     /// How many connections load at once, at least 1.
     pub jobs: usize,
     /// Which entries, and what of them.
     pub choice: Choice,
+    /// Whether the server's roles and tablespaces come first, and what of them; `None` is that they do not.
+    pub globals: Option<GlobalsChoice>,
     /// Make the database first, under the name it had.
     pub create: bool,
     /// Drop what the backup holds before making it.
@@ -54,12 +53,16 @@ pub struct RestoreOptions {
 /// What was restored.
 #[derive(Debug, Clone)]
 pub struct RestoreReport {
-    /// The backup's manifest.
-    pub manifest: Manifest,
+    /// What was restored, such as `backup 20261124T010203Z-4f7a2c`.
+    pub archive: String,
+    /// The backup's id; a stock archive has none.
+    pub backup: Option<BackupId>,
     /// The database restored into.
     pub database: String,
     /// The chosen entries in order, what was left out, and why.
     pub plan: choose::Plan,
+    /// What was done, or would be, about roles and tablespaces, if that was asked for.
+    pub globals: Option<GlobalsReport>,
     /// Tables loaded.
     pub tables: u64,
     /// Rows loaded.
@@ -78,23 +81,30 @@ pub struct RestoreReport {
 /// already has the objects; [`Kind::Database`] for the first statement that fails, naming its object.
 pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Stop) -> Result<RestoreReport> {
     progress.phase("reading the backup");
-    let (place, manifest) = stop.unless(backups::find(options.store.as_ref(), &options.backup)).await?;
-    let origin = Origin { store: Arc::clone(&options.store), folder: place.folder.clone() };
-    let toc = stop.unless(origin.read_whole(&manifest.toc, TOC_LIMIT)).await?;
-    let toc = Toc::decode(&toc).map_err(|error| error.on(format!("{}{}", place.folder, keys::toc_key())))?;
-    let plan = choose::plan(&toc, &manifest, &options.choice, options.create)?;
+    let source = stop.unless(Source::open(&options.store, &options.wanted)).await?;
+    let plan = if options.globals.is_some_and(|choice| choice.only) {
+        choose::Plan::default()
+    } else {
+        choose::plan(&source, &options.choice, options.create)?
+    };
+    let globals = match options.globals {
+        Some(choice) => Some(stop.unless(globals::plan(&source, choice)).await?),
+        None => None,
+    };
     let mut report = RestoreReport {
+        archive: source.name(),
+        backup: source.manifest.as_ref().map(|manifest| manifest.id.clone()),
+        globals: globals.as_ref().map(globals::Plan::report),
         database: options.connection.database().to_owned(),
-        manifest,
         plan,
         tables: 0,
         rows: 0,
         errors: Vec::new(),
-        warnings: Vec::new(),
+        warnings: source.warnings(),
         seconds: 0.0,
     };
     if options.create {
-        report.database.clone_from(&report.manifest.database.name);
+        source.database().clone_into(&mut report.database);
     }
     if options.dry_run {
         report.seconds = progress.seconds();
@@ -102,24 +112,34 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     }
     progress.expect(report.plan.table_count(), report.plan.raw_bytes());
     progress.phase("connecting");
-    let encoding = encoding(&toc);
-    let first = stop.unless(connect(&options.connection, &encoding)).await?;
-    report.warnings.extend(target::warnings(&first, &report.manifest));
+    let words = Words::of(&source.toc);
     let mut failures = run::Failures::new(options.keep_going);
+    if options.globals.is_some_and(|choice| choice.only) {
+        report.globals = restore_globals(globals.as_ref(), &options, &words, &mut failures, &progress, &stop).await?;
+        report.errors = failures.into_errors();
+        report.seconds = progress.seconds();
+        return Ok(report);
+    }
+    let first = stop.unless(connect(&options.connection, &words)).await?;
+    report.warnings.extend(target::warnings(&first, &source));
+    progress.phase("looking at the target");
+    if !options.create && !options.clean && !options.choice.data_only {
+        stop.unless(target::refuse_existing(&first, &report.plan)).await?;
+    }
+    report.globals = restore_globals(globals.as_ref(), &options, &words, &mut failures, &progress, &stop).await?;
     let first = if options.create {
-        stop.unless(target::create_database(first, &options, &report.plan, &encoding, &mut failures)).await?
+        stop.unless(target::create_database(first, &options, &report.plan, &words, &mut failures)).await?
     } else {
         first
     };
-    progress.phase("looking at the target");
     if options.clean && !options.create {
         stop.unless(target::drop_objects(&first, &report.plan, options.if_exists, &mut failures)).await?;
-    } else if !options.choice.data_only {
+    } else if options.create && !options.choice.data_only {
         stop.unless(target::refuse_existing(&first, &report.plan)).await?;
     }
     let connection = first.settings().clone();
     let outcome =
-        run::run(first, &connection, &encoding, &options, &origin, &report, failures, &progress, &stop).await?;
+        run::run(first, &connection, &words, &options, source, &report.plan, failures, &progress, &stop).await?;
     report.tables = outcome.tables;
     report.rows = outcome.rows;
     report.errors = outcome.errors;
@@ -128,17 +148,49 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     Ok(report)
 }
 
-async fn connect(connection: &ConnectionSettings, encoding: &str) -> Result<Session> {
+/// Roles and tablespaces, which the database's entries name.
+async fn restore_globals(
+    plan: Option<&globals::Plan>,
+    options: &RestoreOptions,
+    words: &Words,
+    failures: &mut run::Failures,
+    progress: &Progress,
+    stop: &Stop,
+) -> Result<Option<GlobalsReport>> {
+    let Some(plan) = plan else { return Ok(None) };
+    progress.phase("roles and tablespaces");
+    globals::run(plan, options, words, failures, stop).await.map(Some)
+}
+
+async fn connect(connection: &ConnectionSettings, words: &Words) -> Result<Session> {
     let session = Session::connect(connection, "pgstow restore").await?;
-    pin_for_restore(&session, encoding).await?;
+    pin_for_restore(&session, words.encoding).await?;
+    if !words.standard_conforming_strings {
+        session.execute("SET standard_conforming_strings = off").await?;
+    }
     Ok(session)
 }
 
-/// The encoding of every name and row in the archive (`processEncodingEntry`, `pg_backup_archiver.c`).
-fn encoding(toc: &Toc) -> String {
-    let entry = toc.entries.iter().find(|entry| entry.desc == "ENCODING");
-    let statement = entry.and_then(|entry| entry.create.as_deref()).unwrap_or_default();
-    statement.split('\'').nth(1).unwrap_or("UTF8").to_owned()
+/// How the statements of an archive are to be understood.
+#[derive(Debug, Clone)]
+struct Words {
+    /// What sessions speak: UTF-8, which names in other encodings were converted to; or `SQL_ASCII`, which cannot be.
+    encoding: &'static str,
+    /// Databases of old kept backslashes in string literals special; so do the definitions that came from them.
+    standard_conforming_strings: bool,
+    /// The encoding of rows that are statements, for those never meet a COPY that the server converts.
+    charset: Charset,
+}
+
+impl Words {
+    fn of(toc: &Toc) -> Self {
+        let charset = toc.charset();
+        Words {
+            encoding: if charset.name() == "SQL_ASCII" { "SQL_ASCII" } else { "UTF8" },
+            standard_conforming_strings: toc.standard_conforming_strings(),
+            charset,
+        }
+    }
 }
 
 /// The error of a restore that went on: exit code and count, for after the report was printed.

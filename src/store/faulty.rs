@@ -15,7 +15,7 @@ use futures::{StreamExt, stream};
 use crate::error::Result;
 
 use super::failure::{StoreProblem, store_error};
-use super::{ByteStream, Entry, Limits, Meta, OpenUpload, StorageClass, Store, Upload};
+use super::{ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, StorageClass, Store, Upload};
 
 /// What a store is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -171,6 +171,10 @@ impl Store for FaultyStore {
     async fn delete(&self, keys: &[String]) -> Result<()> {
         self.meet(Operation::Delete).await?;
         self.inner.delete(keys).await
+    }
+
+    async fn deletion(&self) -> Result<Deletion> {
+        self.inner.deletion().await
     }
 
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {

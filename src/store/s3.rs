@@ -20,8 +20,9 @@ use crate::error::{Error, Result};
 
 use super::failure::{StoreProblem, problem, store_error};
 use super::key::{as_folder, check, shown};
-use super::{ByteStream, Entry, Limits, Meta, OpenUpload, StorageClass, Store, StoreUrl, Upload};
+use super::{ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, StorageClass, Store, StoreUrl, Upload};
 
+mod bucket;
 mod connect;
 mod delete;
 mod failure;
@@ -242,6 +243,10 @@ impl Store for S3Store {
 
     async fn delete(&self, keys: &[String]) -> Result<()> {
         delete::keys(self, keys).await
+    }
+
+    async fn deletion(&self) -> Result<Deletion> {
+        bucket::deletion(self).await
     }
 
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {

@@ -59,6 +59,12 @@ impl Codec {
         }
     }
 
+    /// The method of a file by its name, at the method's default level, as stock `pg_restore` finds it.
+    pub fn of_name(name: &str) -> Self {
+        let methods = [Codec::Gzip(GZIP_DEFAULT), Codec::Lz4, Codec::Zstd(ZSTD_DEFAULT)];
+        methods.into_iter().find(|codec| name.ends_with(codec.suffix())).unwrap_or(Codec::None)
+    }
+
     /// The method's number in the header of a table of contents (`pg_compress_algorithm`, `common/compression.h`).
     pub fn archive_byte(&self) -> u8 {
         match self {

@@ -7,10 +7,14 @@
 mod cli;
 mod failures;
 mod fidelity;
+mod globals;
 mod interop;
+mod past;
+mod pruning;
 mod restoring;
 mod round_trip;
 mod selection;
+mod stock_archives;
 mod store;
 mod store_failures;
 mod support;

@@ -438,6 +438,11 @@ fn s3_options(endpoint: String, key: &str, secret: &str, region: Option<&str>) -
     }
 }
 
+/// How the library reaches a store of the tests.
+pub(crate) fn options_of(s3: &pgstow_parts::S3) -> S3Options {
+    s3_options(s3.endpoint.clone(), &s3.access_key, &s3.secret_key, Some(&s3.region))
+}
+
 pub(crate) async fn s3_store(address: SocketAddr, url: &str) -> Arc<dyn Store> {
     let options = s3_options(format!("http://{address}"), KEY, SECRET, Some("us-east-1"));
     open(&url.parse().expect("a URL"), &options).await.expect("a store")

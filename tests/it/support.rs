@@ -67,6 +67,18 @@ pub(crate) fn pgstow(s3: &S3, arguments: &[&str]) -> Ran {
     Ran::of(&command(s3).args(arguments).output().unwrap())
 }
 
+/// For runs that need no bucket: a store that nobody could reach.
+pub(crate) fn no_store() -> S3 {
+    let text = |text: &str| text.to_owned();
+    S3 {
+        endpoint: text("http://127.0.0.1:9"),
+        access_key: text("none"),
+        secret_key: text("none"),
+        bucket: text("none"),
+        region: text("none"),
+    }
+}
+
 /// A shop with all that the server's version understands.
 #[track_caller]
 pub(crate) fn shop(server: &Server, hint: &str) -> Database {

@@ -132,7 +132,7 @@ fn a_string_that_is_not_utf8_is_an_error_that_names_the_entry() {
     bytes[at] = 0xe9;
     let error = Toc::decode(&bytes).expect_err("not text");
     assert_eq!(error.object(), Some("entry 5 (table t)"));
-    assert!(error.message().contains("UTF-8"), "{error}");
+    assert!(error.to_string().contains("not text in UTF8"), "{error}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which entries of a table of contents are restored, in which phase, and why the others are not. Pure.
 
-use crate::archive::manifest::{Manifest, StoredObject};
 use crate::archive::toc::{Toc, TocEntry};
+use crate::commands::source::{Source, TableObject};
 use crate::error::{Error, Kind, Result};
 use crate::model::Section;
 use crate::model::item::label;
@@ -33,7 +33,7 @@ pub enum Phase {
     Definitions,
     /// Side by side: rows, indexes, constraints, triggers and what hangs on them.
     Parallel,
-    /// Side by side, after all of those: they lock two tables.
+    /// Side by side, after all of those: they lock two tables, or change what a parent's definition made.
     ForeignKeys,
     /// One by one: for an owner may have revoked privileges that loading needs.
     Privileges,
@@ -57,17 +57,6 @@ impl Step {
     pub fn label(&self) -> String {
         label(&self.entry.desc, self.entry.schema.as_deref(), &self.entry.tag)
     }
-}
-
-/// The rows of a table as the manifest promises them.
-#[derive(Debug, Clone)]
-pub struct TableObject {
-    /// Where they lie.
-    pub object: StoredObject,
-    /// How many.
-    pub rows: u64,
-    /// Their size as COPY text in bytes.
-    pub raw_bytes: u64,
 }
 
 /// The chosen steps in the order of the table of contents, and what was left out.
@@ -100,15 +89,9 @@ const RELATIONS: &[&str] = &["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABL
 ///
 /// Errors: [`Kind::Usage`] when a named schema or table is not in the backup; [`Kind::Archive`] when the table of
 /// contents and the manifest do not fit one another.
-pub(super) fn plan(toc: &Toc, manifest: &Manifest, choice: &Choice, create: bool) -> Result<Plan> {
-    let mut data: HashMap<i32, TableObject> = manifest
-        .tables
-        .iter()
-        .map(|table| {
-            let object = table.object.clone();
-            (table.toc_id, TableObject { object, rows: table.rows, raw_bytes: table.raw_bytes })
-        })
-        .collect();
+pub(super) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Plan> {
+    let toc = &source.toc;
+    let mut data = source.tables.clone();
     let selected = selected_by_name(toc, choice)?;
     let mut plan = Plan { is_partial: selected.is_some(), ..Plan::default() };
     let mut left_out: HashMap<&'static str, usize> = HashMap::new();
@@ -164,6 +147,10 @@ fn phase(entry: &TocEntry, pre_data: bool) -> Phase {
         "MATERIALIZED VIEW DATA" | "EVENT TRIGGER" => Phase::Last,
         "COMMENT" | "SECURITY LABEL" if entry.tag.starts_with("EVENT TRIGGER ") => Phase::Last,
         "FK CONSTRAINT" => Phase::ForeignKeys,
+        // The state of a partition's trigger, which came with the parent's. Stock names no dependency between the two.
+        "TRIGGER" if entry.create.as_deref().is_some_and(|sql| sql.trim_start().starts_with("ALTER ")) => {
+            Phase::ForeignKeys
+        }
         _ if pre_data => Phase::Definitions,
         _ => Phase::Parallel,
     }

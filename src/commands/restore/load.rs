@@ -1,14 +1,15 @@
 //! Rows and large objects back into the server, every byte checked on the way.
 
-use super::choose::TableObject;
 use super::target::table_name;
-use crate::archive::manifest::{BlobEntry, LargeObjects};
+use crate::archive::Charset;
 use crate::archive::toc::TocEntry;
-use crate::commands::transfer::Origin;
+use crate::commands::source::{BlobObject, TableObject};
+use crate::commands::transfer::{ArchiveObject, Origin};
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::Session;
 use crate::stream::codec::Codec;
+use crate::stream::statements::StatementCutter;
 use crate::stream::terminator::TerminatorStripper;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -23,15 +24,16 @@ const PIECE: usize = 512 << 10;
 /// Small large objects travel together until their statements reach this many bytes.
 const BATCH: usize = 1 << 20;
 
-type Decoder = Pin<Box<dyn AsyncRead + Send>>;
+pub(crate) type Decoder = Pin<Box<dyn AsyncRead + Send>>;
 
-async fn open(origin: &Origin, object: &crate::archive::manifest::StoredObject, codec: Codec) -> Result<Decoder> {
+/// Opens an object and decodes it as its name says.
+pub(crate) async fn open(origin: &Origin, object: &ArchiveObject) -> Result<Decoder> {
     let stream = origin.read(object).await?.map(|chunk| chunk.map_err(std::io::Error::other));
-    Ok(codec.decoder(StreamReader::new(stream)))
+    Ok(Codec::of_name(&object.key).decoder(StreamReader::new(stream)))
 }
 
 /// Reads until the chunk is full or the stream ends; an empty chunk is the end.
-async fn next_chunk(decoder: &mut Decoder, size: usize, key: &str) -> Result<Bytes> {
+pub(crate) async fn next_chunk(decoder: &mut Decoder, size: usize, key: &str) -> Result<Bytes> {
     let mut chunk = BytesMut::with_capacity(size);
     while chunk.len() < size {
         let read = decoder.read_buf(&mut chunk).await.map_err(|error| damaged(error, key))?;
@@ -58,7 +60,6 @@ pub(super) async fn load_table(
     session: &Session,
     entry: &TocEntry,
     data: &TableObject,
-    codec: Codec,
     origin: &Origin,
     progress: &Progress,
 ) -> Result<u64> {
@@ -67,7 +68,7 @@ pub(super) async fn load_table(
             .on(table_name(entry.schema.as_deref(), &entry.tag).to_string()));
     };
     let key = &data.object.key;
-    let mut decoder = open(origin, &data.object, codec).await?;
+    let mut decoder = open(origin, &data.object).await?;
     let mut stripper = TerminatorStripper::default();
     let mut target = session.copy_in(copy).await?;
     loop {
@@ -86,26 +87,80 @@ pub(super) async fn load_table(
     let rows = target.finish().await?;
     progress.moved_rows(rows);
     progress.moved_stored(data.object.bytes);
-    if rows != data.rows {
-        return Err(Error::new(Kind::Archive, format!("{rows} rows arrived, the manifest promises {}", data.rows))
+    if let Some(promised) = data.rows
+        && rows != promised
+    {
+        return Err(Error::new(Kind::Archive, format!("{rows} rows arrived, the manifest promises {promised}"))
             .on(key.clone())
             .hint("a trigger or rule on the target may have changed them; otherwise the backup is damaged"));
     }
     Ok(rows)
 }
 
+/// Loads one table by the INSERT statements that an archive made with `--inserts` has in place of COPY text; gives their
+/// number, for only the server could count the rows. All or nothing, as with COPY.
+///
+/// Errors: [`Kind::Archive`] when the text does not end as stock ends it.
+pub(super) async fn run_statements(
+    session: &Session,
+    data: &TableObject,
+    charset: &Charset,
+    origin: &Origin,
+    progress: &Progress,
+) -> Result<u64> {
+    session.execute("BEGIN").await?;
+    match run_all_statements(session, data, charset, origin, progress).await {
+        Ok(count) => {
+            session.execute("COMMIT").await?;
+            progress.moved_stored(data.object.bytes);
+            Ok(count)
+        }
+        Err(error) => {
+            // The first failure is what happened; a lost connection has rolled back by itself.
+            let _lost = session.execute("ROLLBACK").await;
+            Err(error)
+        }
+    }
+}
+
+async fn run_all_statements(
+    session: &Session,
+    data: &TableObject,
+    charset: &Charset,
+    origin: &Origin,
+    progress: &Progress,
+) -> Result<u64> {
+    let key = &data.object.key;
+    let mut decoder = open(origin, &data.object).await?;
+    let mut cutter = StatementCutter::default();
+    loop {
+        let chunk = next_chunk(&mut decoder, CHUNK, key).await?;
+        if chunk.is_empty() {
+            break;
+        }
+        let statements = cutter.push(&chunk);
+        if !statements.is_empty() {
+            progress.moved_raw(statements.len() as u64);
+            let statements = charset.decode(&statements).map_err(|error| error.on(key.clone()))?;
+            session.execute(&statements).await?;
+        }
+    }
+    let count = cutter.finish().map_err(|error| error.on(key.clone()))?;
+    progress.moved_rows(count);
+    Ok(count)
+}
+
 /// Fills the large objects, which the definitions have made.
 pub(super) async fn load_large_objects(
     session: &Session,
-    large: &LargeObjects,
-    codec: Codec,
+    large: &[BlobObject],
     origin: &Origin,
     progress: &Progress,
     stop: &Stop,
 ) -> Result<()> {
     let mut batch = String::new();
-    for blob in &large.objects {
-        stop.unless(load_large_object(session, blob, codec, origin, progress, &mut batch))
+    for blob in large {
+        stop.unless(load_large_object(session, blob, origin, progress, &mut batch))
             .await
             .map_err(|error| error.on(format!("large object {}", blob.oid)))?;
     }
@@ -114,13 +169,12 @@ pub(super) async fn load_large_objects(
 
 async fn load_large_object(
     session: &Session,
-    blob: &BlobEntry,
-    codec: Codec,
+    blob: &BlobObject,
     origin: &Origin,
     progress: &Progress,
     batch: &mut String,
 ) -> Result<()> {
-    let mut decoder = open(origin, &blob.object, codec).await?;
+    let mut decoder = open(origin, &blob.object).await?;
     let mut offset = 0u64;
     loop {
         let piece = next_chunk(&mut decoder, PIECE, &blob.object.key).await?;
@@ -138,10 +192,10 @@ async fn load_large_object(
             send(session, batch).await?;
         }
     }
-    if offset != blob.size {
-        return Err(
-            Error::new(Kind::Archive, format!("{offset} bytes instead of {}", blob.size)).on(blob.object.key.clone())
-        );
+    if let Some(size) = blob.size
+        && offset != size
+    {
+        return Err(Error::new(Kind::Archive, format!("{offset} bytes instead of {size}")).on(blob.object.key.clone()));
     }
     progress.moved_stored(blob.object.bytes);
     Ok(())

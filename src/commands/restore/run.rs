@@ -1,14 +1,14 @@
 //! Runs the chosen steps: definitions one by one, then everything else side by side on the workers' connections.
 
 use super::choose::{Choice, Phase, Plan, Step};
-use super::{RestoreOptions, RestoreReport, connect, load, statements};
-use crate::archive::manifest::LargeObjects;
+use super::{RestoreOptions, Words, connect, load, statements};
+use crate::archive::Charset;
+use crate::commands::source::{BlobObject, Source};
 use crate::commands::transfer::Origin;
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Lock, Ready, Task};
 use crate::postgres::{ConnectionSettings, Session};
-use crate::stream::codec::Codec;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
@@ -27,6 +27,11 @@ pub(super) struct Failures {
 impl Failures {
     pub(super) fn new(keep_going: bool) -> Self {
         Failures { keep_going, errors: Vec::new() }
+    }
+
+    /// What failed, for the report.
+    pub(super) fn into_errors(self) -> Vec<String> {
+        self.errors
     }
 
     /// Notes an error with the statement it came from, or returns it when it is the last straw. A lost connection and
@@ -94,6 +99,7 @@ async fn try_entry(
 ) -> Result<(), Failed> {
     let mut sql = placement.statements(&step.entry);
     sql.extend(statements::create(&step.entry, is_partial));
+    sql.extend(statements::access_method(&step.entry));
     if !choice.no_owner {
         sql.extend(statements::owner(&step.entry));
     }
@@ -117,9 +123,9 @@ pub(super) struct Outcome {
 struct Shared {
     plan: Plan,
     choice: Choice,
-    codec: Codec,
-    large_objects: Option<LargeObjects>,
+    large_objects: HashMap<i32, Vec<BlobObject>>,
     origin: Origin,
+    charset: Charset,
     progress: Arc<Progress>,
     stop: Stop,
     /// Position of each task's step in the plan.
@@ -143,16 +149,16 @@ struct State {
 pub(super) async fn run(
     first: Session,
     connection: &ConnectionSettings,
-    encoding: &str,
+    words: &Words,
     options: &RestoreOptions,
-    origin: &Origin,
-    report: &RestoreReport,
+    source: Source,
+    plan: &Plan,
     mut failures: Failures,
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<Outcome> {
     progress.phase("definitions");
-    let plan = report.plan.clone();
+    let plan = plan.clone();
     let mut placement = statements::Placement::default();
     for step in plan.steps.iter().filter(|step| step.phase == Phase::Definitions) {
         stop.unless(execute_entry(&first, step, &options.choice, plan.is_partial, &mut placement, &mut failures))
@@ -165,9 +171,9 @@ pub(super) async fn run(
     let shared = Arc::new(Shared {
         plan,
         choice: options.choice.clone(),
-        codec: report.manifest.options.codec.parse()?,
-        large_objects: report.manifest.large_objects.clone(),
-        origin: origin.clone(),
+        large_objects: source.large_objects,
+        origin: source.origin,
+        charset: words.charset.clone(),
         progress: Arc::clone(progress),
         stop: work.clone(),
         steps,
@@ -176,7 +182,7 @@ pub(super) async fn run(
     });
     let mut sessions = vec![first];
     while sessions.len() < workers {
-        sessions.push(stop.unless(connect(connection, encoding)).await?);
+        sessions.push(stop.unless(connect(connection, words)).await?);
     }
     let mut running = JoinSet::new();
     for session in sessions {
@@ -269,20 +275,39 @@ async fn run_step(
     placement: &mut statements::Placement,
 ) -> Result<Option<u64>> {
     if let Some(data) = &step.data {
-        let rows = load::load_table(session, &step.entry, data, shared.codec, &shared.origin, &shared.progress).await;
+        let (origin, progress) = (&shared.origin, &shared.progress);
+        let rows = if step.entry.copy.is_some() {
+            load::load_table(session, &step.entry, data, origin, progress).await
+        } else {
+            load::run_statements(session, data, &shared.charset, origin, progress).await
+        };
         return rows.map(Some).map_err(|error| error.on(step.label()));
     }
     if step.entry.desc == "BLOBS" {
-        let Some(large) = &shared.large_objects else {
-            return Err(Error::new(Kind::Archive, "the manifest has no large objects").on("BLOBS"));
+        let Some(large) = shared.large_objects.get(&step.entry.id) else {
+            return Err(Error::new(Kind::Archive, "the contents of large objects are missing").on("BLOBS"));
         };
-        load::load_large_objects(session, large, shared.codec, &shared.origin, &shared.progress, &shared.stop).await?;
+        load::load_large_objects(session, large, &shared.origin, &shared.progress, &shared.stop).await?;
         return Ok(None);
     }
     match try_entry(session, step, &shared.choice, shared.plan.is_partial, placement).await {
         Ok(()) => Ok(None),
         Err((sql, error)) => Err(with_statement(error.on(step.label()), &sql)),
     }
+}
+
+/// The tasks that load rows through the same partitioned table, by the comment that names it in archives (`-- load via
+/// partition root`, `dumpTableData` in `pg_dump.c`): the rows of one partition may end up in another, so what comes
+/// after a partition has to wait for them all.
+fn loaded_through_one_root<'a>(plan: &'a Plan, steps: &[usize]) -> HashMap<&'a str, Vec<usize>> {
+    let mut siblings: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (task, &step) in steps.iter().enumerate() {
+        let step = &plan.steps[step];
+        if let Some(root) = step.entry.create.as_deref().filter(|_| step.data.is_some()) {
+            siblings.entry(root).or_default().push(task);
+        }
+    }
+    siblings
 }
 
 /// The steps that run side by side, as tasks: what they wait for, what they lock, when.
@@ -296,12 +321,16 @@ fn tasks(plan: &Plan) -> (Vec<usize>, Vec<Task>) {
         .filter(|step| matches!(step.entry.desc.as_str(), "TABLE" | "MATERIALIZED VIEW" | "FOREIGN TABLE" | "VIEW"))
         .map(|step| (step.entry.id, step))
         .collect();
+    let siblings = loaded_through_one_root(plan, &steps);
     // What comes after a table must come after its rows.
-    let mut rows_of: HashMap<i32, usize> = HashMap::new();
+    let mut rows_of: HashMap<i32, Vec<usize>> = HashMap::new();
     for (task, &step) in steps.iter().enumerate() {
         if plan.steps[step].data.is_some() {
             for need in plan.steps[step].entry.needs.iter().filter(|need| tables.contains_key(need)) {
-                rows_of.insert(*need, task);
+                match plan.steps[step].entry.create.as_deref().and_then(|root| siblings.get(root)) {
+                    Some(all) => rows_of.entry(*need).or_default().extend(all),
+                    None => rows_of.entry(*need).or_default().push(task),
+                }
             }
         }
     }
@@ -312,7 +341,7 @@ fn tasks(plan: &Plan) -> (Vec<usize>, Vec<Task>) {
         let is_data = step.data.is_some();
         let mut needs: Vec<usize> = step.entry.needs.iter().filter_map(|id| task_of.get(id).copied()).collect();
         if !is_data {
-            needs.extend(step.entry.needs.iter().filter_map(|id| rows_of.get(id).copied()));
+            needs.extend(step.entry.needs.iter().filter_map(|id| rows_of.get(id)).flatten());
         }
         let shared_lock = is_data || step.entry.desc == "INDEX" || step.entry.desc == "COMMENT";
         let locks = step

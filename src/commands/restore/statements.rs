@@ -2,6 +2,7 @@
 //! (`pg_backup_archiver.c`, `_getObjectDescription` and `_printTocEntry`).
 
 use crate::archive::toc::TocEntry;
+use crate::commands::source::oids_of_group;
 use crate::model::{ident, qualified};
 
 /// `ALTER ... OWNER TO ...`, for an entry that has an owner of its own.
@@ -34,6 +35,10 @@ pub(super) fn owner(entry: &TocEntry) -> Option<String> {
         }
         "PROCEDURAL LANGUAGE" => format!("LANGUAGE {}", ident(&entry.tag)),
         "BLOB" => format!("LARGE OBJECT {}", entry.oid),
+        "BLOB METADATA" => {
+            let one = |oid: &str| format!("ALTER LARGE OBJECT {oid} OWNER TO {};", ident(owner));
+            return Some(oids_of_group(entry).map(one).collect::<Vec<_>>().join("\n"));
+        }
         // Their names need argument types, which the drop statement spells.
         "AGGREGATE" | "FUNCTION" | "OPERATOR" | "OPERATOR CLASS" | "OPERATOR FAMILY" | "PROCEDURE" => {
             drop.trim_end().trim_end_matches(';').strip_prefix("DROP ")?.to_owned()
@@ -61,7 +66,9 @@ impl Placement {
             statements.push(format!("SET default_tablespace = {value};"));
             self.tablespace = Some(tablespace.clone());
         }
+        // A partitioned table has no storage; its method is one of its properties ([`access_method`]).
         if let Some(method) = entry.access_method.as_ref().filter(|method| !method.is_empty())
+            && entry.relkind != Some(PARTITIONED)
             && self.access_method.as_deref().unwrap_or("heap") != method.as_str()
         {
             statements.push(format!("SET default_table_access_method = {};", ident(method)));
@@ -71,8 +78,27 @@ impl Placement {
     }
 }
 
+/// `pg_class.relkind` of a partitioned table.
+const PARTITIONED: char = 'p';
+
+/// The access method that the partitions of a partitioned table will have (`_printTableAccessMethodNoStorage`).
+pub(super) fn access_method(entry: &TocEntry) -> Option<String> {
+    let method = entry.access_method.as_ref().filter(|method| !method.is_empty())?;
+    (entry.relkind == Some(PARTITIONED)).then(|| {
+        let table = qualified(entry.schema.as_deref().unwrap_or_default(), &entry.tag);
+        format!("ALTER TABLE {table} SET ACCESS METHOD {};", ident(method))
+    })
+}
+
 /// The entry's drop statement, with IF EXISTS when asked.
 pub(super) fn drop(entry: &TocEntry, if_exists: bool) -> Option<String> {
+    if entry.desc == "BLOB METADATA" {
+        // Stock never minds a large object of a group that is not there.
+        return Some(format!(
+            "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid = ANY ('{}');",
+            oid_array(entry)
+        ));
+    }
     let drop = entry
         .drop
         .as_deref()
@@ -98,9 +124,20 @@ pub(super) fn drop(entry: &TocEntry, if_exists: bool) -> Option<String> {
     Some(text)
 }
 
-/// For a partial restore: a schema that is there already is what the user expects.
+/// `{1,2}`, as an array of oids is written in a literal; nothing but digits gets in.
+fn oid_array(entry: &TocEntry) -> String {
+    format!("{{{}}}", oids_of_group(entry).collect::<Vec<_>>().join(","))
+}
+
+/// What makes the object. For a partial restore, a schema that is there already is what the user expects.
 pub(super) fn create(entry: &TocEntry, is_partial: bool) -> Option<String> {
     let create = entry.create.as_deref().filter(|create| !create.trim().is_empty())?;
+    if entry.desc == "BLOB METADATA" {
+        return Some(format!(
+            "SELECT pg_catalog.lo_create(o) FROM pg_catalog.unnest('{}'::pg_catalog.oid[]) AS o;",
+            oid_array(entry)
+        ));
+    }
     if is_partial && entry.desc == "SCHEMA" {
         return Some(create.replacen("CREATE SCHEMA ", "CREATE SCHEMA IF NOT EXISTS ", 1));
     }

@@ -2,8 +2,8 @@
 
 use super::choose::{Phase, Plan};
 use super::run::{Failures, execute_entry};
-use super::{RestoreOptions, connect, statements};
-use crate::archive::manifest::Manifest;
+use super::{RestoreOptions, Words, connect, statements};
+use crate::commands::source::Source;
 use crate::error::{Error, Kind, Result};
 use crate::model::SqlName;
 use crate::postgres::Session;
@@ -103,7 +103,10 @@ pub(super) async fn drop_objects(
         for (label, sql) in &waiting {
             let Err(error) = session.execute(sql).await else { continue };
             match Session::sqlstate(&error) {
-                Some(DEPENDENT_OBJECTS_STILL_EXIST) => held_back.push((label.clone(), sql.clone(), error)),
+                // A partition's constraint goes with its parent's, but is only ever in the way of the first round.
+                Some(DEPENDENT_OBJECTS_STILL_EXIST | INVALID_TABLE_DEFINITION) => {
+                    held_back.push((label.clone(), sql.clone(), error));
+                }
                 // It was there in the first round, so it has gone with its table since.
                 Some(UNDEFINED_TABLE | UNDEFINED_OBJECT) if !first_round => {}
                 _ => failures.add(error.on(format!("drop of {label}")), sql)?,
@@ -125,6 +128,7 @@ pub(super) async fn drop_objects(
 
 /// SQLSTATEs (PostgreSQL documentation, appendix A).
 const DEPENDENT_OBJECTS_STILL_EXIST: &str = "2BP01";
+const INVALID_TABLE_DEFINITION: &str = "42P16";
 const UNDEFINED_TABLE: &str = "42P01";
 const UNDEFINED_OBJECT: &str = "42704";
 
@@ -133,7 +137,7 @@ pub(super) async fn create_database(
     first: Session,
     options: &RestoreOptions,
     plan: &Plan,
-    encoding: &str,
+    words: &Words,
     failures: &mut Failures,
 ) -> Result<Session> {
     let Some(database) = plan.steps.iter().find(|step| step.entry.desc == "DATABASE") else {
@@ -151,22 +155,17 @@ pub(super) async fn create_database(
         execute_entry(&first, step, &options.choice, plan.is_partial, &mut placement, failures).await?;
     }
     let connection = options.connection.with_database(&database.entry.tag);
-    connect(&connection, encoding).await
+    connect(&connection, words).await
 }
 
 /// What the user should know before the first statement.
-pub(super) fn warnings(session: &Session, manifest: &Manifest) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let (source, target) = (manifest.server.version_num / 10_000, session.version().major());
-    if target < source {
-        warnings.push(format!(
-            "the backup comes from PostgreSQL {source}, the target is {target}: what is new in {source} will fail"
-        ));
-    }
-    for skipped in &manifest.skipped {
-        warnings.push(format!("not in the backup: {} ({})", skipped.object, skipped.reason));
-    }
-    warnings
+pub(super) fn warnings(session: &Session, source: &Source) -> Vec<String> {
+    let target = session.version().major();
+    let newer = source.server_major().filter(|&major| target < major);
+    let line = |source: u32| {
+        format!("the backup comes from PostgreSQL {source}, the target is {target}: what is new in {source} will fail")
+    };
+    newer.map(line).into_iter().collect()
 }
 
 /// For messages about a qualified name of an entry.

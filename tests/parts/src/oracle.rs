@@ -44,6 +44,18 @@ impl Oracle {
         output(self.command("pginstall18", "pg_dump").args(arguments).arg("-d").arg(url))
     }
 
+    /// Stock `pg_dump` 16 of a database, with more arguments; returns the script.
+    pub fn pg_dump16(&self, url: &str, arguments: &[&str]) -> Result<String> {
+        output(self.command("pginstall", "pg_dump").args(arguments).arg("-d").arg(url))
+    }
+
+    /// Stock `pg_dumpall --globals-only` of the server behind a URL, without the random key of `\\restrict`.
+    pub fn globals(&self, url: &str) -> Result<String> {
+        let script = output(self.command("pginstall18", "pg_dumpall").args(["--globals-only", "-d"]).arg(url))?;
+        let kept = script.lines().filter(|line| !line.starts_with("\\restrict ") && !line.starts_with("\\unrestrict "));
+        Ok(kept.collect::<Vec<_>>().join("\n"))
+    }
+
     /// Stock `pg_restore` 18 of an archive folder into a database; any error is one.
     pub fn pg_restore18(&self, url: &str, archive: &Path, arguments: &[&str]) -> Result<String> {
         output(self.command("pginstall18", "pg_restore").args(arguments).arg("-d").arg(url).arg(archive))

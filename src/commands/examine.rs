@@ -1,0 +1,115 @@
+//! Looking at what lies in a backup's folder, without reading it: its manifest, and whether all objects are there.
+
+use super::backups::{self, Place};
+use crate::archive::manifest::Manifest;
+use crate::error::{Error, Kind, Result};
+use crate::keep::Condition;
+use crate::store::Store;
+use futures::{StreamExt, TryStreamExt};
+use std::collections::BTreeMap;
+
+/// Folders are looked at so many at a time.
+const AT_ONCE: usize = 8;
+
+/// So many broken objects are named; the rest is counted.
+const NAMED: usize = 5;
+
+/// A backup's folder and what was found in it.
+#[derive(Debug)]
+pub struct Examined {
+    /// Where it lies.
+    pub place: Place,
+    /// Objects in the folder, the manifest included.
+    pub objects: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+    /// What it is.
+    pub state: State,
+}
+
+/// What a backup's folder is.
+#[derive(Debug)]
+pub enum State {
+    /// It has no manifest: a dump is running, or was killed.
+    Unfinished,
+    /// It has a manifest that this pgstow cannot read.
+    Unreadable(Error),
+    /// It has a manifest.
+    Complete {
+        /// The manifest.
+        manifest: Box<Manifest>,
+        /// What is wrong with its objects, the first few named; empty when all are there, each of its size.
+        broken: Vec<String>,
+    },
+}
+
+impl Examined {
+    /// What retention needs to know; `None` for what is no backup.
+    pub fn condition(&self) -> Option<Condition> {
+        match &self.state {
+            State::Unfinished => None,
+            State::Unreadable(_) => Some(Condition::Unreadable),
+            State::Complete { broken, .. } if broken.is_empty() => Some(Condition::Good),
+            State::Complete { .. } => Some(Condition::Damaged),
+        }
+    }
+}
+
+/// The folders of these databases (empty: of all), newest first.
+pub(crate) async fn places(store: &dyn Store, databases: &[String]) -> Result<Vec<Place>> {
+    let mut places = backups::places(store).await?;
+    places.retain(|place| databases.is_empty() || databases.contains(&place.database));
+    Ok(places)
+}
+
+/// Looks at each of these folders, in their order, and keeps of each what `keep` makes of it: manifests are large.
+pub(crate) async fn each<T: Send>(
+    store: &dyn Store,
+    places: Vec<Place>,
+    keep: impl Fn(Examined) -> T + Copy + Send,
+) -> Result<Vec<T>> {
+    let looks = places.into_iter().map(|place| async move { examine(store, place).await.map(keep) });
+    futures::stream::iter(looks.collect::<Vec<_>>()).buffered(AT_ONCE).try_collect().await
+}
+
+/// Looks at one folder: one manifest and one listing, in this order, so that a backup which is being finished right now
+/// does not look broken.
+pub(crate) async fn examine(store: &dyn Store, place: Place) -> Result<Examined> {
+    let manifest = match backups::manifest(store, &place).await {
+        Ok(manifest) => Ok(manifest),
+        Err(error) if error.kind() == Kind::Archive => Err(error),
+        Err(error) => return Err(error),
+    };
+    let entries = store.list(&place.folder).await?;
+    let (objects, bytes) = (entries.len() as u64, entries.iter().map(|entry| entry.size).sum());
+    let state = match manifest {
+        Ok(None) => State::Unfinished,
+        Err(error) => State::Unreadable(error),
+        Ok(Some(manifest)) => {
+            let sizes: BTreeMap<&str, u64> = entries
+                .iter()
+                .filter_map(|entry| Some((entry.key.strip_prefix(place.folder.as_str())?, entry.size)))
+                .collect();
+            State::Complete { broken: broken(&manifest, &sizes), manifest: Box::new(manifest) }
+        }
+    };
+    Ok(Examined { place, objects, bytes, state })
+}
+
+/// The objects of a manifest that are missing or of another size.
+fn broken(manifest: &Manifest, sizes: &BTreeMap<&str, u64>) -> Vec<String> {
+    let mut named = Vec::new();
+    let mut more = 0u64;
+    for object in manifest.stored_objects() {
+        let problem = match sizes.get(object.key.as_str()) {
+            Some(size) if *size == object.bytes => continue,
+            Some(size) => format!("{} has {size} bytes instead of {}", object.key, object.bytes),
+            None => format!("{} is missing", object.key),
+        };
+        if named.len() < NAMED { named.push(problem) } else { more += 1 }
+    }
+    if more > 0 {
+        named.push(format!("{more} more objects are missing or of another size"));
+    }
+    named
+}
