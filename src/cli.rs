@@ -16,6 +16,7 @@ mod prune;
 mod restore;
 mod show;
 mod store;
+mod verify;
 
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
@@ -103,6 +104,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Command::Restore(verb) => verb.run(context).await,
         Command::List(verb) => verb.run(context).await,
         Command::Show(verb) => verb.run(context).await,
+        Command::Verify(verb) => verb.run(context).await,
         Command::Prune(verb) => verb.run(context).await,
     }
 }

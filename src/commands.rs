@@ -13,6 +13,7 @@ pub mod prune;
 pub mod restore;
 pub mod source;
 pub mod transfer;
+pub mod verify;
 
 pub use progress::Progress;
 

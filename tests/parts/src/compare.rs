@@ -11,7 +11,7 @@ pub type Fingerprints = BTreeMap<String, String>;
 /// Every table with rows, as SQL reads it: a plain table alone, a partitioned one with all of its partitions.
 ///
 /// Partitions of a hash are not looked at alone, for the hash of an enum follows from numbers that the server gives out
-/// anew: a restore may put a row into another partition. Materialized views count when they are filled. Columns are read in
+/// anew: a restore may put a row into another partition. Foreign partitions lie elsewhere and are not asked. Materialized views count when they are filled. Columns are read in
 /// the order of their names, for stock puts a parent's columns first in the copy of a child.
 const TABLES: &str = "
 SELECT CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || format('%I.%I', n.nspname, c.relname),
@@ -22,6 +22,8 @@ WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND n.nspname !~ 
 AND (c.relkind <> 'm' OR c.relispopulated)
 AND NOT EXISTS (SELECT FROM pg_inherits i JOIN pg_partitioned_table p ON p.partrelid = i.inhparent
                 WHERE i.inhrelid = c.oid AND p.partstrat = 'h')
+AND NOT (c.relkind = 'p' AND EXISTS (SELECT FROM pg_partition_tree(c.oid) part JOIN pg_class f ON f.oid = part.relid
+                                     WHERE f.relkind = 'f'))
 ORDER BY 1";
 
 /// Settings that change how rows are written as text, the same for both sides.
