@@ -5,7 +5,7 @@
 //! name. Any other database is checked by `cargo run --example fidelity -- URL`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pgstow_parts::{Database, majors, say, server};
 
@@ -25,13 +25,13 @@ fn fixtures() -> Vec<Fixture> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/kinds");
     let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
     let mut fixtures: Vec<Fixture> =
-        files.filter(|path| path.extension().is_some_and(|e| e == "sql")).map(read).collect();
+        files.filter(|path| path.extension().is_some_and(|e| e == "sql")).map(|path| read(&path)).collect();
     fixtures.sort_by_key(|fixture| (fixture.name != "roles", fixture.name.clone()));
     fixtures
 }
 
-fn read(path: PathBuf) -> Fixture {
-    let sql = std::fs::read_to_string(&path).unwrap();
+fn read(path: &Path) -> Fixture {
+    let sql = std::fs::read_to_string(path).unwrap();
     let name = path.file_stem().unwrap().to_string_lossy().into_owned();
     let mut lines = sql.lines();
     let mut header = |word: &str| {
