@@ -3,11 +3,12 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
 
 use super::output::{counts, plain, print, print_json, remarks};
+use super::selection::{SelectionArgs, patterns};
 use super::store::ToArgs;
 use super::{Context, environment};
-use crate::catalog::{GlobalsWanted, Pattern, Selection};
+use crate::catalog::GlobalsWanted;
 use crate::commands::dump::{AllReport, DumpOptions, DumpReport, dump, dump_all, failed};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::postgres::ConnectionSettings;
 use crate::store::StorageClass;
 use clap::Args;
@@ -20,7 +21,7 @@ pub struct DumpArgs {
     #[arg(short = 'd', long = "dbname", value_name = "CONNSTRING")]
     pub database: Option<String>,
     /// Dump every database of the server that is no template, one backup each; they have no common point in time
-    #[arg(long, conflicts_with_all = ["schemas", "tables"])]
+    #[arg(long)]
     pub all: bool,
     /// With --all, leave out databases that match the pattern; may be repeated
     #[arg(long = "exclude-database", value_name = "PATTERN", requires = "all")]
@@ -35,27 +36,9 @@ pub struct DumpArgs {
     /// by 16 and newer
     #[arg(short = 'Z', long, value_name = "METHOD", default_value = "zstd:3")]
     pub compress: String,
-    /// Dump only schemas that match the pattern; may be repeated
-    #[arg(short = 'n', long = "schema", value_name = "PATTERN")]
-    pub schemas: Vec<String>,
-    /// Do not dump schemas that match the pattern; may be repeated
-    #[arg(short = 'N', long = "exclude-schema", value_name = "PATTERN")]
-    pub exclude_schemas: Vec<String>,
-    /// Dump only tables (views, sequences, ...) that match the pattern; may be repeated
-    #[arg(short = 't', long = "table", value_name = "PATTERN")]
-    pub tables: Vec<String>,
-    /// Do not dump tables that match the pattern; may be repeated
-    #[arg(short = 'T', long = "exclude-table", value_name = "PATTERN")]
-    pub exclude_tables: Vec<String>,
-    /// Dump the definition but not the rows of tables that match the pattern; may be repeated
-    #[arg(long, value_name = "PATTERN")]
-    pub exclude_table_data: Vec<String>,
-    /// Dump definitions only, no rows
-    #[arg(short, long, conflicts_with = "data_only")]
-    pub schema_only: bool,
-    /// Dump rows only, no definitions
-    #[arg(short = 'a', long)]
-    pub data_only: bool,
+    /// What to dump.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
     /// Leave out the server's roles, tablespaces and privileges on parameters
     #[arg(long)]
     pub no_globals: bool,
@@ -93,25 +76,20 @@ impl DumpArgs {
 
     async fn options(&self) -> Result<DumpOptions> {
         let connection = ConnectionSettings::resolve(self.database.as_deref(), &environment)?;
+        let selection = self.selection.selection()?;
+        if self.all && !selection.everything() {
+            return Err(Error::new(Kind::Usage, "--all dumps whole databases; only exclusions go with it"));
+        }
         Ok(DumpOptions {
             connection,
             codec: self.compress.parse()?,
-            selection: Selection {
-                schemas: patterns(&self.schemas)?,
-                exclude_schemas: patterns(&self.exclude_schemas)?,
-                tables: patterns(&self.tables)?,
-                exclude_tables: patterns(&self.exclude_tables)?,
-                exclude_table_data: patterns(&self.exclude_table_data)?,
-                schema_only: self.schema_only,
-                data_only: self.data_only,
-                large_objects: None,
-            },
+            selection,
             globals: (!self.no_globals).then_some(GlobalsWanted {
                 passwords: !self.no_role_passwords,
-                tablespaces: true,
-                comments: true,
-                labels: true,
-                privileges: true,
+                tablespaces: !self.selection.no_tablespaces,
+                comments: !self.selection.no_comments,
+                labels: !self.selection.no_security_labels,
+                privileges: !self.selection.no_privileges,
             }),
             jobs: usize::from(self.jobs),
             storage_class: self.storage_class.as_deref().map(str::parse::<StorageClass>).transpose()?,
@@ -119,10 +97,6 @@ impl DumpArgs {
             store: self.store.open().await?,
         })
     }
-}
-
-fn patterns(texts: &[String]) -> Result<Vec<Pattern>> {
-    texts.iter().map(|text| Pattern::parse(text)).collect()
 }
 
 fn print_report(report: &DumpReport, as_json: bool) -> Result<()> {

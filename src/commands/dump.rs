@@ -7,6 +7,7 @@ mod all;
 mod contents;
 mod globals;
 mod large_objects;
+mod sections;
 mod tables;
 
 pub use all::{AllReport, dump_all, failed};
@@ -109,6 +110,7 @@ async fn write_backup(
     let mut planned = plan(objects, facets, &depends)?;
     // What only holds a place in the order for its facets (the schema `public` as every database has it) is not written.
     planned.retain(|entry| !does_nothing(&entry.item));
+    sections::keep(&mut planned, &options.selection.sections);
     tracing::info!(items = planned.len(), "planned");
     let (globals, more_warnings) = globals::write(options, &leader, destination).await?;
     warnings.extend(more_warnings);
@@ -148,8 +150,8 @@ async fn write_backup(
             codec: options.codec.to_string(),
             jobs: u32::try_from(options.jobs).unwrap_or(u32::MAX),
             selection: patterns(&options.selection),
-            schema_only: options.selection.schema_only,
-            data_only: options.selection.data_only,
+            schema_only: !options.selection.rows(),
+            data_only: !options.selection.definitions(),
             frame_bytes: tables::SMALLEST_FRAME,
         },
         archive_version: contents::archive_version(options.codec)?,
@@ -215,8 +217,16 @@ fn patterns(selection: &Selection) -> manifest::Selection {
         schemas: texts(&selection.schemas),
         exclude_schemas: texts(&selection.exclude_schemas),
         tables: texts(&selection.tables),
+        tables_and_children: texts(&selection.tables_and_children),
         exclude_tables: texts(&selection.exclude_tables),
+        exclude_tables_and_children: texts(&selection.exclude_tables_and_children),
         exclude_table_data: texts(&selection.exclude_table_data),
+        exclude_table_data_and_children: texts(&selection.exclude_table_data_and_children),
+        extensions: texts(&selection.extensions),
+        exclude_extensions: texts(&selection.exclude_extensions),
+        large_objects: selection.large_objects,
+        sections: selection.sections.iter().map(|section| sections::word(*section).to_owned()).collect(),
+        without: selection.words_without().into_iter().map(str::to_owned).collect(),
     }
 }
 

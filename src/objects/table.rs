@@ -33,7 +33,8 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
     c.reltype AS row_type, coalesce(rt.typarray, 0) AS array_type,
     CASE WHEN c.reloftype <> 0 THEN pg_catalog.format_type(c.reloftype, NULL) END AS of_type,
     c.relpersistence = 'u' AS unlogged, c.relispartition AS is_partition,
-    coalesce(ts.spcname, '') AS tablespace, am.amname AS access_method,
+    coalesce(ts.spcname, '') AS tablespace, -- !tablespaces: '' AS tablespace,
+    am.amname AS access_method, -- !table-access-method: NULL AS access_method,
     c.relreplident AS replica_identity, c.relrowsecurity AS row_security, c.relforcerowsecurity AS force_row_security,
     coalesce(c.reloptions, '{}') AS options, coalesce(tc.reloptions, '{}') AS toast_options,
     CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END AS partition_key,
@@ -67,7 +68,7 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
                 WHERE other.conname = nn.conname AND other.connamespace = nn.connamespace AND other.oid <> nn.oid
                 AND (other.conislocal OR (SELECT oc.relispartition FROM pg_catalog.pg_class oc WHERE oc.oid = other.conrelid))),
             'storage', CASE WHEN a.attstorage <> t.typstorage OR a.attstorage <> inherited.storage THEN a.attstorage END,
-            'compression', CASE WHEN a.attcompression <> '' OR a.attcompression <> inherited.compression THEN a.attcompression END, -- <14: 'compression', NULL,
+            'compression', CASE WHEN a.attcompression <> '' OR a.attcompression <> inherited.compression THEN a.attcompression END, -- <14: 'compression', NULL, -- !toast-compression: 'compression', NULL,
             'statistics', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
             'options', coalesce(a.attoptions, '{}'),
             'server_options', (

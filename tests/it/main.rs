@@ -7,6 +7,7 @@
 mod cli;
 mod connections;
 mod failures;
+mod faults;
 mod fidelity;
 mod globals;
 mod interop;
@@ -15,6 +16,7 @@ mod pruning;
 mod restoring;
 mod round_trip;
 mod selection;
+mod selection_table;
 mod stock_archives;
 mod store;
 mod store_failures;
