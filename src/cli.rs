@@ -8,8 +8,10 @@
 //! one that draws on a terminal. An error is printed once, here, with its hint, and becomes the exit code of its kind.
 
 pub mod args;
+mod choice;
 mod display;
 mod dump;
+mod export;
 mod list;
 mod output;
 mod prune;
@@ -101,6 +103,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::Dump(verb) => verb.run(context).await,
         Command::Restore(verb) => verb.run(context).await,
+        Command::Export(verb) => verb.run(context).await,
         Command::List(verb) => verb.run(context).await,
         Command::Show(verb) => verb.run(context).await,
         Command::Prune(verb) => verb.run(context).await,

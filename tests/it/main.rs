@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
 mod cli;
+mod exporting;
 mod failures;
 mod globals;
 mod interop;

@@ -1,12 +1,49 @@
 //! The statements around an entry's own: owner, tablespace, access method, drop. The words are pg_restore's
 //! (`pg_backup_archiver.c`, `_getObjectDescription` and `_printTocEntry`).
 
+use super::choose::{Choice, Phase, Plan, Step};
 use crate::archive::toc::TocEntry;
 use crate::commands::source::oids_of_group;
 use crate::model::{ident, qualified};
+use std::collections::HashMap;
+
+/// All statements of a step, in order: placement, its own, its owner.
+pub(crate) fn of_step(step: &Step, choice: &Choice, is_partial: bool, placement: &mut Placement) -> Vec<String> {
+    let mut statements = placement.statements(&step.entry);
+    statements.extend(create(&step.entry, is_partial));
+    statements.extend(access_method(&step.entry));
+    if !choice.no_owner {
+        statements.extend(owner(&step.entry));
+    }
+    statements
+}
+
+/// What drops everything that the plan makes, last first, each with the label of what it drops.
+///
+/// An object that was made early and filled late (a view whose query needs a key) goes as the late part comes: before
+/// what that part needs.
+pub(crate) fn drops(plan: &Plan, if_exists: bool) -> Vec<(String, String)> {
+    let place = |step: &Step| (step.entry.desc.clone(), step.entry.schema.clone(), step.entry.tag.clone());
+    let wanted = |step: &Step| {
+        // Dropping the system's own schema would take its privileges along; everything in it goes by name.
+        let is_public = step.entry.desc == "SCHEMA" && step.entry.tag == "public";
+        step.phase != Phase::Database && !is_public && !(step.entry.desc == "EXTENSION" && plan.is_partial)
+    };
+    let late: HashMap<_, usize> = plan.steps.iter().enumerate().map(|(at, step)| (place(step), at)).collect();
+    let mut drops = Vec::new();
+    for (at, step) in plan.steps.iter().enumerate().filter(|(_, step)| wanted(step)) {
+        if let Some(sql) = drop(&step.entry, if_exists) {
+            let late =
+                late.get(&place(step)).copied().filter(|&late| drop(&plan.steps[late].entry, if_exists).is_none());
+            drops.push((late.unwrap_or(at), step.label(), sql));
+        }
+    }
+    drops.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
+    drops.into_iter().map(|(_, label, sql)| (label, sql)).collect()
+}
 
 /// `ALTER ... OWNER TO ...`, for an entry that has an owner of its own.
-pub(super) fn owner(entry: &TocEntry) -> Option<String> {
+fn owner(entry: &TocEntry) -> Option<String> {
     let owner = entry.owner.as_deref().filter(|owner| !owner.is_empty())?;
     let drop = entry.drop.as_deref().filter(|drop| !drop.is_empty())?;
     let object = match entry.desc.as_str() {
@@ -50,14 +87,14 @@ pub(super) fn owner(entry: &TocEntry) -> Option<String> {
 
 /// The session settings that an entry's statement relies on, where they differ from what the session has.
 #[derive(Debug, Default)]
-pub(super) struct Placement {
+pub(crate) struct Placement {
     tablespace: Option<String>,
     access_method: Option<String>,
 }
 
 impl Placement {
     /// What to run before the entry; remembers it for the next one.
-    pub(super) fn statements(&mut self, entry: &TocEntry) -> Vec<String> {
+    fn statements(&mut self, entry: &TocEntry) -> Vec<String> {
         let mut statements = Vec::new();
         if let Some(tablespace) = &entry.tablespace
             && self.tablespace.as_deref().unwrap_or_default() != tablespace
@@ -82,7 +119,7 @@ impl Placement {
 const PARTITIONED: char = 'p';
 
 /// The access method that the partitions of a partitioned table will have (`_printTableAccessMethodNoStorage`).
-pub(super) fn access_method(entry: &TocEntry) -> Option<String> {
+fn access_method(entry: &TocEntry) -> Option<String> {
     let method = entry.access_method.as_ref().filter(|method| !method.is_empty())?;
     (entry.relkind == Some(PARTITIONED)).then(|| {
         let table = qualified(entry.schema.as_deref().unwrap_or_default(), &entry.tag);
@@ -91,7 +128,7 @@ pub(super) fn access_method(entry: &TocEntry) -> Option<String> {
 }
 
 /// The entry's drop statement, with IF EXISTS when asked.
-pub(super) fn drop(entry: &TocEntry, if_exists: bool) -> Option<String> {
+pub(crate) fn drop(entry: &TocEntry, if_exists: bool) -> Option<String> {
     if entry.desc == "BLOB METADATA" {
         // Stock never minds a large object of a group that is not there.
         return Some(format!(
@@ -130,7 +167,7 @@ fn oid_array(entry: &TocEntry) -> String {
 }
 
 /// What makes the object. For a partial restore, a schema that is there already is what the user expects.
-pub(super) fn create(entry: &TocEntry, is_partial: bool) -> Option<String> {
+fn create(entry: &TocEntry, is_partial: bool) -> Option<String> {
     let create = entry.create.as_deref().filter(|create| !create.trim().is_empty())?;
     if entry.desc == "BLOB METADATA" {
         return Some(format!(
