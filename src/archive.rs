@@ -22,6 +22,7 @@ pub mod charset;
 pub mod keys;
 pub mod manifest;
 pub mod script;
+mod seal;
 pub mod toc;
 mod toc_bytes;
 

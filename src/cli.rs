@@ -18,6 +18,7 @@ mod prune;
 mod restore;
 mod show;
 mod store;
+mod verify;
 
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
@@ -106,6 +107,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Command::Export(verb) => verb.run(context).await,
         Command::List(verb) => verb.run(context).await,
         Command::Show(verb) => verb.run(context).await,
+        Command::Verify(verb) => verb.run(context).await,
         Command::Prune(verb) => verb.run(context).await,
     }
 }

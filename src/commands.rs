@@ -14,6 +14,7 @@ pub mod prune;
 pub mod restore;
 pub mod source;
 pub mod transfer;
+pub mod verify;
 
 pub use progress::Progress;
 

@@ -30,6 +30,7 @@ mod folder;
 mod key;
 mod ledger;
 mod memory;
+mod retry;
 mod s3;
 mod url;
 
@@ -40,16 +41,21 @@ pub use faulty::{FaultyStore, Operation};
 pub use folder::FolderStore;
 pub use key::check as check_key;
 pub use memory::MemoryStore;
+pub use retry::{Patience, RetryStore};
 pub use s3::{S3Options, S3Store};
 pub use url::StoreUrl;
 
 /// The bytes of an object as they arrive. It ends without an error only when all promised bytes came.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 
-/// Opens the store behind a URL. Asks no question of a bucket yet, so a bucket that is missing shows at the first use.
+/// Opens the store behind a URL. Asks no question of a bucket yet, so a bucket that is missing shows at the first use. An
+/// S3 store is waited for as long as [`S3Options::patience`] says; a folder needs none of that.
 pub async fn open(url: &StoreUrl, options: &S3Options) -> Result<Arc<dyn Store>> {
     match url {
-        StoreUrl::S3 { bucket, prefix } => Ok(Arc::new(S3Store::connect(bucket, prefix, options).await?)),
+        StoreUrl::S3 { bucket, prefix } => {
+            let store = S3Store::connect(bucket, prefix, options).await?;
+            Ok(Arc::new(RetryStore::new(Arc::new(store), options.patience)))
+        }
         StoreUrl::Folder(folder) => Ok(Arc::new(FolderStore::open(folder)?)),
     }
 }
@@ -102,6 +108,11 @@ pub trait Store: Send + Sync + Debug {
 
     /// Aborts an upload found by [`Store::open_uploads`]. One that is gone counts as aborted.
     async fn abort_upload(&self, upload: &OpenUpload) -> Result<()>;
+
+    /// Looks for credentials anew, after the store said that those it was given have expired.
+    async fn renew(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// What an upload to this store has to respect.
     fn limits(&self) -> Limits;

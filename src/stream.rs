@@ -17,6 +17,7 @@ pub mod parts;
 pub mod rows;
 pub mod statements;
 pub mod terminator;
+pub mod windows;
 
 pub use codec::Codec;
 pub use digest::{Digest, Expected, frame_checksum, verified};
@@ -25,3 +26,4 @@ pub use parts::{PartCutter, part_size};
 pub use rows::{RowsDigest, RowsDigester};
 pub use statements::StatementCutter;
 pub use terminator::TerminatorStripper;
+pub use windows::{Window, Windows};

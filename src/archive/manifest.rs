@@ -1,7 +1,7 @@
 //! `manifest.json`: what a backup holds, of what and how it was made, and how to check it. Its presence is the commit.
 
-use super::BackupId;
 use super::keys::check_relative;
+use super::{BackupId, seal};
 use crate::error::{Error, Kind, Result};
 use crate::model::Oid;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -253,17 +253,16 @@ pub struct Skipped {
 }
 
 impl Manifest {
-    /// The manifest as indented JSON, one line a frame.
+    /// The manifest as indented JSON, one line a frame, its own digest last.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Layout::default());
         self.serialize(&mut serializer).expect("a manifest has string keys only and memory takes every byte");
-        bytes.push(b'\n');
-        bytes
+        seal::put(bytes)
     }
 
-    /// Reads and checks a manifest: the format's number first, then that every key stays in the backup's folder and is
-    /// named once, that digests are digests, and that the frames of each table fit its object and make up its rows.
+    /// Reads and checks a manifest: the format's number first, then its seal, that every key stays in the backup's folder
+    /// and is named once, that digests are digests, and that the frames of each table fit its object and make up its rows.
     pub fn decode(bytes: &[u8]) -> Result<Manifest> {
         #[derive(Deserialize)]
         struct FormatAlone {
@@ -277,6 +276,7 @@ impl Manifest {
         if format == 0 {
             return Err(damaged("it has no format that ever was"));
         }
+        seal::check(bytes).map_err(|error| error.on("manifest.json"))?;
         let manifest: Manifest = serde_json::from_slice(bytes).map_err(damaged_because)?;
         manifest.check()?;
         Ok(manifest)
@@ -432,7 +432,7 @@ impl Formatter for Layout {
 mod tests {
     use super::{
         BlobEntry, DatabaseFacts, FORMAT, Frame, Globals, LargeObjects, Manifest, Options, Passwords, Selection,
-        ServerFacts, Skipped, SnapshotFacts, StoredObject, TableEntry, Totals,
+        ServerFacts, Skipped, SnapshotFacts, StoredObject, TableEntry, Totals, seal,
     };
     use crate::archive::BackupId;
     use crate::error::Kind;
@@ -510,8 +510,9 @@ mod tests {
     /// The sample as JSON, changed by the case, and read back.
     fn decode_changed(change: impl FnOnce(&mut Value)) -> crate::error::Result<Manifest> {
         let mut value: Value = serde_json::from_slice(&sample().encode()).expect("json");
+        value.as_object_mut().expect("an object").remove("sha256");
         change(&mut value);
-        Manifest::decode(&serde_json::to_vec(&value).expect("json"))
+        Manifest::decode(&seal::put(serde_json::to_vec_pretty(&value).expect("json")))
     }
 
     #[test]
@@ -529,7 +530,19 @@ mod tests {
             text.contains("\"frames\": [\n        [30, 70, 3, \"00000000000000ab\"],\n        [20, 30, 2]\n      ]\n"),
             "{text}"
         );
-        assert!(text.ends_with("\"warnings\": []\n}\n"), "{text}");
+        assert!(text.contains("\"warnings\": [],\n  \"sha256\": \""), "{text}");
+        assert!(text.ends_with("\"\n}\n"), "{text}");
+    }
+
+    #[test]
+    fn a_bit_flipped_anywhere_in_a_manifest_is_found() {
+        let bytes = sample().encode();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << (at % 8);
+            let error = Manifest::decode(&damaged).expect_err("a flipped bit");
+            assert_eq!(error.kind(), Kind::Archive, "byte {at}: {error}");
+        }
     }
 
     #[test]
@@ -575,8 +588,7 @@ mod tests {
         #[test]
         fn a_manifest_cut_anywhere_is_an_error_and_no_panic(cut in 0usize..10_000) {
             let bytes = sample().encode();
-            // The last two bytes are the closing brace and a line end.
-            let cut = cut % (bytes.len() - 1);
+            let cut = cut % bytes.len();
             prop_assert!(Manifest::decode(&bytes[..cut]).is_err());
         }
     }

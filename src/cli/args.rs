@@ -6,6 +6,7 @@ use super::list::ListArgs;
 use super::prune::PruneArgs;
 use super::restore::RestoreArgs;
 use super::show::ShowArgs;
+use super::verify::VerifyArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Exit codes, for `--help`; the README has the same table.
@@ -63,6 +64,8 @@ pub enum Command {
     List(ListArgs),
     /// Show one backup
     Show(ShowArgs),
+    /// Check that every object of a backup is what it was
+    Verify(VerifyArgs),
     /// Remove the backups that no rule keeps, and what killed dumps left
     Prune(PruneArgs),
 }

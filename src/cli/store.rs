@@ -4,9 +4,10 @@
 
 use crate::commands::source::Wanted;
 use crate::error::{Error, Kind, Result};
-use crate::store::{S3Options, Store, StoreUrl};
+use crate::store::{Patience, S3Options, Store, StoreUrl};
 use clap::Args;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How to reach the store.
 #[derive(Debug, Args)]
@@ -20,6 +21,12 @@ pub struct StoreArgs {
     /// Whether the bucket stands in the path instead of the host name [default: true with an endpoint of your own]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub path_style: Option<bool>,
+    /// For so long a request to an S3 store that has answered before is tried again; 0 is never
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub retry_for: u64,
+    /// A transfer to or from an S3 store that stands still for so long is broken off and tried again
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub stall_timeout: u64,
 }
 
 /// Where a dump goes.
@@ -108,6 +115,10 @@ impl StoreArgs {
             endpoint: self.endpoint.clone(),
             region: self.region.clone(),
             path_style: self.path_style,
+            patience: Patience {
+                total: Duration::from_secs(self.retry_for),
+                stall: Duration::from_secs(self.stall_timeout),
+            },
             ..S3Options::default()
         };
         crate::store::open(&url, &options).await

@@ -145,6 +145,8 @@ impl Output {
     }
 
     async fn finish(&mut self) -> Result<()> {
+        // Closing alone is not enough for standard output, which writes behind.
+        self.sink.flush().await.map_err(unwritable)?;
         self.sink.shutdown().await.map_err(unwritable)
     }
 }

@@ -13,6 +13,8 @@ pub enum StoreProblem {
     AlreadyExists,
     /// The store knows us and says no, or does not know us.
     Denied,
+    /// The credentials have expired, or can not be had right now.
+    Expired,
     /// There is no such bucket, or no such folder.
     NoBucket,
     /// Nobody answers there, or not in time.

@@ -193,6 +193,10 @@ impl Store for FaultyStore {
         self.inner.abort_upload(upload).await
     }
 
+    async fn renew(&self) -> Result<()> {
+        self.inner.renew().await
+    }
+
     fn limits(&self) -> Limits {
         self.inner.limits()
     }

@@ -1,17 +1,21 @@
 //! A store in an S3 bucket, on AWS or on anything that speaks its protocol.
 //!
-//! Always true here: the SDK retries what is worth retrying (standard mode, 5 attempts unless the AWS environment says
-//! otherwise); what it cannot retry without doubt is done here: a conditional write whose answer was lost
-//! ([`S3Store::put_new`](super::Store::put_new)), a body that breaks off ([`read`]), a completion whose answer was lost
-//! ([`upload`]). Keys that come from listings may be anything.
+//! Always true here: the SDK retries a short hiccup (standard mode, 5 attempts unless the AWS environment says
+//! otherwise), [`RetryStore`](super::RetryStore) whatever takes longer. What neither can do is done here: a body that
+//! breaks off is read on ([`read`]), a completion is repeated and its lost answer made good ([`upload`]). Keys that come
+//! from listings may be anything.
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Config;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::primitives::{ByteStream as Body, DateTime};
 use aws_sdk_s3::types::StorageClass as SdkClass;
 use bytes::Bytes;
@@ -20,7 +24,7 @@ use crate::error::{Error, Result};
 
 use super::failure::{StoreProblem, problem, store_error};
 use super::key::{as_folder, check, shown};
-use super::{ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, StorageClass, Store, StoreUrl, Upload};
+use super::{ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, Patience, StorageClass, Store, StoreUrl, Upload};
 
 mod bucket;
 mod connect;
@@ -32,10 +36,7 @@ mod upload;
 
 pub use connect::S3Options;
 
-use failure::{describe_failure, is_transient};
-
-/// How often a conditional write is tried; the SDK's own retries are off for it.
-const CONDITIONAL_ATTEMPTS: u32 = 5;
+use failure::describe_failure;
 
 /// A bucket, or a path within one, as a store. Clones share one client and its connections.
 #[derive(Clone)]
@@ -44,12 +45,21 @@ pub struct S3Store {
 }
 
 struct Place {
-    client: Client,
+    /// Made anew when the credentials have expired: the SDK's client keeps those it has found.
+    client: RwLock<Client>,
+    options: S3Options,
     bucket: String,
     /// Empty, or ending in a slash.
     prefix: String,
     /// Whether requests carry the SDK's CRC checksums; parts must then be completed with theirs.
     checksums: bool,
+}
+
+impl Place {
+    /// The client as it is now; it is cheap to clone.
+    fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl fmt::Debug for S3Store {
@@ -63,7 +73,12 @@ impl S3Store {
     pub async fn connect(bucket: &str, prefix: &str, options: &S3Options) -> Result<Self> {
         let (client, checksums) = connect::client(options).await?;
         let prefix = as_folder(prefix.trim_matches('/'));
-        Ok(S3Store { place: Arc::new(Place { client, bucket: bucket.to_owned(), prefix, checksums }) })
+        let (client, options) = (RwLock::new(client), options.clone());
+        Ok(S3Store { place: Arc::new(Place { client, options, bucket: bucket.to_owned(), prefix, checksums }) })
+    }
+
+    fn patience(&self) -> Patience {
+        self.place.options.patience
     }
 
     fn full_key(&self, key: &str) -> String {
@@ -80,50 +95,35 @@ impl S3Store {
         format!("s3://{}/{}{}", self.place.bucket, self.place.prefix, shown(key))
     }
 
-    /// One conditional write, without retries. `Ok(false)`: an object is there.
-    async fn put_if_absent(&self, key: &str, body: &Bytes) -> std::result::Result<bool, Refusal> {
-        let no_retries = aws_sdk_s3::config::Config::builder()
-            .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
-            .timeout_config(connect::timeouts(body.len() as u64));
-        let answer = self
-            .place
-            .client
+    /// A whole object in one request; `new`: only where none is, and without the SDK's own retries, which would take their
+    /// own object for somebody else's.
+    async fn write(&self, key: &str, body: Bytes, class: Option<&StorageClass>, new: bool) -> Result<(), PutFailure> {
+        let mut settings = Config::builder().timeout_config(connect::timeouts(self.patience(), body.len() as u64));
+        if new {
+            settings = settings.retry_config(RetryConfig::disabled());
+        }
+        self.place
+            .client()
             .put_object()
             .bucket(&self.place.bucket)
             .key(self.full_key(key))
-            .if_none_match("*")
-            .body(Body::from(body.clone()))
+            .set_if_none_match(new.then(|| "*".to_owned()))
+            .set_storage_class(sdk_class(class))
+            .body(Body::from(body))
             .customize()
-            .config_override(no_retries)
+            .config_override(settings)
             .send()
-            .await;
-        let Err(error) = answer else { return Ok(true) };
-        match error.raw_response().map(|response| response.status().as_u16()) {
-            Some(412) => Ok(false),
-            // AWS answers 409 when another conditional write to the key is under way; trying again settles it.
-            Some(409) => Err(Refusal::Transient(describe_failure(&error, "cannot write", &self.name(key)))),
-            Some(501) => Err(Refusal::Unsupported),
-            _ if is_transient(&error) => {
-                Err(Refusal::Transient(describe_failure(&error, "cannot write", &self.name(key))))
-            }
-            _ => Err(Refusal::Final(describe_failure(&error, "cannot write", &self.name(key)))),
-        }
+            .await
+            .map(drop)
     }
 
-    /// Whether an object holds exactly these bytes.
-    async fn holds(&self, key: &str, body: &Bytes) -> Result<bool> {
-        use futures::TryStreamExt;
-        if self.head(key).await?.is_none_or(|meta| meta.size != body.len() as u64) {
-            return Ok(false);
+    /// For requests that are repeated here: finds the credentials anew when that is what ails them.
+    async fn renew_if_expired(&self, error: &Error) {
+        if problem(error) == Some(StoreProblem::Expired)
+            && let Err(error) = self.renew().await
+        {
+            tracing::warn!("cannot find the credentials anew: {error}");
         }
-        let mut rest = body.clone();
-        let mut stream = self.get(key, None).await?;
-        while let Some(chunk) = stream.try_next().await? {
-            if rest.len() < chunk.len() || rest.split_to(chunk.len()) != chunk {
-                return Ok(false);
-            }
-        }
-        Ok(rest.is_empty())
     }
 
     fn exists(&self, key: &str) -> Error {
@@ -131,14 +131,7 @@ impl S3Store {
     }
 }
 
-/// Why a conditional write did not happen.
-enum Refusal {
-    /// It may have happened or not; another attempt may succeed.
-    Transient(Error),
-    /// The store does not know conditional writes.
-    Unsupported,
-    Final(Error),
-}
+type PutFailure = SdkError<PutObjectError, aws_sdk_s3::config::http::HttpResponse>;
 
 /// The SDK's point in time as ours.
 fn time(at: Option<&DateTime>) -> Option<SystemTime> {
@@ -163,20 +156,8 @@ impl Store for S3Store {
 
     async fn put(&self, key: &str, body: Bytes, class: Option<&StorageClass>) -> Result<()> {
         check(key)?;
-        let timeouts = aws_sdk_s3::config::Config::builder().timeout_config(connect::timeouts(body.len() as u64));
-        self.place
-            .client
-            .put_object()
-            .bucket(&self.place.bucket)
-            .key(self.full_key(key))
-            .set_storage_class(sdk_class(class))
-            .body(Body::from(body))
-            .customize()
-            .config_override(timeouts)
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| describe_failure(&error, "cannot write", &self.name(key)))
+        let written = self.write(key, body, class, false).await;
+        written.map_err(|error| describe_failure(&error, "cannot write", &self.name(key)))
     }
 
     async fn put_new(&self, key: &str, body: Bytes) -> Result<()> {
@@ -185,28 +166,16 @@ impl Store for S3Store {
         if self.head(key).await?.is_some() {
             return Err(self.exists(key));
         }
-        let mut earlier_attempt_in_doubt = false;
-        let mut attempt = 1;
-        loop {
-            match self.put_if_absent(key, &body).await {
-                Ok(true) => return Ok(()),
-                // Our own earlier attempt may have arrived although its answer did not.
-                Ok(false) if earlier_attempt_in_doubt && self.holds(key, &body).await? => return Ok(()),
-                Ok(false) => return Err(self.exists(key)),
-                Err(Refusal::Unsupported) => return self.put(key, body, None).await,
-                Err(Refusal::Final(error)) => return Err(error),
-                Err(Refusal::Transient(error)) if attempt == CONDITIONAL_ATTEMPTS => return Err(error),
-                Err(Refusal::Transient(_)) => {
-                    earlier_attempt_in_doubt = true;
-                    tokio::time::sleep(Duration::from_millis(250) * 2u32.pow(attempt)).await;
-                    attempt += 1;
-                }
+        let Err(error) = self.write(key, body.clone(), None, true).await else { return Ok(()) };
+        match error.raw_response().map(|response| response.status().as_u16()) {
+            Some(412) => Err(self.exists(key)),
+            // AWS answers 409 when another conditional write to the key is under way; trying again settles it.
+            Some(409) => {
+                Err(store_error(StoreProblem::Unreachable, "somebody else writes it right now").on(self.name(key)))
             }
-            // A store that ignores the condition would write again over what the lost attempt wrote, and over anybody
-            // else's object that came in between.
-            if self.head(key).await?.is_some() {
-                return if self.holds(key, &body).await? { Ok(()) } else { Err(self.exists(key)) };
-            }
+            // The store does not know conditional writes.
+            Some(501) => self.put(key, body, None).await,
+            _ => Err(describe_failure(&error, "cannot write", &self.name(key))),
         }
     }
 
@@ -215,7 +184,7 @@ impl Store for S3Store {
     }
 
     async fn head(&self, key: &str) -> Result<Option<Meta>> {
-        let answer = self.place.client.head_object().bucket(&self.place.bucket).key(self.full_key(key)).send().await;
+        let answer = self.place.client().head_object().bucket(&self.place.bucket).key(self.full_key(key)).send().await;
         match answer {
             Ok(head) => {
                 let Some(size) = length(head.content_length()) else {
@@ -260,6 +229,12 @@ impl Store for S3Store {
 
     async fn abort_upload(&self, upload: &OpenUpload) -> Result<()> {
         upload::abort(self, &upload.key, &upload.id).await
+    }
+
+    async fn renew(&self) -> Result<()> {
+        let (client, _) = connect::client(&self.place.options).await?;
+        *self.place.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+        Ok(())
     }
 
     fn limits(&self) -> Limits {

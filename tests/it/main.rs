@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
 mod cli;
+mod connections;
 mod exporting;
 mod failures;
 mod globals;
@@ -19,3 +20,4 @@ mod store;
 mod store_failures;
 mod support;
 mod tidy;
+mod verifying;

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -14,7 +15,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder as HttpServer;
 use pgstow::error::{Error, Kind};
 use pgstow::model::Secret;
-use pgstow::store::{FaultyStore, FolderStore, MemoryStore, S3Options, Store, StoreProblem, StoreUrl, open, problem};
+use pgstow::store::{
+    FaultyStore, FolderStore, MemoryStore, Patience, S3Options, Store, StoreProblem, StoreUrl, open, problem,
+};
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 
@@ -435,6 +438,7 @@ fn s3_options(endpoint: String, key: &str, secret: &str, region: Option<&str>) -
         path_style: None,
         region: region.map(str::to_owned),
         credentials: Some((key.to_owned(), Secret::new(secret))),
+        patience: Patience { total: Duration::from_secs(10), stall: Duration::from_secs(3) },
     }
 }
 

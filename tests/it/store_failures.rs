@@ -24,6 +24,8 @@ struct Harm {
     after: usize,
     /// Sent instead of the answer, and the request does not reach the server.
     instead: Option<String>,
+    /// What does not pass is not the end of the connection: it stays open and silent.
+    silent: bool,
 }
 
 /// A proxy on a loopback port, one request a connection, and the harm it is to do; each harm happens once.
@@ -47,7 +49,7 @@ impl Proxy {
     }
 
     fn harm(&self, needle: &'static str, after: usize) {
-        self.harms.lock().expect("a lock").push(Harm { needle, after, instead: None });
+        self.harms.lock().expect("a lock").push(Harm { needle, after, instead: None, silent: false });
     }
 
     fn answer(&self, needle: &'static str, status: &str, body: &str) {
@@ -55,7 +57,11 @@ impl Proxy {
             "HTTP/1.1 {status}\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
-        self.harms.lock().expect("a lock").push(Harm { needle, after: 0, instead: Some(text) });
+        self.harms.lock().expect("a lock").push(Harm { needle, after: 0, instead: Some(text), silent: false });
+    }
+
+    fn silence(&self, needle: &'static str, after: usize) {
+        self.harms.lock().expect("a lock").push(Harm { needle, after, instead: None, silent: true });
     }
 
     fn all_done(&self) -> bool {
@@ -65,7 +71,7 @@ impl Proxy {
     async fn pass(&self, mut client: TcpStream, server: SocketAddr) -> Option<()> {
         let mut server = TcpStream::connect(server).await.ok()?;
         let mut head = Vec::new();
-        let mut allowed = usize::MAX;
+        let (mut allowed, mut silent) = (usize::MAX, false);
         let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
         loop {
             tokio::select! {
@@ -82,7 +88,7 @@ impl Proxy {
                         place.map(|place| harms.remove(place))
                     };
                     if let Some(harm) = found {
-                        allowed = harm.after;
+                        (allowed, silent) = (harm.after, harm.silent);
                         if let Some(instead) = harm.instead {
                             client.write_all(instead.as_bytes()).await.ok()?;
                             return None;
@@ -97,6 +103,9 @@ impl Proxy {
                     if allowed != usize::MAX {
                         allowed -= passing;
                         if passing < received {
+                            if silent {
+                                let _until_the_client_gives_up = client.read(&mut up).await;
+                            }
                             return None;
                         }
                     }
@@ -133,6 +142,49 @@ async fn a_body_that_breaks_off_is_read_on() {
 }
 
 #[tokio::test]
+async fn a_transfer_that_stands_still_is_broken_off_and_tried_again() {
+    let (store, proxy, _folder) = shaky_store().await;
+    let body: Bytes = (0..3_000_000u32).map(|n| u8::try_from(n * 7 % 251).expect("a byte")).collect();
+    store.put("large", body.clone(), None).await.expect("put");
+    // One answer never begins, another stops in its middle.
+    proxy.silence("head /bucket/shaky/large", 0);
+    proxy.silence("get /bucket/shaky/large", 900_000);
+    let (head, whole) = tokio::join!(store.head("large"), read(&*store, "large"));
+    assert_eq!(head.expect("an answer").expect("an object").size, 3_000_000);
+    assert!(whole.expect("all of it") == body);
+    assert!(proxy.all_done());
+}
+
+#[tokio::test]
+async fn credentials_that_expired_are_found_anew() {
+    let (store, proxy, _folder) = shaky_store().await;
+    store.put("a", Bytes::from_static(b"rows"), None).await.expect("put");
+    let expired = "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>";
+    for needle in ["put /bucket/shaky/b", "get /bucket/shaky/a", "post /bucket/shaky/c?uploads"] {
+        proxy.answer(needle, "400 Bad Request", expired);
+    }
+    store.put("b", Bytes::from_static(b"rows"), None).await.expect("put");
+    assert_eq!(read(&*store, "a").await.expect("an object"), "rows");
+    let upload = store.start_upload("c", None).await.expect("an upload");
+    upload.part(1, Bytes::from_static(b"rows")).await.expect("a part");
+    proxy.answer("post /bucket/shaky/c?uploadid", "400 Bad Request", expired);
+    upload.complete().await.expect("complete");
+    assert!(proxy.all_done());
+}
+
+#[tokio::test]
+async fn trouble_that_outlasts_the_sdk_is_waited_out() {
+    let (store, proxy, _folder) = shaky_store().await;
+    store.put("a", Bytes::from_static(b"x"), None).await.expect("put");
+    let slow = "<Error><Code>SlowDown</Code><Message>later</Message></Error>";
+    for _ in 0..6 {
+        proxy.answer("head /bucket/shaky/a", "503 Slow Down", slow);
+    }
+    assert!(store.head("a").await.expect("an answer").is_some());
+    assert!(proxy.all_done());
+}
+
+#[tokio::test]
 async fn an_object_replaced_while_it_is_read_is_an_error() {
     let (store, proxy, _folder) = shaky_store().await;
     store.put("large", Bytes::from(vec![1; 8_000_000]), None).await.expect("put");
@@ -158,7 +210,7 @@ async fn a_new_object_is_not_ours_because_a_request_failed() {
     // The first conditional write never arrives, and somebody else's does before the second.
     proxy.answer("if-none-match", "503 Slow Down", "<Error><Code>SlowDown</Code><Message>later</Message></Error>");
     let (mine, theirs) = tokio::join!(store.put_new("manifest", Bytes::from_static(b"mine")), async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
         store.put("manifest", Bytes::from_static(b"theirs"), None).await
     });
     theirs.expect("put");
@@ -185,6 +237,8 @@ async fn a_completion_that_says_200_and_error_is_an_error_and_aborts() {
     // White space first, as AWS sends it to keep the connection alive while it assembles.
     let body =
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n   \n<Error><Code>InvalidPart</Code><Message>no</Message></Error>";
+    // The same with an error that may pass comes first, and is tried again.
+    proxy.answer("post /bucket/shaky/a?", "200 OK", &body.replace("InvalidPart", "InternalError"));
     proxy.answer("post /bucket/shaky/a?", "200 OK", body);
     let error = upload.complete().await.expect_err("an error in disguise");
     assert!(error.to_string().contains("InvalidPart"), "{error}");

@@ -51,6 +51,13 @@ impl Ran {
 
 /// pgstow as a command, told how to reach the store and nothing else.
 pub(crate) fn command(s3: &S3) -> Command {
+    let mut command = bare_command();
+    command.envs(s3.environment());
+    command
+}
+
+/// pgstow as a command that is told nothing, for stores that are folders.
+pub(crate) fn bare_command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pgstow"));
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy().into_owned();
@@ -58,7 +65,6 @@ pub(crate) fn command(s3: &S3) -> Command {
             command.env_remove(variable);
         }
     }
-    command.envs(s3.environment());
     command
 }
 

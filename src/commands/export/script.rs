@@ -7,6 +7,7 @@
 
 use super::{ExportReport, Output};
 use crate::archive::Charset;
+use crate::archive::script::restrict_key;
 use crate::archive::toc::TocEntry;
 use crate::commands::Progress;
 use crate::commands::restore::choose::{Phase, Plan, Step};
@@ -18,14 +19,11 @@ use crate::model::{ident, literal, one_line};
 use crate::stream::statements::StatementCutter;
 use crate::stream::terminator::TerminatorStripper;
 use bytes::Bytes;
-use rand::RngExt;
 
 /// So many decoded bytes are written at once.
 const CHUNK: usize = 256 << 10;
 /// So many bytes of a large object per statement, which has two digits a byte (stock: `LOBBUFSIZE`).
 const PIECE: usize = 16 << 10;
-/// The length of the key that ends psql's restricted mode.
-const KEY_LENGTH: usize = 63;
 
 /// More than any table has (`MaxTupleAttributeNumber` is 1664).
 const MOST_COLUMNS: usize = 1700;
@@ -60,7 +58,7 @@ pub(super) async fn write(
     progress: &Progress,
     report: &mut ExportReport,
 ) -> Result<()> {
-    let key = key();
+    let key = restrict_key();
     out.text("--\n-- PostgreSQL database dump\n--\n\n").await?;
     out.text(&format!("\\restrict {key}\n\n")).await?;
     out.text(&format!("-- Dumped from database version {}\n", one_line(&source.toc.server_version))).await?;
@@ -103,13 +101,6 @@ pub(super) async fn write(
         }
     }
     out.text(&format!("--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict {key}\n\n")).await
-}
-
-/// A key that nothing in an archive can foresee; letters and digits only, as psql demands.
-fn key() -> String {
-    let mut random = rand::rng();
-    let letters = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    (0..KEY_LENGTH).map(|_| char::from(letters[random.random_range(0..letters.len())])).collect()
 }
 
 fn settings(source: &Source) -> String {
@@ -276,7 +267,7 @@ async fn large_object(source: &Source, blob: &BlobObject, out: &mut Output, prog
 
 #[cfg(test)]
 mod tests {
-    use super::{connect, key};
+    use super::connect;
 
     #[test]
     fn psql_connects_to_a_database_of_any_name_but_one_with_a_line_break() {
@@ -284,13 +275,5 @@ mod tests {
         assert_eq!(connect("a \"b\"").expect("quoted"), "\\connect -reuse-previous=on \"dbname='a \"\"b\"\"'\"\n");
         assert_eq!(connect("it's\\").expect("quoted"), "\\connect -reuse-previous=on \"dbname='it\\'s\\\\'\"\n");
         connect("a\n\\! rm").expect_err("a line break");
-    }
-
-    #[test]
-    fn the_key_of_a_script_is_long_and_never_the_same() {
-        let (one, other) = (key(), key());
-        assert_eq!(one.len(), 63);
-        assert!(one.bytes().all(|byte| byte.is_ascii_alphanumeric()));
-        assert_ne!(one, other);
     }
 }

@@ -4,8 +4,7 @@
 use super::choose::{Choice, Phase, Plan, Step};
 use crate::archive::toc::TocEntry;
 use crate::commands::source::oids_of_group;
-use crate::model::{ident, qualified};
-use std::collections::HashMap;
+use crate::model::{ident, literal, qualified};
 
 /// All statements of a step, in order: placement, its own, its owner.
 pub(crate) fn of_step(step: &Step, choice: &Choice, is_partial: bool, placement: &mut Placement) -> Vec<String> {
@@ -19,27 +18,14 @@ pub(crate) fn of_step(step: &Step, choice: &Choice, is_partial: bool, placement:
 }
 
 /// What drops everything that the plan makes, last first, each with the label of what it drops.
-///
-/// An object that was made early and filled late (a view whose query needs a key) goes as the late part comes: before
-/// what that part needs.
 pub(crate) fn drops(plan: &Plan, if_exists: bool) -> Vec<(String, String)> {
-    let place = |step: &Step| (step.entry.desc.clone(), step.entry.schema.clone(), step.entry.tag.clone());
     let wanted = |step: &Step| {
         // Dropping the system's own schema would take its privileges along; everything in it goes by name.
         let is_public = step.entry.desc == "SCHEMA" && step.entry.tag == "public";
         step.phase != Phase::Database && !is_public && !(step.entry.desc == "EXTENSION" && plan.is_partial)
     };
-    let late: HashMap<_, usize> = plan.steps.iter().enumerate().map(|(at, step)| (place(step), at)).collect();
-    let mut drops = Vec::new();
-    for (at, step) in plan.steps.iter().enumerate().filter(|(_, step)| wanted(step)) {
-        if let Some(sql) = drop(&step.entry, if_exists) {
-            let late =
-                late.get(&place(step)).copied().filter(|&late| drop(&plan.steps[late].entry, if_exists).is_none());
-            drops.push((late.unwrap_or(at), step.label(), sql));
-        }
-    }
-    drops.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
-    drops.into_iter().map(|(_, label, sql)| (label, sql)).collect()
+    let steps = plan.steps.iter().rev().filter(|step| wanted(step));
+    steps.filter_map(|step| Some((step.label(), drop(&step.entry, if_exists)?))).collect()
 }
 
 /// `ALTER ... OWNER TO ...`, for an entry that has an owner of its own.
@@ -136,13 +122,16 @@ pub(crate) fn drop(entry: &TocEntry, if_exists: bool) -> Option<String> {
             oid_array(entry)
         ));
     }
-    let drop = entry
-        .drop
-        .as_deref()
-        .map(str::trim)
-        .filter(|drop| drop.starts_with("DROP ") || drop.starts_with("ALTER ") || drop.starts_with("SELECT "))?;
+    let drop = entry.drop.as_deref().map(str::trim).filter(|drop| {
+        ["DROP ", "ALTER ", "SELECT ", "CREATE OR REPLACE "].iter().any(|word| drop.starts_with(word))
+    })?;
     if !if_exists {
         return Some(drop.to_owned());
+    }
+    if drop.starts_with("CREATE OR REPLACE ") {
+        // Something that was filled late becomes empty again, if it is there at all; its own DROP follows.
+        let attempt = format!("BEGIN EXECUTE {}; EXCEPTION WHEN OTHERS THEN NULL; END", literal(drop));
+        return Some(format!("DO {};", literal(&attempt)));
     }
     if entry.desc == "BLOB" {
         let oid = &entry.oid;

@@ -48,7 +48,7 @@ impl S3Store {
     /// Errors: [`StoreProblem::Denied`] where even its existence is not told.
     pub async fn look_at_bucket(&self) -> Result<Option<BucketState>> {
         let place = &self.place;
-        if let Err(error) = place.client.head_bucket().bucket(&place.bucket).send().await {
+        if let Err(error) = place.client().head_bucket().bucket(&place.bucket).send().await {
             let error = describe_failure(&error, "cannot look at the bucket", &self.bucket_name());
             return match problem(&error) {
                 Some(StoreProblem::NotFound | StoreProblem::NoBucket) => Ok(None),
@@ -95,13 +95,13 @@ impl S3Store {
 
     async fn create(&self, lock: bool) -> Result<()> {
         let place = &self.place;
-        let region = place.client.config().region().map(ToString::to_string).unwrap_or_default();
+        let region = place.client().config().region().map(ToString::to_string).unwrap_or_default();
         // us-east-1 is the one region that may not be named (Amazon S3 API reference, CreateBucket).
         let constraint = (!region.is_empty() && region != "us-east-1").then(|| {
             let constraint = sdk::BucketLocationConstraint::from(region.as_str());
             sdk::CreateBucketConfiguration::builder().location_constraint(constraint).build()
         });
-        let request = place.client.create_bucket().bucket(&place.bucket).set_create_bucket_configuration(constraint);
+        let request = place.client().create_bucket().bucket(&place.bucket).set_create_bucket_configuration(constraint);
         let sent = request.set_object_lock_enabled_for_bucket(lock.then_some(true)).send().await;
         if let Err(error) = &sent
             && super::failure::code(error) == Some("BucketAlreadyOwnedByYou")
@@ -118,7 +118,7 @@ impl S3Store {
             .block_public_policy(true)
             .restrict_public_buckets(true)
             .build();
-        let request = self.place.client.put_public_access_block().bucket(&self.place.bucket);
+        let request = self.place.client().put_public_access_block().bucket(&self.place.bucket);
         let sent = request.public_access_block_configuration(all).send().await;
         self.changed("cannot block public access to", sent)
     }
@@ -142,14 +142,14 @@ impl S3Store {
             .rules(rule)
             .build()
             .map_err(|error| unsendable(&error))?;
-        let request = self.place.client.put_bucket_encryption().bucket(&self.place.bucket);
+        let request = self.place.client().put_bucket_encryption().bucket(&self.place.bucket);
         let sent = request.server_side_encryption_configuration(configuration).send().await;
         self.changed("cannot set the encryption of", sent)
     }
 
     async fn keep_versions(&self) -> Result<()> {
         let enabled = sdk::VersioningConfiguration::builder().status(sdk::BucketVersioningStatus::Enabled).build();
-        let request = self.place.client.put_bucket_versioning().bucket(&self.place.bucket);
+        let request = self.place.client().put_bucket_versioning().bucket(&self.place.bucket);
         self.changed("cannot switch on versioning of", request.versioning_configuration(enabled).send().await)
     }
 
@@ -165,7 +165,7 @@ impl S3Store {
             .object_lock_enabled(sdk::ObjectLockEnabled::Enabled)
             .rule(sdk::ObjectLockRule::builder().default_retention(retention).build())
             .build();
-        let request = self.place.client.put_object_lock_configuration().bucket(&self.place.bucket);
+        let request = self.place.client().put_object_lock_configuration().bucket(&self.place.bucket);
         self.changed("cannot set the Object Lock of", request.object_lock_configuration(configuration).send().await)
     }
 
@@ -197,7 +197,7 @@ impl S3Store {
         statements.retain(|old| old["Sid"] != TLS_STATEMENT);
         statements.push(statement);
         policy["Statement"] = Value::Array(statements);
-        let request = self.place.client.put_bucket_policy().bucket(&self.place.bucket).policy(policy.to_string());
+        let request = self.place.client().put_bucket_policy().bucket(&self.place.bucket).policy(policy.to_string());
         self.changed("cannot set the policy of", request.send().await)
     }
 }
@@ -205,7 +205,7 @@ impl S3Store {
 /// Where the bucket is.
 async fn region(store: &S3Store) -> Result<Answer<String>> {
     let place = &store.place;
-    let sent = place.client.get_bucket_location().bucket(&place.bucket).send().await;
+    let sent = place.client().get_bucket_location().bucket(&place.bucket).send().await;
     let answer = answered(store, "cannot ask for the region of", sent)?;
     // An empty answer is us-east-1 (Amazon S3 API reference, GetBucketLocation).
     let region = |name: Option<&str>| name.filter(|name| !name.is_empty()).unwrap_or("us-east-1").to_owned();
@@ -215,14 +215,14 @@ async fn region(store: &S3Store) -> Result<Answer<String>> {
 /// Whether the bucket keeps versions.
 async fn versioning(store: &S3Store) -> Result<Answer<bool>> {
     let place = &store.place;
-    let sent = place.client.get_bucket_versioning().bucket(&place.bucket).send().await;
+    let sent = place.client().get_bucket_versioning().bucket(&place.bucket).send().await;
     let answer = answered(store, "cannot ask for the versioning of", sent)?;
     Ok(answer.and_then(|answer| answer.status.map(|status| status == sdk::BucketVersioningStatus::Enabled)))
 }
 
 async fn encryption(store: &S3Store) -> Result<Answer<Encryption>> {
     let place = &store.place;
-    let sent = place.client.get_bucket_encryption().bucket(&place.bucket).send().await;
+    let sent = place.client().get_bucket_encryption().bucket(&place.bucket).send().await;
     let answer = answered(store, "cannot ask for the encryption of", sent)?;
     Ok(answer.and_then(|answer| {
         let configuration = answer.server_side_encryption_configuration?;
@@ -237,7 +237,7 @@ async fn encryption(store: &S3Store) -> Result<Answer<Encryption>> {
 
 async fn public_access_blocked(store: &S3Store) -> Result<Answer<bool>> {
     let place = &store.place;
-    let sent = place.client.get_public_access_block().bucket(&place.bucket).send().await;
+    let sent = place.client().get_public_access_block().bucket(&place.bucket).send().await;
     let answer = answered(store, "cannot ask for the public access to", sent)?;
     Ok(answer.and_then(|answer| {
         let block = answer.public_access_block_configuration?;
@@ -253,7 +253,7 @@ async fn public_access_blocked(store: &S3Store) -> Result<Answer<bool>> {
 
 async fn policy(store: &S3Store) -> Result<Answer<Value>> {
     let place = &store.place;
-    let sent = place.client.get_bucket_policy().bucket(&place.bucket).send().await;
+    let sent = place.client().get_bucket_policy().bucket(&place.bucket).send().await;
     match answered(store, "cannot ask for the policy of", sent)?.and_then(|answer| answer.policy) {
         Answer::Set(text) => serde_json::from_str(&text).map(Answer::Set).map_err(|error| {
             store_error_with(StoreProblem::Other, "the bucket's policy makes no sense", &error.to_string())
@@ -296,7 +296,7 @@ async fn lifecycle(store: &S3Store) -> Result<Answer<Vec<LifecycleRule>>> {
 /// Whether Object Lock is on.
 async fn lock(store: &S3Store) -> Result<Answer<Lock>> {
     let place = &store.place;
-    let sent = place.client.get_object_lock_configuration().bucket(&place.bucket).send().await;
+    let sent = place.client().get_object_lock_configuration().bucket(&place.bucket).send().await;
     let answer = answered(store, "cannot ask for the Object Lock of", sent)?;
     Ok(answer.and_then(|answer| {
         let lock = answer.object_lock_configuration?;

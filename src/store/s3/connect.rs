@@ -22,6 +22,8 @@ use aws_types::service_config::ServiceConfigKey;
 use crate::error::{Error, Kind, Result};
 use crate::model::Secret;
 
+use super::super::Patience;
+
 /// What can be said about an S3 store beside its URL. Everything else, and all that is `None` here, comes from the
 /// standard AWS environment variables and files.
 #[derive(Debug, Clone, Default)]
@@ -36,16 +38,17 @@ pub struct S3Options {
     /// Access key id and secret key, for tests; otherwise the AWS credential chain (environment, profile, SSO, web
     /// identity, container, instance).
     pub credentials: Option<(String, Secret)>,
+    /// How long the store is waited for.
+    pub patience: Patience,
 }
 
 const DEFAULT_ATTEMPTS: u32 = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// From a request's first byte to its answer's first byte, for requests without a body to speak of.
-const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// From a request's first byte to its answer's first byte, for requests without a body to speak of, as a multiple of how
+/// long a transfer may stand still.
+const ANSWER_STALLS: u32 = 2;
 /// The slowest rate in bytes a second at which a body may go up before its request counts as dead.
 const SLOWEST_UPLOAD: u64 = 64 << 10;
-/// How long a stream may stand still in either direction (SDK: stalled stream protection).
-const STALL_GRACE: Duration = Duration::from_secs(30);
 /// AWS assembles large objects for minutes before it answers a completion.
 pub(super) const COMPLETION_TIMEOUT: Duration = Duration::from_mins(15);
 
@@ -53,9 +56,9 @@ pub(super) const COMPLETION_TIMEOUT: Duration = Duration::from_mins(15);
 ///
 /// The SDK's read timeout starts with the request's first byte, so it has to leave time for the body. It is rounded up by
 /// powers of two, for the HTTP client keeps one pool of connections for each distinct timeout.
-pub(super) fn timeouts(body: u64) -> TimeoutConfig {
+pub(super) fn timeouts(patience: Patience, body: u64) -> TimeoutConfig {
     let body = body.max(1 << 20).next_power_of_two();
-    answer_within(ANSWER_TIMEOUT + Duration::from_secs(body / SLOWEST_UPLOAD))
+    answer_within(patience.stall * ANSWER_STALLS + Duration::from_secs(body / SLOWEST_UPLOAD))
 }
 
 /// Timeouts with this much time from a request's first byte to its answer's first byte.
@@ -77,8 +80,11 @@ pub(super) async fn client(options: &S3Options) -> Result<(Client, bool)> {
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
         .http_client(http_client.clone())
         .force_path_style(options.path_style.unwrap_or(endpoint.is_some()))
-        .timeout_config(answer_within(ANSWER_TIMEOUT))
-        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_GRACE).build())
+        .timeout_config(answer_within(options.patience.stall * ANSWER_STALLS))
+        // In either direction.
+        .stalled_stream_protection(
+            StalledStreamProtectionConfig::enabled().grace_period(options.patience.stall).build(),
+        )
         .region(region(&shared, endpoint.is_some(), &http_client).await?);
 
     // Older S3-compatible stores choke on the CRC trailers that the SDK adds by itself, so they get them only on demand.
@@ -207,7 +213,7 @@ fn trust_store() -> Result<tls::TrustStore> {
 mod tests {
     use std::time::Duration;
 
-    use super::{check_endpoint, timeouts};
+    use super::{Patience, check_endpoint, timeouts};
 
     #[test]
     fn an_endpoint_is_an_address_without_credentials() {
@@ -222,7 +228,7 @@ mod tests {
 
     #[test]
     fn large_bodies_get_time_and_few_distinct_timeouts() {
-        let read = |body: u64| timeouts(body).read_timeout().expect("a read timeout");
+        let read = |body: u64| timeouts(Patience::default(), body).read_timeout().expect("a read timeout");
         assert_eq!(read(0), Duration::from_secs(60 + 16));
         assert_eq!(read(5 << 20), Duration::from_secs(60 + 128));
         assert_eq!(read(5 << 20), read(8 << 20));

@@ -38,7 +38,7 @@ async fn many(store: &S3Store, batch: &[&String]) -> Result<bool> {
         delete = delete.objects(object.map_err(|error| unsendable(&error))?);
     }
     let delete = delete.build().map_err(|error| unsendable(&error))?;
-    let answer = place.client.delete_objects().bucket(&place.bucket).delete(delete).send().await;
+    let answer = store.place.client().delete_objects().bucket(&place.bucket).delete(delete).send().await;
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => {
@@ -78,7 +78,7 @@ async fn one_by_one(store: &S3Store, keys: &[&String]) -> Result<()> {
 
 async fn one(store: &S3Store, key: &str) -> Result<()> {
     let place = &store.place;
-    let answer = place.client.delete_object().bucket(&place.bucket).key(store.full_key(key)).send().await;
+    let answer = store.place.client().delete_object().bucket(&place.bucket).key(store.full_key(key)).send().await;
     match answer.map_err(|error| describe_failure(&error, "cannot delete", &store.name(key))) {
         Err(error) if problem(&error) != Some(StoreProblem::NotFound) => Err(error),
         _ => Ok(()),

@@ -28,16 +28,6 @@ where
     }
 }
 
-/// Whether the same request may succeed a moment later; the answer may also have been lost after it was carried out.
-pub(super) fn is_transient<E>(error: &Failed<E>) -> bool {
-    match error {
-        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
-        SdkError::DispatchFailure(failure) => failure.is_io() || failure.is_timeout() || failure.as_other().is_some(),
-        SdkError::ServiceError(service) => matches!(service.raw().status().as_u16(), 408 | 429 | 500 | 502..=599),
-        _ => false,
-    }
-}
-
 /// Whether the store said yes, but with an answer that does not parse.
 pub(super) fn is_unreadable<E: ProvideErrorMetadata>(error: &Failed<E>) -> bool {
     error.raw_response().is_some_and(|response| response.status().is_success()) && code(error).is_none()
@@ -96,7 +86,13 @@ where
             by_code(code(error).unwrap_or(""), status, region)
         }
         _ if cause_of::<CredentialsError>(error).is_some() => (
-            StoreProblem::Denied,
+            // A provider that fails or is late may do better later; one that has nothing, or nonsense, will not.
+            match cause_of::<CredentialsError>(error) {
+                Some(CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_)) => {
+                    StoreProblem::Expired
+                }
+                _ => StoreProblem::Denied,
+            },
             Some(
                 "no usable S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE".to_owned(),
             ),
@@ -122,10 +118,11 @@ fn by_code(code: &str, status: u16, region: Option<&str>) -> (StoreProblem, Opti
             };
             return (StoreProblem::Other, Some(hint));
         }
-        (
-            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" | "TokenRefreshRequired",
-            _,
-        ) => (
+        ("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired", _) => (
+            StoreProblem::Expired,
+            "the S3 credentials have expired: get new ones, or let the SDK get them (AWS_PROFILE, an instance's role)",
+        ),
+        ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken", _) => (
             StoreProblem::Denied,
             "check the S3 credentials: the store does not accept this key, its secret, or its token",
         ),
@@ -146,7 +143,9 @@ fn by_code(code: &str, status: u16, region: Option<&str>) -> (StoreProblem, Opti
         ),
         (_, 404) => (StoreProblem::NotFound, ""),
         (_, 412) => (StoreProblem::AlreadyExists, ""),
-        (_, 502..=504) => (StoreProblem::Unreachable, "the store is overloaded or failing: try again later"),
+        (_, 408 | 429 | 500 | 502..=599) => {
+            (StoreProblem::Unreachable, "the store is overloaded or failing: try again later")
+        }
         _ => (StoreProblem::Other, ""),
     };
     (problem, (!hint.is_empty()).then(|| hint.to_owned()))
@@ -174,6 +173,9 @@ mod tests {
             ("PreconditionFailed", 412, StoreProblem::AlreadyExists, false),
             ("NotImplemented", 501, StoreProblem::Unsupported, false),
             ("SlowDown", 503, StoreProblem::Unreachable, true),
+            ("", 500, StoreProblem::Unreachable, true),
+            ("", 429, StoreProblem::Unreachable, true),
+            ("ExpiredToken", 400, StoreProblem::Expired, true),
             ("Unheard", 400, StoreProblem::Other, false),
         ] {
             let (found, hint) = by_code(code, status, None);

@@ -56,8 +56,9 @@ async fn pages(
     let mut encoding = None;
     let mut continuation: Option<String> = None;
     loop {
-        let answer = place
-            .client
+        let answer = store
+            .place
+            .client()
             .list_objects_v2()
             .bucket(&place.bucket)
             .prefix(store.full_key(prefix))
@@ -98,8 +99,9 @@ pub(super) async fn uploads(store: &S3Store, prefix: &str) -> Result<Vec<OpenUpl
     let mut found = Vec::new();
     let mut markers: (Option<String>, Option<String>) = (None, None);
     loop {
-        let page = place
-            .client
+        let page = store
+            .place
+            .client()
             .list_multipart_uploads()
             .bucket(&place.bucket)
             .prefix(store.full_key(prefix))

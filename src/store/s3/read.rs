@@ -1,7 +1,6 @@
 //! Reading an object: a stream that delivers what was promised, and picks up where a connection broke off.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
@@ -12,12 +11,10 @@ use futures::{StreamExt, stream};
 use crate::error::{Error, Result};
 
 use super::super::failure::{StoreProblem, store_error, store_error_with};
+use super::super::retry::{Attempts, may_pass};
 use super::super::{ByteStream, Store};
 use super::failure::describe_failure;
 use super::{S3Store, length};
-
-/// How often in a row a body may break off without a single new byte.
-const FRUITLESS_RESUMPTIONS: u32 = 5;
 
 /// Opens an object, or a range of it.
 pub(super) async fn open(store: &S3Store, key: &str, range: Option<Range<u64>>) -> Result<ByteStream> {
@@ -42,7 +39,7 @@ pub(super) async fn open(store: &S3Store, key: &str, range: Option<Range<u64>>) 
     }
     let etag = answer.e_tag().map(str::to_owned);
     let reading =
-        Reading { store: store.clone(), key: key.to_owned(), left: wanted, etag, body: answer.body, fruitless: 0 };
+        Reading { store: store.clone(), key: key.to_owned(), left: wanted, etag, body: answer.body, attempts: None };
     Ok(stream::try_unfold(reading, Reading::next).boxed())
 }
 
@@ -52,8 +49,9 @@ async fn request(
     range: Option<Range<u64>>,
 ) -> std::result::Result<GetObjectOutput, SdkError<GetObjectError, aws_sdk_s3::config::http::HttpResponse>> {
     let place = &store.place;
-    place
-        .client
+    store
+        .place
+        .client()
         .get_object()
         .bucket(&place.bucket)
         .key(store.full_key(key))
@@ -70,7 +68,8 @@ struct Reading {
     left: Range<u64>,
     etag: Option<String>,
     body: Body,
-    fruitless: u32,
+    /// Attempts at reading on since the last byte came.
+    attempts: Option<Attempts>,
 }
 
 impl Reading {
@@ -84,7 +83,7 @@ impl Reading {
                         return Err(self.error("the store sent more bytes than it promised", ""));
                     }
                     self.left.start += size;
-                    self.fruitless = 0;
+                    self.attempts = None;
                     return Ok(Some((chunk, self)));
                 }
                 None if self.left.is_empty() => return Ok(None),
@@ -99,15 +98,22 @@ impl Reading {
 
     /// Asks for the rest after the body broke off.
     async fn resume(&mut self, broken: &str) -> Result<()> {
-        self.fruitless += 1;
-        if self.fruitless > FRUITLESS_RESUMPTIONS {
-            return Err(self.error("the store keeps breaking off", broken));
-        }
-        tracing::debug!(object = %self.store.name(&self.key), from = self.left.start, broken, "reading on after a break");
-        tokio::time::sleep(Duration::from_millis(100) * 2u32.pow(self.fruitless)).await;
-        let answer = request(&self.store, &self.key, Some(self.left.clone()))
-            .await
-            .map_err(|error| describe_failure(&error, "cannot read on after a break", &self.store.name(&self.key)))?;
+        let name = self.store.name(&self.key);
+        tracing::debug!(object = %name, from = self.left.start, broken, "reading on after a break");
+        let patience = self.store.patience().total;
+        let answer = loop {
+            let attempts = self.attempts.get_or_insert_with(|| Attempts::new(patience));
+            if !attempts.another().await {
+                return Err(self.error("the store keeps breaking off", broken));
+            }
+            match request(&self.store, &self.key, Some(self.left.clone())).await {
+                Ok(answer) => break answer,
+                Err(error) => match describe_failure(&error, "cannot read on after a break", &name) {
+                    error if may_pass(&error) => self.store.renew_if_expired(&error).await,
+                    error => return Err(error),
+                },
+            }
+        };
         if answer.e_tag().map(str::to_owned) != self.etag {
             return Err(self.error("the object was replaced while it was read", ""));
         }

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 
 use super::super::failure::{StoreProblem, problem, store_error};
 use super::super::ledger::Ledger;
+use super::super::retry::{Attempts, may_pass};
 use super::super::{Limits, StorageClass, Store, Upload};
 use super::failure::describe_failure;
 use super::{S3Store, connect, sdk_class};
@@ -19,8 +20,9 @@ use super::{S3Store, connect, sdk_class};
 /// Starts an upload.
 pub(super) async fn start(store: &S3Store, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {
     let place = &store.place;
-    let answer = place
-        .client
+    let answer = store
+        .place
+        .client()
         .create_multipart_upload()
         .bucket(&place.bucket)
         .key(store.full_key(key))
@@ -40,8 +42,9 @@ pub(super) async fn start(store: &S3Store, key: &str, class: Option<&StorageClas
 /// Aborts an upload; one that is gone is no error.
 pub(super) async fn abort(store: &S3Store, key: &str, id: &str) -> Result<()> {
     let place = &store.place;
-    let answer = place
-        .client
+    let answer = store
+        .place
+        .client()
         .abort_multipart_upload()
         .bucket(&place.bucket)
         .key(store.full_key(key))
@@ -81,8 +84,10 @@ impl S3Upload {
         }
         let protocol_number = i32::try_from(number).unwrap_or(i32::MAX);
         let place = &self.store.place;
-        let answer = place
-            .client
+        let answer = self
+            .store
+            .place
+            .client()
             .upload_part()
             .bucket(&place.bucket)
             .key(self.store.full_key(&self.key))
@@ -91,7 +96,7 @@ impl S3Upload {
             .set_checksum_algorithm(checksum(&self.store))
             .body(Body::from(body))
             .customize()
-            .config_override(Config::builder().timeout_config(connect::timeouts(size)))
+            .config_override(Config::builder().timeout_config(connect::timeouts(self.store.patience(), size)))
             .send()
             .await
             .map_err(|error| {
@@ -127,27 +132,43 @@ impl S3Upload {
             return self.store.put(&self.key, Bytes::new(), self.class.as_ref()).await;
         }
         let parts = parts.into_iter().map(|(_, receipt)| receipt).filter(|receipt| receipt.part_number().is_some());
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
+        let mut attempts = Attempts::new(self.store.patience().total);
+        loop {
+            let Err(error) = self.ask_for_completion(parts.clone()).await else { return Ok(()) };
+            let in_doubt = may_pass(&error) || problem(&error) == Some(StoreProblem::NotFound);
+            if in_doubt && self.arrived(total).await {
+                return Ok(());
+            }
+            if !may_pass(&error) || !attempts.another().await {
+                return Err(error);
+            }
+            tracing::info!("asking the store again to complete an upload: {error}");
+            self.store.renew_if_expired(&error).await;
+        }
+    }
+
+    async fn ask_for_completion(&self, parts: CompletedMultipartUpload) -> Result<()> {
         let place = &self.store.place;
-        let answer = place
-            .client
+        let answer = self
+            .store
+            .place
+            .client()
             .complete_multipart_upload()
             .bucket(&place.bucket)
             .key(self.store.full_key(&self.key))
             .upload_id(&self.id)
-            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build())
+            .multipart_upload(parts)
             .customize()
             .config_override(Config::builder().timeout_config(connect::answer_within(connect::COMPLETION_TIMEOUT)))
             .send()
             .await;
-        let Err(error) = answer else { return Ok(()) };
-        let error = describe_failure(&error, "cannot complete the upload", &self.store.name(&self.key));
-        if problem(&error) == Some(StoreProblem::NotFound) && self.arrived(total).await {
-            return Ok(());
-        }
-        Err(error)
+        answer
+            .map(drop)
+            .map_err(|error| describe_failure(&error, "cannot complete the upload", &self.store.name(&self.key)))
     }
 
-    /// Whether the object is there with its size. When the answer to a completion is lost, the SDK asks again, and a
+    /// Whether the object is there with its size. When the answer to a completion is lost, it is asked for again, and a
     /// store that has completed the upload then no longer knows it.
     async fn arrived(&self, total: u64) -> bool {
         matches!(self.store.head(&self.key).await, Ok(Some(meta)) if meta.size == total)

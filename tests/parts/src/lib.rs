@@ -24,6 +24,7 @@ pub mod fixtures;
 pub mod oracle;
 pub mod s3;
 pub mod server;
+pub mod tls;
 pub mod watchdog;
 
 pub use oracle::{Oracle, oracle};

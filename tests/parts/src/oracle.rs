@@ -39,6 +39,11 @@ impl Oracle {
         command
     }
 
+    /// Stock `pg_basebackup` 18, which copies the clusters of older servers too.
+    pub(crate) fn basebackup(&self) -> Command {
+        self.command("pginstall18", "pg_basebackup")
+    }
+
     /// Stock `pg_dump` 18 of a database, with more arguments; returns the script.
     pub fn pg_dump(&self, url: &str, arguments: &[&str]) -> Result<String> {
         output(self.command("pginstall18", "pg_dump").args(arguments).arg("-d").arg(url))

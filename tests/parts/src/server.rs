@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::fs::Permissions;
 use std::net::TcpListener;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +15,7 @@ use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use crate::cache::{folder, output, server_user, temp_folder, which};
 use crate::fetch::{Binaries, debian_server, embedded_server, newest_folder, stock_tools};
+use crate::oracle::oracle;
 use crate::watchdog::Watched;
 use crate::{Result, blocking, say};
 
@@ -35,6 +37,8 @@ struct Inner {
     behind: String,
     /// The folder of the Unix socket and the port; None for the user's own server.
     socket: Option<(PathBuf, u16)>,
+    /// What it runs from; None for the user's own server.
+    binaries: Option<Binaries>,
     /// Fixtures touch roles, which all databases share: one at a time.
     fixtures: Mutex<()>,
     watched: Option<Watched>,
@@ -153,6 +157,11 @@ fn major_in(version: &str) -> Option<u16> {
 }
 
 impl Server {
+    /// A fetched server for the caller alone, who may change its settings.
+    pub fn own(major: u16) -> Result<Server> {
+        Server::start(&embedded_server(major)?, None)
+    }
+
     /// Makes a cluster and starts it on a free port of 127.0.0.1 and a Unix socket. Its data lies in `home/postgres`,
     /// or in the temporary folder; it is removed when the server stops.
     pub fn start(binaries: &Binaries, home: Option<&Path>) -> Result<Server> {
@@ -168,16 +177,55 @@ impl Server {
         if let Some((uid, gid)) = user {
             chown(&folder, Some(uid), Some(gid)).map_err(|error| format!("{}: {error}", folder.display()))?;
         }
-        let started = Self::start_in(binaries, &folder, user);
+        let started = Self::start_in(binaries, &folder, user, &|data| make_cluster(binaries, data, user));
         if started.is_err() {
             let _ = fs::remove_dir_all(&folder);
         }
         started
     }
 
-    fn start_in(binaries: &Binaries, folder: &Path, user: Option<(u32, u32)>) -> Result<Server> {
+    /// Makes a standby of this server, which follows it by streaming and is stopped like any other. Not for the user's own
+    /// server.
+    pub fn standby(&self) -> Result<Server> {
+        let Some(binaries) = &self.inner.binaries else {
+            return Err("a standby is made of our own servers only".into());
+        };
+        let folder = temp_folder("standby")?;
+        let user = server_user();
+        if let Some((uid, gid)) = user {
+            chown(&folder, Some(uid), Some(gid)).map_err(|error| format!("{}: {error}", folder.display()))?;
+        }
+        let url = self.url("postgres");
+        let copy = |data: &Path| copy_cluster(&url, data, user);
+        let started = Self::start_in(binaries, &folder, user, &copy);
+        if started.is_err() {
+            let _ = fs::remove_dir_all(&folder);
+        }
+        started
+    }
+
+    /// Writes a file into the folder of the server's data, as the server's user would: nobody else may read it.
+    pub fn write_file(&self, name: &str, content: &str) -> Result<()> {
+        let (folder, _) = self.socket().ok_or("the files of the user's own server are not ours")?;
+        let path = folder.join("data").join(name);
+        let written =
+            fs::write(&path, content).and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o600)));
+        let owned = written.and_then(|()| match server_user() {
+            Some((uid, gid)) => chown(&path, Some(uid), Some(gid)),
+            None => Ok(()),
+        });
+        owned.map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// Starts a server on a free port with the cluster that `make` puts into the folder it is given.
+    fn start_in(
+        binaries: &Binaries,
+        folder: &Path,
+        user: Option<(u32, u32)>,
+        make: &dyn Fn(&Path) -> Result<()>,
+    ) -> Result<Server> {
         let data = folder.join("data");
-        make_cluster(binaries, &data, user)?;
+        make(&data)?;
         let mut last = String::new();
         // Between asking for a free port and using it, another process may take it: then ask again.
         for _ in 0..4 {
@@ -205,6 +253,7 @@ impl Server {
                 before,
                 behind: String::new(),
                 socket: Some((folder.to_owned(), port)),
+                binaries: Some(binaries.clone()),
                 fixtures: Mutex::new(()),
                 watched: None,
             };
@@ -221,7 +270,7 @@ impl Server {
             if let Some((uid, gid)) = user {
                 chown(folder, Some(uid), Some(gid)).map_err(|error| format!("{}: {error}", folder.display()))?;
             }
-            make_cluster(binaries, &data, user)?;
+            make(&data)?;
         }
         Err(last)
     }
@@ -236,6 +285,7 @@ impl Server {
             before: format!("{scheme}://{authority}/"),
             behind: behind.into(),
             socket: None,
+            binaries: None,
             fixtures: Mutex::new(()),
             watched: None,
         };
@@ -428,6 +478,18 @@ fn make_cluster(binaries: &Binaries, data: &Path, user: Option<(u32, u32)>) -> R
         output(&mut initdb).map(drop)
     };
     attempt("C.UTF-8").or_else(|_| attempt("C"))
+}
+
+/// Copies a running server's cluster, ready to follow it, with stock `pg_basebackup`.
+fn copy_cluster(url: &str, data: &Path, user: Option<(u32, u32)>) -> Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    let mut command = oracle().basebackup();
+    command.arg("-d").arg(url).arg("-D").arg(data).args(["-R", "-X", "stream", "-c", "fast", "--no-sync"]);
+    if let Some((uid, gid)) = user {
+        command.uid(uid).gid(gid);
+    }
+    command.current_dir(data.parent().unwrap_or(Path::new("/")));
+    output(&mut command).map(drop)
 }
 
 /// A port of 127.0.0.1 that nobody uses right now.

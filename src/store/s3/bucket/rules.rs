@@ -11,7 +11,7 @@ use super::{S3Store, answered, unsendable};
 /// The rules as the store wrote them.
 pub(super) async fn raw(store: &S3Store) -> Result<Answer<Vec<sdk::LifecycleRule>>> {
     let place = &store.place;
-    let sent = place.client.get_bucket_lifecycle_configuration().bucket(&place.bucket).send().await;
+    let sent = place.client().get_bucket_lifecycle_configuration().bucket(&place.bucket).send().await;
     Ok(answered(store, "cannot ask for the lifecycle rules of", sent)?.and_then(|answer| answer.rules))
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn replace(store: &S3Store, rule: &LifecycleRule) -> Result<()>
     rules.push(written(rule)?);
     let configuration = sdk::BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build();
     let configuration = configuration.map_err(|error| unsendable(&error))?;
-    let request = store.place.client.put_bucket_lifecycle_configuration().bucket(&store.place.bucket);
+    let request = store.place.client().put_bucket_lifecycle_configuration().bucket(&store.place.bucket);
     let sent = request.lifecycle_configuration(configuration).send().await;
     store.changed("cannot set the lifecycle rules of", sent)
 }

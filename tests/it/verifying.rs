@@ -1,0 +1,105 @@
+//! `pgstow verify` finds whatever is not as it was written, and names it.
+
+use pgstow_parts::{Database, garage, server};
+use serde_json::Value;
+
+use crate::support::{Backup, Ran, pgstow};
+
+/// A few tables, one of several frames, one empty, and large objects: every sort of object a backup has.
+fn small() -> Database {
+    let database = Database::fresh(&server(18), "verify");
+    database.execute(
+        "CREATE TABLE several_frames AS SELECT n, repeat(md5(n::text), 40) AS t FROM generate_series(1, 3000) n;
+         CREATE TABLE empty (id integer);
+         CREATE TABLE \"odd\nname\" AS SELECT E'one\\nrow\\\\.' AS t;
+         SELECT lo_from_bytea(0, 'some bytes'), lo_create(0)",
+    );
+    database
+}
+
+fn verify(backup: &Backup, arguments: &[&str]) -> Ran {
+    let store = backup.store();
+    let fixed = ["verify", backup.id.as_str(), "--from", &store];
+    pgstow(&backup.s3, &[fixed.as_slice(), arguments].concat())
+}
+
+fn keys_of_problems(ran: &Ran) -> Vec<String> {
+    let problems = ran.json()["problems"].as_array().unwrap().clone();
+    let mut keys: Vec<String> = problems.iter().map(|problem| problem["key"].as_str().unwrap().to_owned()).collect();
+    keys.dedup();
+    keys
+}
+
+#[test]
+fn a_sound_backup_verifies_whatever_its_codec() {
+    let database = small();
+    for codec in ["zstd:3", "gzip:1", "lz4", "none"] {
+        let backup = Backup::make(&garage(), &database, &["-Z", codec]);
+        let report = verify(&backup, &["--json"]).fine().json();
+        assert_eq!(report["problems"], serde_json::json!([]), "{codec}");
+        let kept = backup.s3.keys(&backup.folder()).unwrap().len();
+        assert_eq!(report["objects"], Value::from(kept), "{codec}");
+        verify(&backup, &["--quick"]).fine();
+    }
+}
+
+#[test]
+fn a_bit_flipped_in_any_object_is_found_and_the_object_is_named() {
+    let database = small();
+    let backup = Backup::make(&garage(), &database, &[]);
+    let folder = backup.folder();
+    for (number, key) in backup.s3.keys(&folder).unwrap().iter().enumerate() {
+        let whole = backup.s3.get(key).unwrap();
+        if whole.is_empty() {
+            continue;
+        }
+        let mut damaged = whole.clone();
+        let at = damaged.len() * (number + 1) / 12 % damaged.len();
+        damaged[at] ^= 1 << (number % 8);
+        backup.s3.put(key, damaged).unwrap();
+        let ran = verify(&backup, &["--json"]);
+        ran.failed(6, &[]);
+        if key.ends_with("manifest.json") {
+            ran.failed(6, &["manifest.json"]);
+        } else {
+            let own = key.strip_prefix(&format!("{}/", backup.prefix)).unwrap();
+            assert_eq!(keys_of_problems(&ran), [own], "byte {at}");
+        }
+        backup.s3.put(key, whole).unwrap();
+    }
+    verify(&backup, &[]).fine();
+}
+
+#[test]
+fn all_problems_are_listed_and_not_only_the_first() {
+    let database = small();
+    let backup = Backup::make(&garage(), &database, &[]);
+    let manifest = pgstow(&backup.s3, &["show", "latest", "--from", &backup.store(), "--json"]).fine().json();
+    let table = |name: &str| {
+        let tables = manifest["tables"].as_array().unwrap();
+        tables.iter().find(|table| table["name"] == name).unwrap().clone()
+    };
+    let key = |table: &Value| format!("{}{}", backup.folder(), table["object"]["key"].as_str().unwrap());
+    let (large, empty) = (table("several_frames"), table("empty"));
+    let whole = backup.s3.get(&key(&large)).unwrap();
+    let mut damaged = whole.clone();
+    let second = usize::try_from(large["frames"][0][0].as_u64().unwrap()).unwrap();
+    damaged[second + 40] ^= 4;
+    backup.s3.put(&key(&large), damaged).unwrap();
+    backup.s3.delete(&key(&empty)).unwrap();
+    backup.s3.put(&format!("{}toc.dat", backup.folder()), b"PGDMP".to_vec()).unwrap();
+    let ran = verify(&backup, &["-j", "2"]);
+    ran.failed(6, &["problems found"]);
+    let first_row = large["frames"][0][2].as_u64().unwrap() + 1;
+    for said in [
+        "toc.dat: has 5 bytes",
+        "(table public.several_frames): does not have the digest",
+        &format!("frame 2 at byte {second} (rows {first_row} to "),
+        "(table public.empty): is not there",
+    ] {
+        assert!(ran.stdout.contains(said), "{said:?} is not said: {}", ran.stdout);
+    }
+    let quick = verify(&backup, &["--quick", "--json"]);
+    quick.failed(6, &[]);
+    assert_eq!(quick.json()["problems"].as_array().unwrap().len(), 2, "{}", quick.stdout);
+}
