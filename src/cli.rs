@@ -12,12 +12,16 @@ mod choice;
 mod display;
 mod dump;
 mod export;
+mod filter;
 mod list;
 mod output;
 mod prune;
 mod restore;
+mod selection;
 mod show;
+mod size;
 mod store;
+mod sweep;
 mod verify;
 
 use crate::commands::{Progress, Stop};
@@ -107,6 +111,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Command::Export(verb) => verb.run(context).await,
         Command::List(verb) => verb.run(context).await,
         Command::Show(verb) => verb.run(context).await,
+        Command::Sweep(verb) => verb.run(context).await,
         Command::Verify(verb) => verb.run(context).await,
         Command::Prune(verb) => verb.run(context).await,
     }

@@ -6,8 +6,10 @@
 
 mod cli;
 mod connections;
+mod data_plane;
 mod exporting;
 mod failures;
+mod faults;
 mod globals;
 mod interop;
 mod past;
@@ -15,6 +17,7 @@ mod pruning;
 mod restoring;
 mod round_trip;
 mod selection;
+mod selection_table;
 mod stock_archives;
 mod store;
 mod store_failures;
