@@ -1,6 +1,7 @@
 //! What the user can type before and after the verb, and the list of verbs. Inert: nothing here has an effect.
 
 use super::dump::DumpArgs;
+use super::export::ExportArgs;
 use super::list::ListArgs;
 use super::prune::PruneArgs;
 use super::restore::RestoreArgs;
@@ -53,11 +54,14 @@ pub enum LogFormat {
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a run")]
 pub enum Command {
     /// Dump one database into the store
     Dump(DumpArgs),
     /// Restore a backup into a database
     Restore(RestoreArgs),
+    /// Write a backup as a script for psql, or as a folder for pg_restore
+    Export(ExportArgs),
     /// List the backups in the store
     List(ListArgs),
     /// Show one backup

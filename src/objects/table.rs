@@ -24,6 +24,9 @@ pub(super) const KIND: Kind = Kind { name: "tables", question: QUESTION, objects
 /// `locked` keeps the size estimate from waiting behind somebody's ACCESS EXCLUSIVE lock; `inherited` is what a column
 /// gets from the parents of plain inheritance (`flagInhAttrs`, `src/bin/pg_dump/common.c`). A NOT NULL has a name, a
 /// place and a validity of its own from 18 on; before, one that a parent has too counts as inherited.
+///
+/// `pages` is 0 where a range of pages cannot be read without reading all: only heaps have pages in `ctid`, and scans of a
+/// range of them (`nodeTidrangescan.c`) exist from 14 on.
 const QUESTION: Question = Question(
     "WITH locked AS MATERIALIZED (
     SELECT DISTINCT l.relation FROM pg_catalog.pg_locks l
@@ -112,6 +115,10 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
             THEN (c.relpages + coalesce(tc.relpages, 0))::bigint * pg_catalog.current_setting('block_size')::bigint
         ELSE coalesce(pg_catalog.pg_table_size(c.oid), 0) END AS estimated_bytes,
     greatest(c.reltuples, 0)::bigint AS estimated_rows,
+    CASE WHEN c.relkind = 'r' AND am.amname = 'heap' -- <14: CASE WHEN false
+        AND c.oid NOT IN (SELECT relation FROM locked)
+        THEN coalesce(pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint, 0)
+        ELSE 0 END AS pages,
     (SELECT pg_catalog.json_build_object('oid', r.oid, 'schema', rn.nspname, 'name', r.relname)
         FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
         WHERE c.relkind = 'r' AND c.relispartition AND r.oid = pg_catalog.pg_partition_root(c.oid) AND EXISTS (

@@ -6,6 +6,8 @@
 
 mod cli;
 mod connections;
+mod data_plane;
+mod exporting;
 mod failures;
 mod faults;
 mod fidelity;

@@ -35,7 +35,7 @@ fn table_row() -> Value {
         "access_method": "heap", "replica_identity": "d", "row_security": false, "force_row_security": false,
         "options": [], "toast_options": [], "partition_key": null, "partition_bound": null, "server": null,
         "server_options": [], "parents": [], "columns": [column(1, "a", &json!({}))], "checks": [],
-        "estimated_bytes": 8192, "estimated_rows": 3, "load_through": null, "extension": null,
+        "estimated_bytes": 8192, "estimated_rows": 3, "pages": 1, "load_through": null, "extension": null,
         "configuration_condition": null
     })
 }
