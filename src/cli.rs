@@ -8,11 +8,13 @@
 //! one that draws on a terminal. An error is printed once, here, with its hint, and becomes the exit code of its kind.
 
 pub mod args;
+mod choice;
 mod config;
 mod display;
 mod doctor;
 mod dump;
 mod env_file;
+mod export;
 mod filter;
 mod jobs;
 mod list;
@@ -117,6 +119,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::Dump(verb) => verb.run(context).await,
         Command::Restore(verb) => verb.run(context).await,
+        Command::Export(verb) => verb.run(context).await,
         Command::List(verb) => verb.run(context).await,
         Command::Show(verb) => verb.run(context).await,
         Command::Run(verb) => verb.run(context).await,

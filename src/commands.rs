@@ -7,6 +7,7 @@ pub mod backups;
 pub mod doctor;
 pub mod dump;
 pub mod examine;
+pub mod export;
 pub mod journal;
 pub mod leftovers;
 pub mod list;
