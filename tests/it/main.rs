@@ -11,6 +11,7 @@ mod exporting;
 mod failures;
 mod faults;
 mod globals;
+mod hostile;
 mod interop;
 mod past;
 mod pruning;
