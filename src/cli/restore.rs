@@ -44,7 +44,7 @@ pub struct RestoreArgs {
     /// With --globals, leave the passwords of roles alone
     #[arg(long)]
     pub no_role_passwords: bool,
-    /// Print what would be done, and do nothing
+    /// Print what would be done, and do nothing; with -d also what the target lacks, if it can be reached
     #[arg(long)]
     pub dry_run: bool,
     /// Collect errors instead of stopping at the first; the exit code is 8 then

@@ -95,7 +95,8 @@ pub struct RestoreReport {
 /// Restores a backup, or plans to.
 ///
 /// Errors: [`Kind::Archive`] for a backup that is incomplete, damaged or newer; [`Kind::Target`] for a target that
-/// already has the objects, or lacks roles, extensions and the like that they need; [`Kind::Database`] for the first statement that fails, naming its object.
+/// already has the objects, or lacks roles, extensions and the like that they need; [`Kind::Database`] for the first
+/// statement that fails, naming its object.
 pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Stop) -> Result<RestoreReport> {
     progress.phase("reading the backup");
     let source = stop.unless(Source::open(&options.store, &options.wanted)).await?;
