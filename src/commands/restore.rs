@@ -8,8 +8,10 @@ mod choose;
 mod globals;
 mod load;
 mod run;
+mod slices;
 mod statements;
 mod target;
+mod tasks;
 mod verify;
 
 pub use choose::{Choice, Step};
