@@ -268,11 +268,11 @@ impl Bench {
         let (dump, restore) = *self.peaks.borrow();
         let share = |peak: u64| {
             let (mebibytes, budget) = (peak >> 20, DEFAULT_MEMORY >> 20);
-            format!("{mebibytes} MiB of {budget} MiB, {:.2}", mebibytes as f64 / budget as f64)
+            format!("{mebibytes} MiB of {budget} MiB, {} %", mebibytes * 100 / budget)
         };
         let (requests, gigabytes) = requests(&self.scratch.path().join("kept_mixed"));
         format!(
-            "Peak resident memory (goal 1.0): dumps {}; restores {}. Store requests of a dump: {:.0} for each GB stored \
+            "Peak resident memory: dumps {}; restores {}. Store requests of a dump: {:.0} for each GB stored \
              (8 MiB parts alone: {:.0}). Stock programs: {}.",
             share(dump),
             share(restore),
