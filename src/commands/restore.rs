@@ -9,8 +9,10 @@ mod globals;
 pub(super) mod load;
 mod preflight;
 mod run;
+mod slices;
 pub(super) mod statements;
 mod target;
+mod tasks;
 mod verify;
 
 pub use choose::{Choice, Step};
