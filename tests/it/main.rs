@@ -13,6 +13,7 @@ mod failures;
 mod faults;
 mod fidelity;
 mod globals;
+mod hostile;
 mod interop;
 mod jobs;
 mod listeners;
