@@ -8,6 +8,7 @@
 //! one that draws on a terminal. An error is printed once, here, with its hint, and becomes the exit code of its kind.
 
 pub mod args;
+mod choice;
 mod display;
 mod dump;
 mod filter;

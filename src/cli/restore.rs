@@ -1,11 +1,10 @@
 //! `pgstow restore`: arguments, options, report.
 
+use super::choice::ChoiceArgs;
 use super::output::{plain, print, print_json};
 use super::store::ArchiveArgs;
 use super::{Context, environment};
-use crate::commands::restore::{
-    Choice, GlobalsChoice, GlobalsReport, RestoreOptions, RestoreReport, Step, partial, restore,
-};
+use crate::commands::restore::{GlobalsChoice, GlobalsReport, RestoreOptions, RestoreReport, Step, partial, restore};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::ConnectionSettings;
 use clap::Args;
@@ -38,7 +37,7 @@ pub struct RestoreArgs {
     #[arg(long)]
     pub globals: bool,
     /// Bring nothing but those
-    #[arg(short = 'g', long, conflicts_with_all = ["create", "clean", "data_only", "schema_only", "schemas", "tables"])]
+    #[arg(short = 'g', long, conflicts_with_all = ["create", "clean", "list"])]
     pub globals_only: bool,
     /// Do not touch roles and tablespaces (this is the default)
     #[arg(long, conflicts_with_all = ["globals", "globals_only"])]
@@ -46,24 +45,12 @@ pub struct RestoreArgs {
     /// With --globals, leave the passwords of roles alone
     #[arg(long)]
     pub no_role_passwords: bool,
-    /// Do not set owners
-    #[arg(short = 'O', long)]
-    pub no_owner: bool,
-    /// Do not set privileges
-    #[arg(short = 'x', long, alias = "no-acl")]
-    pub no_privileges: bool,
-    /// Restore only this schema; may be repeated
-    #[arg(short = 'n', long = "schema", value_name = "SCHEMA")]
-    pub schemas: Vec<String>,
-    /// Restore only this table (view, sequence) with what hangs on it; may be repeated
-    #[arg(short = 't', long = "table", value_name = "TABLE")]
-    pub tables: Vec<String>,
-    /// Restore definitions only, no rows
-    #[arg(short, long, conflicts_with = "data_only")]
-    pub schema_only: bool,
-    /// Restore rows only, no definitions
-    #[arg(short = 'a', long)]
-    pub data_only: bool,
+    /// What of it to restore.
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
+    /// Print the table of contents, or what is chosen of it, in pg_restore's format, for -L
+    #[arg(short = 'l', long)]
+    pub list: bool,
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -79,20 +66,27 @@ impl RestoreArgs {
     /// Runs the verb.
     pub(super) async fn run(&self, context: Context) -> Result<()> {
         let options = self.options().await?;
-        let display = context.display("restore", self.json || self.dry_run);
+        let display = context.display("restore", self.json || self.dry_run || self.list);
         let report = restore(options, context.progress, context.stop).await;
         display.finish();
         let report = report?;
+        if self.list {
+            return print(&contents(&report));
+        }
         self.print_report(&report)?;
         partial(&report).map_or(Ok(()), Err)
     }
 
     async fn options(&self) -> Result<RestoreOptions> {
-        if self.create && (!self.schemas.is_empty() || !self.tables.is_empty()) {
-            return Err(Error::new(Kind::Usage, "-C makes the whole database, -n and -t choose a part of it")
-                .hint("make the database yourself and restore the part into it"));
+        let choice = self.choice.choice()?;
+        if self.create && choice.by_name() {
+            return Err(Error::new(
+                Kind::Usage,
+                "-C makes the whole database, -n, -t and their like choose a part of it",
+            )
+            .hint("make the database yourself and restore the part into it"));
         }
-        if self.data_only && self.clean {
+        if (choice.data_only || choice.no_schema) && self.clean {
             return Err(Error::new(Kind::Usage, "-c drops definitions, -a restores none"));
         }
         let (store, wanted) = self.archive.open().await?;
@@ -101,26 +95,19 @@ impl RestoreArgs {
             store,
             wanted,
             jobs: usize::from(self.jobs),
-            choice: Choice {
-                schemas: self.schemas.clone(),
-                tables: self.tables.clone(),
-                schema_only: self.schema_only,
-                data_only: self.data_only,
-                no_owner: self.no_owner,
-                no_privileges: self.no_privileges,
-            },
             globals: (self.globals || self.globals_only).then_some(GlobalsChoice {
                 only: self.globals_only,
                 passwords: !self.no_role_passwords,
-                tablespaces: true,
-                comments: true,
-                labels: true,
-                privileges: !self.no_privileges,
+                tablespaces: !choice.no_tablespaces,
+                comments: !choice.no_comments,
+                labels: !choice.no_security_labels,
+                privileges: !choice.no_privileges,
             }),
+            choice,
             create: self.create,
             clean: self.clean,
             if_exists: self.if_exists,
-            dry_run: self.dry_run,
+            dry_run: self.dry_run || self.list,
             keep_going: self.keep_going,
         })
     }
@@ -185,6 +172,19 @@ impl RestoreArgs {
         lines.extend(report.errors.iter().map(|error| format!("failed: {error}")));
         print(&lines)
     }
+}
+
+/// A line for each chosen entry, as `pg_restore --list` writes it (`PrintTOCSummary`, `pg_backup_archiver.c`).
+fn contents(report: &RestoreReport) -> Vec<String> {
+    let mut lines = vec![format!("; {} of database {}", report.archive, plain(&report.database)), ";".to_owned()];
+    lines.extend(report.plan.steps.iter().map(|step| {
+        let entry = &step.entry;
+        let schema = entry.schema.as_deref().unwrap_or("-");
+        let owner = entry.owner.as_deref().unwrap_or_default();
+        let numbers = format!("{}; {} {}", entry.id, entry.table_oid, entry.oid);
+        plain(&format!("{numbers} {} {schema} {} {owner}", entry.desc, entry.tag))
+    }));
+    lines
 }
 
 /// What was made and what was altered; in a dry run the statements, which have no passwords here.

@@ -7,6 +7,7 @@
 mod choose;
 mod globals;
 mod load;
+mod named;
 mod run;
 mod statements;
 mod target;

@@ -99,7 +99,9 @@ async fn try_entry(
 ) -> Result<(), Failed> {
     let mut sql = placement.statements(&step.entry);
     sql.extend(statements::create(&step.entry, is_partial));
-    sql.extend(statements::access_method(&step.entry));
+    if !choice.no_table_access_method {
+        sql.extend(statements::access_method(&step.entry));
+    }
     if !choice.no_owner {
         sql.extend(statements::owner(&step.entry));
     }
@@ -159,7 +161,7 @@ pub(super) async fn run(
 ) -> Result<Outcome> {
     progress.phase("definitions");
     let plan = plan.clone();
-    let mut placement = statements::Placement::default();
+    let mut placement = statements::Placement::of(&options.choice);
     for step in plan.steps.iter().filter(|step| step.phase == Phase::Definitions) {
         stop.unless(execute_entry(&first, step, &options.choice, plan.is_partial, &mut placement, &mut failures))
             .await?;
@@ -217,7 +219,7 @@ fn lock<T>(mutex: &Mutex<T>) -> Result<std::sync::MutexGuard<'_, T>> {
 }
 
 async fn worker(session: &Session, shared: &Shared) -> Result<()> {
-    let mut placement = statements::Placement::default();
+    let mut placement = statements::Placement::of(&shared.choice);
     loop {
         let changed = shared.changed.notified();
         tokio::pin!(changed);

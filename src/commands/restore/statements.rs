@@ -1,6 +1,7 @@
 //! The statements around an entry's own: owner, tablespace, access method, drop. The words are pg_restore's
 //! (`pg_backup_archiver.c`, `_getObjectDescription` and `_printTocEntry`).
 
+use super::choose::Choice;
 use crate::archive::toc::TocEntry;
 use crate::commands::source::oids_of_group;
 use crate::model::{ident, qualified};
@@ -53,13 +54,24 @@ pub(super) fn owner(entry: &TocEntry) -> Option<String> {
 pub(super) struct Placement {
     tablespace: Option<String>,
     access_method: Option<String>,
+    no_tablespaces: bool,
+    no_access_methods: bool,
 }
 
 impl Placement {
+    /// For a session that was just opened.
+    pub(super) fn of(choice: &Choice) -> Self {
+        Placement {
+            no_tablespaces: choice.no_tablespaces,
+            no_access_methods: choice.no_table_access_method,
+            ..Placement::default()
+        }
+    }
+
     /// What to run before the entry; remembers it for the next one.
     pub(super) fn statements(&mut self, entry: &TocEntry) -> Vec<String> {
         let mut statements = Vec::new();
-        if let Some(tablespace) = &entry.tablespace
+        if let Some(tablespace) = entry.tablespace.as_ref().filter(|_| !self.no_tablespaces)
             && self.tablespace.as_deref().unwrap_or_default() != tablespace
         {
             let value = if tablespace.is_empty() { "''".to_owned() } else { ident(tablespace) };
@@ -67,7 +79,8 @@ impl Placement {
             self.tablespace = Some(tablespace.clone());
         }
         // A partitioned table has no storage; its method is one of its properties ([`access_method`]).
-        if let Some(method) = entry.access_method.as_ref().filter(|method| !method.is_empty())
+        if let Some(method) =
+            entry.access_method.as_ref().filter(|method| !method.is_empty() && !self.no_access_methods)
             && entry.relkind != Some(PARTITIONED)
             && self.access_method.as_deref().unwrap_or("heap") != method.as_str()
         {
