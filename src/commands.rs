@@ -12,6 +12,7 @@ pub mod progress;
 pub mod prune;
 pub mod restore;
 pub mod source;
+pub mod sweep;
 pub mod transfer;
 pub mod verify;
 

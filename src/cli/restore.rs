@@ -4,7 +4,9 @@ use super::choice::ChoiceArgs;
 use super::output::{plain, print, print_json};
 use super::store::ArchiveArgs;
 use super::{Context, environment};
-use crate::commands::restore::{GlobalsChoice, GlobalsReport, RestoreOptions, RestoreReport, Step, partial, restore};
+use crate::commands::restore::{
+    Comparison, GlobalsChoice, GlobalsReport, RestoreOptions, RestoreReport, Step, partial, restore,
+};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::ConnectionSettings;
 use clap::Args;
@@ -57,6 +59,9 @@ pub struct RestoreArgs {
     /// Collect errors instead of stopping at the first; the exit code is 8 then
     #[arg(long)]
     pub keep_going: bool,
+    /// Read every restored table back and compare its rows with those of the backup; the exit code is 6 if they differ
+    #[arg(long)]
+    pub verify: bool,
     /// Print one JSON document on standard output
     #[arg(long)]
     pub json: bool,
@@ -109,6 +114,7 @@ impl RestoreArgs {
             if_exists: self.if_exists,
             dry_run: self.dry_run || self.list,
             keep_going: self.keep_going,
+            verify: self.verify,
         })
     }
 
@@ -125,6 +131,11 @@ impl RestoreArgs {
                 "rows": report.rows,
                 "seconds": report.seconds,
                 "errors": report.errors,
+                "verified": report.comparison.as_ref().map(|found| json!({
+                    "tables": found.tables,
+                    "of_extensions": found.of_extensions,
+                    "differences": found.differences,
+                })),
                 "warnings": report.warnings,
                 "globals": report.globals.as_ref().map(|globals| json!({
                     "made": globals.made,
@@ -170,6 +181,7 @@ impl RestoreArgs {
             .extend(report.plan.left_out.iter().map(|(reason, count)| format!("left out: {count} entries ({reason})")));
         lines.extend(report.warnings.iter().map(|warning| format!("warning: {}", plain(warning))));
         lines.extend(report.errors.iter().map(|error| format!("failed: {error}")));
+        lines.extend(report.comparison.iter().flat_map(comparison_lines));
         print(&lines)
     }
 }
@@ -184,6 +196,20 @@ fn contents(report: &RestoreReport) -> Vec<String> {
         let numbers = format!("{}; {} {}", entry.id, entry.table_oid, entry.oid);
         plain(&format!("{numbers} {} {schema} {} {owner}", entry.desc, entry.tag))
     }));
+    lines
+}
+
+/// What the target was found to hold.
+fn comparison_lines(found: &Comparison) -> Vec<String> {
+    let mut lines: Vec<String> = found.differences.iter().map(|line| format!("differs: {}", plain(line))).collect();
+    lines.push(format!(
+        "compared {} tables with the backup, row by row: {} differ",
+        HumanCount(found.tables),
+        HumanCount(found.differences.len() as u64)
+    ));
+    if found.of_extensions > 0 {
+        lines.push(format!("not compared: {} tables of extensions, which add rows of their own", found.of_extensions));
+    }
     lines
 }
 

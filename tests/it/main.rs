@@ -7,6 +7,7 @@
 mod cli;
 mod connections;
 mod failures;
+mod faults;
 mod globals;
 mod interop;
 mod past;
