@@ -9,7 +9,7 @@ mod globals;
 mod pattern;
 mod relations;
 mod selection;
-mod unsupported;
+mod uncovered;
 
 pub use globals::{Globals, GlobalsWanted, read_globals};
 pub use pattern::Pattern;
@@ -18,7 +18,7 @@ pub use selection::{Selection, Without};
 use crate::error::{Error, Kind, Result};
 use crate::facets::{self, Facets, Subjects};
 use crate::model::{Address, Belongs, Depend, Item, Object, Oid, Question};
-use crate::objects::KINDS;
+use crate::objects::{KINDS, subscription};
 use crate::postgres::Session;
 use chosen::Chosen;
 use relations::Relations;
@@ -36,7 +36,7 @@ pub struct Catalog {
     pub depends: Vec<Depend>,
     /// The database itself.
     pub database: DatabaseRow,
-    /// Objects that cannot be dumped yet, each with the reason.
+    /// Objects that cannot be dumped, each with the reason.
     pub skipped: Vec<(String, String)>,
     /// What the user should know.
     pub warnings: Vec<String>,
@@ -88,7 +88,7 @@ struct DependRow {
 /// Reads everything, on the leader's session, inside its snapshot.
 ///
 /// Errors: [`Kind::Usage`] for a selection that fits nothing; [`Kind::Database`] for what may not be locked or read;
-/// [`Kind::Incomplete`] naming what cannot be dumped yet, unless `allow_incomplete`.
+/// [`Kind::Incomplete`] naming what cannot be dumped, unless `allow_incomplete`.
 pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bool) -> Result<Catalog> {
     let version = session.version();
     let mut database: Vec<DatabaseRow> = session.question(&DATABASE.for_server(version)).await?;
@@ -102,7 +102,8 @@ pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bo
     let members = Members::of(&rows, &relations);
     let without = selection.words_without();
     let mut objects = Vec::new();
-    for (rank, kind) in KINDS.iter().enumerate() {
+    let readable = uncovered::may_read_subscriptions(session).await?;
+    for (rank, kind) in KINDS.iter().enumerate().filter(|(_, kind)| readable || kind.name != subscription::KIND.name) {
         let rows = session
             .json_rows(&kind.question.for_server_without(version, &without))
             .await
@@ -121,7 +122,7 @@ pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bo
         items.chain(&mut facets).for_each(|item| item.owner = None);
     }
     let skipped = if chosen.everything() && chosen.definitions() {
-        unsupported::check(session, allow_incomplete).await?
+        uncovered::check(session, allow_incomplete).await?
     } else {
         Vec::new()
     };
@@ -135,12 +136,20 @@ pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bo
     Ok(Catalog { objects, facets, depends, database, skipped, warnings })
 }
 
-/// An attachment ties two relations, an ownership a sequence and a table; where only one of them was selected there is nothing to tie, as with `pg_dump -t`.
+/// An attachment ties two relations, an ownership a sequence and a table, a membership a publication and a table or schema;
+/// where only one of them was selected there is nothing to tie, as with `pg_dump -t`.
 fn drop_half_attachments(objects: &mut Vec<Object>) {
     let provided: HashSet<Address> =
         objects.iter().flat_map(|object| object.whole.provides.iter().map(|address| address.whole())).collect();
     objects.retain(|object| {
-        let ties = matches!(object.whole.desc, "TABLE ATTACH" | "INDEX ATTACH" | "SEQUENCE OWNED BY");
+        let ties = matches!(
+            object.whole.desc,
+            "TABLE ATTACH"
+                | "INDEX ATTACH"
+                | "SEQUENCE OWNED BY"
+                | "PUBLICATION TABLE"
+                | "PUBLICATION TABLES IN SCHEMA"
+        );
         !ties || object.whole.needs.iter().all(|need| provided.contains(&need.whole()))
     });
 }

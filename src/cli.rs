@@ -11,6 +11,7 @@ pub mod args;
 mod choice;
 mod display;
 mod dump;
+mod export;
 mod filter;
 mod list;
 mod output;
@@ -18,6 +19,7 @@ mod prune;
 mod restore;
 mod selection;
 mod show;
+mod size;
 mod store;
 mod sweep;
 mod verify;
@@ -106,6 +108,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::Dump(verb) => verb.run(context).await,
         Command::Restore(verb) => verb.run(context).await,
+        Command::Export(verb) => verb.run(context).await,
         Command::List(verb) => verb.run(context).await,
         Command::Show(verb) => verb.run(context).await,
         Command::Sweep(verb) => verb.run(context).await,

@@ -6,8 +6,10 @@
 pub mod backups;
 pub mod dump;
 pub mod examine;
+pub mod export;
 pub mod leftovers;
 pub mod list;
+pub mod memory;
 pub mod progress;
 pub mod prune;
 pub mod restore;

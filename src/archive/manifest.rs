@@ -187,7 +187,7 @@ pub struct TableEntry {
     pub frames: Vec<Frame>,
 }
 
-/// One frame: a run of whole rows that can be read alone. Written as `[bytes, raw_bytes, rows, "checksum"]`, the checksum
+/// One frame, or a run of several: whole rows that can be read alone. Written as `[bytes, raw_bytes, rows, "checksum"]`, the checksum
 /// as 16 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {

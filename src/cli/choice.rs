@@ -1,6 +1,5 @@
-//! What of an archive to restore, as it is typed: the arguments of `pg_restore` that choose, under the same names.
-
-#![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
+//! What of an archive comes back, and how, as it is typed: the arguments of `pg_restore` under the same names; `restore` and
+//! `export` share them.
 
 use super::filter;
 use super::selection::SectionName;
@@ -10,8 +9,17 @@ use clap::Args;
 
 /// What to restore. Names are exact, without patterns.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What to restore")]
+#[command(next_help_heading = "What comes back, and how")]
 pub struct ChoiceArgs {
+    /// Make the database first, under the name it had
+    #[arg(short = 'C', long)]
+    pub create: bool,
+    /// Drop what the backup holds before making it
+    #[arg(short, long)]
+    pub clean: bool,
+    /// With -c, do not mind what is not there
+    #[arg(long, requires = "clean")]
+    pub if_exists: bool,
     /// Restore only this schema; may be repeated
     #[arg(short = 'n', long = "schema", value_name = "SCHEMA")]
     pub schemas: Vec<String>,
@@ -81,7 +89,7 @@ pub struct ChoiceArgs {
 }
 
 impl ChoiceArgs {
-    /// Resolves the arguments, filter files and the list among them.
+    /// Resolves the arguments, filter files and the list among them; refuses what contradicts itself.
     pub(super) fn choice(&self) -> Result<Choice> {
         let mut choice = Choice {
             schemas: self.schemas.clone(),
@@ -120,7 +128,21 @@ impl ChoiceArgs {
                 list.push(rule.pattern);
             }
         }
+        if self.create && choice.by_name() {
+            let message = "-C makes the whole database, -n, -t and their like choose a part of it";
+            return Err(
+                Error::new(Kind::Usage, message).hint("make the database yourself and restore the part into it")
+            );
+        }
+        if (choice.data_only || choice.no_schema) && self.clean {
+            return Err(Error::new(Kind::Usage, "-c drops definitions, -a restores none"));
+        }
         Ok(choice)
+    }
+
+    /// Whether anything is left out or done otherwise; `choice` is what these arguments resolve to.
+    pub(super) fn is_anything(&self, choice: &Choice) -> bool {
+        self.create || self.clean || *choice != Choice::default()
     }
 }
 

@@ -36,6 +36,18 @@ pub struct DumpArgs {
     /// by 16 and newer
     #[arg(short = 'Z', long, value_name = "METHOD", default_value = "zstd:3")]
     pub compress: String,
+    /// Memory to stay within: a number with KiB, MiB or GiB; at least 64MiB, and more with many connections
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = super::size::parse)]
+    pub memory: u64,
+    /// Read tables larger than this, TOAST included, by several connections at once (servers 14 and newer)
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = super::size::parse)]
+    pub split_above: u64,
+    /// Size of the parts of an upload [default: 8MiB, more for large tables]
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
+    pub part_size: Option<u64>,
+    /// The most parts that the store takes in one upload; more rows go into a further object [default: 10000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub max_parts: Option<u32>,
     /// What to dump.
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -48,7 +60,7 @@ pub struct DumpArgs {
     /// Storage class of the data objects, such as STANDARD_IA [default: the bucket's]
     #[arg(long, value_name = "CLASS")]
     pub storage_class: Option<String>,
-    /// Leave out, with a warning that the manifest keeps, kinds of objects that pgstow cannot dump yet
+    /// Leave out, with a warning that the manifest keeps, what pgstow does not know or may not read
     #[arg(long)]
     pub allow_incomplete: bool,
     /// Print one JSON document on standard output
@@ -92,6 +104,10 @@ impl DumpArgs {
                 privileges: !self.selection.no_privileges,
             }),
             jobs: usize::from(self.jobs),
+            memory: self.memory,
+            split_above: self.split_above,
+            part_size: self.part_size,
+            max_parts: self.max_parts,
             storage_class: self.storage_class.as_deref().map(str::parse::<StorageClass>).transpose()?,
             allow_incomplete: self.allow_incomplete,
             store: self.store.open().await?,

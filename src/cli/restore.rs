@@ -7,7 +7,7 @@ use super::{Context, environment};
 use crate::commands::restore::{
     Comparison, GlobalsChoice, GlobalsReport, RestoreOptions, RestoreReport, Step, partial, restore,
 };
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::postgres::ConnectionSettings;
 use clap::Args;
 use indicatif::HumanCount;
@@ -26,15 +26,12 @@ pub struct RestoreArgs {
     /// How many connections load at once
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: u16,
-    /// Make the database first, under the name it had
-    #[arg(short = 'C', long)]
-    pub create: bool,
-    /// Drop what the backup holds before making it
-    #[arg(short, long)]
-    pub clean: bool,
-    /// With -c, do not mind what is not there
-    #[arg(long, requires = "clean")]
-    pub if_exists: bool,
+    /// Memory to stay within: a number with KiB, MiB or GiB; at least 64MiB, and more with many connections
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = super::size::parse)]
+    pub memory: u64,
+    /// What of it, and how.
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
     /// First bring the server's roles, tablespaces and privileges on parameters; what is there already is altered
     #[arg(long)]
     pub globals: bool,
@@ -47,9 +44,6 @@ pub struct RestoreArgs {
     /// With --globals, leave the passwords of roles alone
     #[arg(long)]
     pub no_role_passwords: bool,
-    /// What of it to restore.
-    #[command(flatten)]
-    pub choice: ChoiceArgs,
     /// Print the table of contents, or what is chosen of it, in pg_restore's format, for -L
     #[arg(short = 'l', long)]
     pub list: bool,
@@ -84,22 +78,13 @@ impl RestoreArgs {
 
     async fn options(&self) -> Result<RestoreOptions> {
         let choice = self.choice.choice()?;
-        if self.create && choice.by_name() {
-            return Err(Error::new(
-                Kind::Usage,
-                "-C makes the whole database, -n, -t and their like choose a part of it",
-            )
-            .hint("make the database yourself and restore the part into it"));
-        }
-        if (choice.data_only || choice.no_schema) && self.clean {
-            return Err(Error::new(Kind::Usage, "-c drops definitions, -a restores none"));
-        }
         let (store, wanted) = self.archive.open().await?;
         Ok(RestoreOptions {
             connection: ConnectionSettings::resolve(self.database.as_deref(), &environment)?,
             store,
             wanted,
             jobs: usize::from(self.jobs),
+            memory: self.memory,
             globals: (self.globals || self.globals_only).then_some(GlobalsChoice {
                 only: self.globals_only,
                 passwords: !self.no_role_passwords,
@@ -109,9 +94,9 @@ impl RestoreArgs {
                 privileges: !choice.no_privileges,
             }),
             choice,
-            create: self.create,
-            clean: self.clean,
-            if_exists: self.if_exists,
+            create: self.choice.create,
+            clean: self.choice.clean,
+            if_exists: self.choice.if_exists,
             dry_run: self.dry_run || self.list,
             keep_going: self.keep_going,
             verify: self.verify,

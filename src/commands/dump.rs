@@ -7,12 +7,17 @@ mod all;
 mod contents;
 mod globals;
 mod large_objects;
+mod queue;
+mod ranges;
+mod reader;
 mod sections;
 mod tables;
+mod writer;
 
 pub use all::{AllReport, dump_all, failed};
 
-use super::transfer::Destination;
+use super::memory::DumpShares;
+use super::transfer::{Destination, Parts};
 use super::{Progress, Stop};
 use crate::archive::backup_id::BackupId;
 use crate::archive::keys;
@@ -51,6 +56,14 @@ pub struct DumpOptions {
     pub globals: Option<GlobalsWanted>,
     /// The storage class of data objects; the manifest is always in the store's default.
     pub storage_class: Option<StorageClass>,
+    /// The memory that the dump may hold, in bytes; at least [`crate::commands::memory::least`].
+    pub memory: u64,
+    /// Tables with more bytes than this, TOAST included, are read in ranges by several connections (servers 14 and newer).
+    pub split_above: u64,
+    /// The size of every part of an upload but its last, in bytes, instead of one that grows with the table.
+    pub part_size: Option<u64>,
+    /// The most parts of one upload, for stores that take fewer than S3; what does not fit goes into a further object.
+    pub max_parts: Option<u32>,
     /// Kinds that cannot be dumped become warnings that the manifest keeps, instead of an error.
     pub allow_incomplete: bool,
 }
@@ -71,14 +84,17 @@ pub struct DumpReport {
 pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> Result<DumpReport> {
     let id = BackupId::new(jiff::Timestamp::now());
     let work = stop.child();
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let shares = DumpShares::of(options.memory, options.jobs, options.codec, processors)?;
     let destination = Destination {
         store: Arc::clone(&options.store),
         folder: format!("{}/", keys::backup_folder(options.connection.database(), &id)),
         class: options.storage_class.clone(),
+        parts: Parts::new(options.store.limits(), &shares, options.part_size, options.max_parts)?,
         progress: Arc::clone(&progress),
         stop: work.clone(),
     };
-    match write_backup(&options, &id, &destination, &work).await {
+    match write_backup(&options, &shares, &id, &destination, &work).await {
         Ok(manifest) => {
             progress.phase("done");
             Ok(DumpReport { manifest, folder: destination.folder, seconds: progress.seconds() })
@@ -97,6 +113,7 @@ pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> 
 
 async fn write_backup(
     options: &DumpOptions,
+    shares: &DumpShares,
     id: &BackupId,
     destination: &Destination,
     stop: &Stop,
@@ -117,12 +134,14 @@ async fn write_backup(
     let jobs = tables::jobs(&planned, snapshot.in_recovery);
     progress.expect(jobs.tables.len() as u64, jobs.estimated_bytes());
     progress.phase("dumping");
-    let loaded = tables::copy_all(options, &snapshot, &leader, jobs, destination, stop).await?;
+    let mut loaded = tables::copy_all(options, shares, &snapshot, &leader, jobs, destination, stop).await?;
+    let segments = contents::number_segments(&planned, &mut loaded.tables);
     progress.phase("finishing");
-    let toc = contents::table_of_contents(&planned, options.codec, &database, leader.version())?.encode()?;
+    let toc = contents::table_of_contents(&planned, &segments, options.codec, &database, leader.version())?.encode()?;
     let toc_bytes = Bytes::from(toc);
-    let toc =
-        destination.write(keys::toc_key(), toc_bytes.len() as u64, futures::stream::iter([Ok(toc_bytes)])).await?;
+    let toc = destination
+        .write(keys::toc_key(), destination.part_size(toc_bytes.len() as u64), futures::stream::iter([Ok(toc_bytes)]))
+        .await?;
     let mut skipped: Vec<Skipped> = skipped.into_iter().map(|(object, reason)| Skipped { object, reason }).collect();
     skipped.extend(loaded.skipped);
     let small: Vec<u64> = std::iter::once(&toc).chain(globals.iter().map(|all| &all.object)).map(|o| o.bytes).collect();
@@ -152,7 +171,7 @@ async fn write_backup(
             selection: patterns(&options.selection),
             schema_only: !options.selection.rows(),
             data_only: !options.selection.definitions(),
-            frame_bytes: tables::SMALLEST_FRAME,
+            frame_bytes: shares.frame_bytes as u64,
         },
         archive_version: contents::archive_version(options.codec)?,
         items: planned.len() as u64,

@@ -4,12 +4,12 @@
 //! tablespaces if asked, drops if asked, pre-data one by one, then rows, indexes and constraints side by side as their tables complete, foreign keys,
 //! privileges, and last refreshes and event triggers.
 
-mod choose;
+pub(super) mod choose;
 mod globals;
-mod load;
+pub(super) mod load;
 mod named;
 mod run;
-mod statements;
+pub(super) mod statements;
 mod target;
 mod verify;
 
@@ -37,6 +37,8 @@ pub struct RestoreOptions {
     pub connection: ConnectionSettings,
     /// How many connections load at once, at least 1.
     pub jobs: usize,
+    /// The memory that the restore may hold, in bytes; at least [`crate::commands::memory::least`].
+    pub memory: u64,
     /// Which entries, and what of them.
     pub choice: Choice,
     /// Whether the server's roles and tablespaces come first, and what of them; `None` is that they do not.

@@ -1,7 +1,7 @@
 //! Views and materialized views, and the refresh of the latter.
 
 use super::words::option_setting;
-use super::{Kind, each};
+use super::{Kind, each, words};
 use crate::error::Result;
 use crate::model::{
     Address, Belongs, Columns, Grantable, Item, Object, Oid, Payload, Question, Section, Target, class, ident,
@@ -172,19 +172,21 @@ fn view(row: &Row) -> Object {
     // A stub has the columns without the query; the query then replaces it.
     let columns: Vec<String> = row.columns.iter().map(stub_column).collect();
     let stub = if columns.is_empty() {
-        format!("CREATE VIEW {name} AS\nSELECT;\n")
+        format!("VIEW {name} AS\nSELECT;\n")
     } else {
-        format!("CREATE VIEW {name} AS\nSELECT\n    {};\n", columns.join(",\n    "))
+        format!("VIEW {name} AS\nSELECT\n    {};\n", columns.join(",\n    "))
     };
-    let head = Item { create: stub, provides: row.shell(), ..bare(row) };
-    // As stock names it (`dumpRule`, `pg_dump.c`); the stub's drop removes it.
+    let head = Item { create: format!("CREATE {stub}"), provides: row.shell(), ..bare(row) };
+    // As stock names it (`dumpRule`, `pg_dump.c`). Dropping it leaves the stub, so that what it needs can be dropped
+    // before the stub's turn comes.
     let part = Item {
         create: format!("CREATE OR REPLACE {body}"),
+        drop: format!("CREATE OR REPLACE {stub}"),
         owner: row.owner.clone(),
         provides: std::iter::once(row.rule()).chain(default_addresses).collect(),
         ..Item::new("RULE", row.rule(), Some(&row.schema), format!("{} _RETURN", row.name))
     };
-    Object { opened: vec![head, part], targets: vec![target(row)], ..Object::simple(whole, row.belongs()) }
+    Object { opened: vec![head, part], targets: targets(row), ..Object::simple(whole, row.belongs()) }
 }
 
 fn stub_column(column: &Column) -> String {
@@ -236,7 +238,7 @@ fn materialized(row: &Row) -> Object {
         access_method: row.access_method.clone(),
         ..bare(row)
     };
-    Object { targets: vec![target(row)], ..Object::simple(item, row.belongs()) }
+    Object { targets: targets(row), ..Object::simple(item, row.belongs()) }
 }
 
 fn refresh(row: &Row) -> Object {
@@ -250,6 +252,11 @@ fn refresh(row: &Row) -> Object {
         ..Item::new("MATERIALIZED VIEW DATA", Address { class: Oid(0), ..row.address() }, Some(&row.schema), &row.name)
     };
     Object::simple(item, row.belongs())
+}
+
+fn targets(row: &Row) -> Vec<Target> {
+    let row_type = words::row_type_target(row.row_type, &row.schema, &row.name, row.owner.as_deref());
+    std::iter::once(target(row)).chain(row_type).collect()
 }
 
 fn target(row: &Row) -> Target {

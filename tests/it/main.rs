@@ -6,8 +6,11 @@
 
 mod cli;
 mod connections;
+mod data_plane;
+mod exporting;
 mod failures;
 mod faults;
+mod fidelity;
 mod globals;
 mod interop;
 mod past;

@@ -33,10 +33,10 @@ SELECT lo_from_bytea(4711, 'large'); COMMENT ON LARGE OBJECT 4711 IS 'lo'; GRANT
 "#;
 
 /// What only a restore can choose by.
-const FOR_RESTORE: &str = r#"
+const FOR_RESTORE: &str = "
 CREATE FUNCTION a.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'; COMMENT ON FUNCTION a.touch() IS 'f';
 CREATE TRIGGER touched BEFORE UPDATE ON a.one FOR EACH ROW EXECUTE FUNCTION a.touch(); COMMENT ON TRIGGER touched ON a.one IS 't'
-"#;
+";
 
 const SINCE_14: &str = "ALTER TABLE a.one ALTER t SET COMPRESSION pglz";
 

@@ -9,7 +9,7 @@ use crate::model::item::label;
 use std::collections::{HashMap, HashSet};
 
 /// What the user chose of the backup.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choice {
     /// Only these schemas (exact names), with everything in them.
     pub schemas: Vec<String>,
@@ -126,7 +126,7 @@ impl Plan {
 ///
 /// Errors: [`Kind::Usage`] when a named schema or table is not in the backup; [`Kind::Archive`] when the table of
 /// contents and the manifest do not fit one another.
-pub(super) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Plan> {
+pub(crate) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Plan> {
     let toc = &source.toc;
     let mut data = source.tables.clone();
     let selected = named::selected(toc, choice)?;
