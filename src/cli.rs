@@ -9,14 +9,22 @@
 
 pub mod args;
 mod choice;
+mod config;
 mod display;
+mod doctor;
 mod dump;
+mod env_file;
 mod export;
 mod filter;
+mod jobs;
 mod list;
+mod notify;
 mod output;
 mod prune;
+mod report;
 mod restore;
+mod run;
+mod schedule;
 mod selection;
 mod show;
 mod size;
@@ -35,6 +43,9 @@ use std::sync::Arc;
 
 /// Runs the program with the process's arguments and environment.
 pub fn main() -> ExitCode {
+    if let Err(error) = env_file::enter() {
+        return report(&error);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -111,6 +122,12 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Command::Export(verb) => verb.run(context).await,
         Command::List(verb) => verb.run(context).await,
         Command::Show(verb) => verb.run(context).await,
+        Command::Run(verb) => verb.run(context).await,
+        Command::Schedule(verb) => verb.run(context).await,
+        Command::Doctor(verb) => verb.run(context).await,
+        Command::Report(verb) => verb.run(context).await,
+        Command::Config(verb) => verb.run(),
+        Command::Notify(verb) => verb.run(context).await,
         Command::Sweep(verb) => verb.run(context).await,
         Command::Verify(verb) => verb.run(context).await,
         Command::Prune(verb) => verb.run(context).await,

@@ -31,6 +31,10 @@ pub enum Kind {
     Partial,
     /// The target is not fit for this restore, for it already has the objects or lacks what they need; exit code 9.
     Target,
+    /// A notification did not arrive, which ends no command but `pgstow notify test`; exit code 12.
+    Notify,
+    /// Another process runs the job already; exit code 13.
+    Busy,
     /// A signal stopped it; exit code 130.
     Interrupted,
 }
@@ -48,6 +52,8 @@ impl Kind {
             Kind::Incomplete => 7,
             Kind::Partial => 8,
             Kind::Target => 9,
+            Kind::Notify => 12,
+            Kind::Busy => 13,
             Kind::Interrupted => 130,
         }
     }
