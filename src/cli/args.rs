@@ -68,7 +68,6 @@ pub enum LogFormat {
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it in a run")]
 pub enum Command {
     /// Dump one database into the store
     Dump(DumpArgs),
