@@ -8,6 +8,8 @@
 //! one that draws on a terminal. An error is printed once, here, with its hint, and becomes the exit code of its kind.
 
 pub mod args;
+mod bucket;
+mod check;
 mod choice;
 mod config;
 mod display;
@@ -63,7 +65,7 @@ pub fn main() -> ExitCode {
     // Connections that hang must not hold up the exit.
     runtime.shutdown_background();
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => report(&error),
     }
 }
@@ -113,10 +115,10 @@ impl Context {
     }
 }
 
-async fn run(arguments: &Arguments) -> Result<()> {
+async fn run(arguments: &Arguments) -> Result<ExitCode> {
     let context = Context { progress: Arc::default(), stop: Stop::default(), quiet: arguments.quiet };
     listen_for_signals(context.stop.clone());
-    match &arguments.command {
+    let done = match &arguments.command {
         Command::Dump(verb) => verb.run(context).await,
         Command::Restore(verb) => verb.run(context).await,
         Command::Export(verb) => verb.run(context).await,
@@ -131,7 +133,11 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Command::Sweep(verb) => verb.run(context).await,
         Command::Verify(verb) => verb.run(context).await,
         Command::Prune(verb) => verb.run(context).await,
-    }
+        Command::Bucket(verb) => verb.run(context).await,
+        // It alone has exit codes of its own, which its users' monitoring prescribes.
+        Command::Check(verb) => return verb.run(context).await,
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// An environment variable, if it is set and text.

@@ -4,6 +4,8 @@
 //! never reads the environment, never prints, and stops soon after its [`Stop`] says so.
 
 pub mod backups;
+pub mod bucket;
+pub mod check;
 pub mod doctor;
 pub mod dump;
 pub mod examine;

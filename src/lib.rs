@@ -14,7 +14,7 @@
 //! | [`stream`] | bytes: frames, codecs, digests, equal parts | error |
 //! | [`archive`] | what lies in the bucket: keys, table of contents, manifest | error, model |
 //! | [`store`] | where it lies: S3, a folder, memory | error, model |
-//! | [`keep`] | which backups stay, whether they are healthy, what they cost; pure | error, archive |
+//! | [`keep`] | which backups stay, whether they are healthy, what they cost; pure | error, archive, store |
 //! | [`postgres`] | the only room that holds a connection | error, model |
 //! | [`catalog`] | asks the questions and selects | error, model, objects, facets, globals, postgres |
 //! | [`notify`] | telling how a job went: mail, webhooks, pings, text files | error, model |

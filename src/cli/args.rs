@@ -1,5 +1,7 @@
 //! What the user can type before and after the verb, and the list of verbs. Inert: nothing here has an effect.
 
+use super::bucket::BucketArgs;
+use super::check::CheckArgs;
 use super::config::ConfigVerb;
 use super::doctor::DoctorArgs;
 use super::dump::DumpArgs;
@@ -29,6 +31,7 @@ Exit codes:
     7  the database holds something that cannot be dumped
     8  it went to its end, but a part failed: statements of restore --keep-going, databases of dump --all
     9  the target of a restore already has the objects, or lacks what they need
+   10  a check found something that needs attention
    12  a notification did not arrive (`notify test` only)
    13  another process runs the job already
   130  stopped by a signal";
@@ -65,7 +68,6 @@ pub enum LogFormat {
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it in a run")]
 pub enum Command {
     /// Dump one database into the store
     Dump(DumpArgs),
@@ -95,4 +97,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Remove the backups that no rule keeps, and what killed dumps left
     Prune(PruneArgs),
+    /// Say whether the backups in the store are healthy
+    Check(CheckArgs),
+    /// Set up a bucket for backups, check it, print policies for it
+    Bucket(BucketArgs),
 }

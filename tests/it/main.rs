@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
+mod bucket;
+mod checking;
 mod cli;
 mod connections;
 mod data_plane;
