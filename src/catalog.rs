@@ -4,6 +4,7 @@
 //! number of objects, in the leader's snapshot and after the locks; what is not kept was not selected, comes with an
 //! extension, or is named in [`Catalog::skipped`].
 
+mod chosen;
 mod globals;
 mod pattern;
 mod relations;
@@ -12,15 +13,15 @@ mod unsupported;
 
 pub use globals::{Globals, GlobalsWanted, read_globals};
 pub use pattern::Pattern;
-pub use selection::Selection;
+pub use selection::{Selection, Without};
 
 use crate::error::{Error, Kind, Result};
 use crate::facets::{self, Facets, Subjects};
 use crate::model::{Address, Belongs, Depend, Item, Object, Oid, Question};
 use crate::objects::KINDS;
 use crate::postgres::Session;
+use chosen::Chosen;
 use relations::Relations;
-use selection::Chosen;
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 
@@ -99,10 +100,11 @@ pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bo
     warnings.extend(lock(session, &relations, &chosen).await?);
     let rows: Vec<DependRow> = session.question(&DEPENDS.for_server(version)).await?;
     let members = Members::of(&rows, &relations);
+    let without = selection.words_without();
     let mut objects = Vec::new();
     for (rank, kind) in KINDS.iter().enumerate() {
         let rows = session
-            .json_rows(&kind.question.for_server(version))
+            .json_rows(&kind.question.for_server_without(version, &without))
             .await
             .map_err(|error| error.on(format!("reading {}", kind.name)))?;
         tracing::debug!(kind = kind.name, count = rows.len(), "read");
@@ -112,8 +114,12 @@ pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bo
         objects.into_iter().partition(|object| members.holds(object));
     let mut objects: Vec<Object> = own.into_iter().filter(|object| chosen.keeps(object)).collect();
     drop_half_attachments(&mut objects);
-    let (facets, loose) = facets(session, &objects, &made_by_extensions, &members, &chosen).await?;
+    let (mut facets, loose) = facets(session, &objects, &made_by_extensions, &members, &chosen).await?;
     objects.extend(loose);
+    if chosen.without(Without::Owners) {
+        let items = objects.iter_mut().flat_map(|object| std::iter::once(&mut object.whole).chain(&mut object.opened));
+        items.chain(&mut facets).for_each(|item| item.owner = None);
+    }
     let skipped = if chosen.everything() && chosen.definitions() {
         unsupported::check(session, allow_incomplete).await?
     } else {
@@ -129,12 +135,12 @@ pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bo
     Ok(Catalog { objects, facets, depends, database, skipped, warnings })
 }
 
-/// An attachment ties two relations; where only one of them was selected there is nothing to tie, as with `pg_dump -t`.
+/// An attachment ties two relations, an ownership a sequence and a table; where only one of them was selected there is nothing to tie, as with `pg_dump -t`.
 fn drop_half_attachments(objects: &mut Vec<Object>) {
     let provided: HashSet<Address> =
         objects.iter().flat_map(|object| object.whole.provides.iter().map(|address| address.whole())).collect();
     objects.retain(|object| {
-        let ties = matches!(object.whole.desc, "TABLE ATTACH" | "INDEX ATTACH");
+        let ties = matches!(object.whole.desc, "TABLE ATTACH" | "INDEX ATTACH" | "SEQUENCE OWNED BY");
         !ties || object.whole.needs.iter().all(|need| provided.contains(&need.whole()))
     });
 }
@@ -145,7 +151,9 @@ async fn lock(session: &Session, relations: &Relations, chosen: &Chosen) -> Resu
     let wanted: Vec<_> = relations
         .relations
         .iter()
-        .filter(|relation| matches!(relation.kind, 'r' | 'p') && !relation.member && chosen.relation(relation.oid))
+        .filter(|relation| {
+            matches!(relation.kind, 'r' | 'p') && relation.extension.is_none() && chosen.relation(relation.oid)
+        })
         .collect();
     let warning = relations.check_lock_budget(wanted.len())?;
     relations::lock(session, &wanted, &relations.role).await?;
@@ -165,7 +173,7 @@ impl Members {
             let from = Address::new(row.from_class, row.from_object);
             row.member.then(|| (from, Address::new(row.to_class, row.to_object)))
         };
-        let relations = relations.relations.iter().filter(|relation| relation.member);
+        let relations = relations.relations.iter().filter(|relation| relation.extension.is_some());
         Members {
             extensions: rows.iter().filter_map(member).collect(),
             relations: relations.map(|relation| relation.oid).collect(),
@@ -192,17 +200,12 @@ async fn facets(
     members: &Members,
     chosen: &Chosen,
 ) -> Result<(Vec<Item>, Vec<Object>)> {
-    if !chosen.definitions() {
-        return Ok((Vec::new(), Vec::new()));
-    }
     let version = session.version();
     let own = Subjects::of(objects);
     let mut with_members = Subjects::of(objects);
-    if chosen.everything() {
-        for object in made_by_extensions {
-            if let Some(extension) = members.extensions.get(&object.whole.address.whole()) {
-                with_members.add(object, Some(*extension));
-            }
+    for object in made_by_extensions.iter().filter(|_| chosen.definitions()) {
+        if let Some(extension) = chosen.extension_of(members.extensions.get(&object.whole.address.whole())) {
+            with_members.add(object, Some(extension));
         }
     }
     let comments: Vec<facets::comment::Row> = session.question(&facets::comment::QUESTION.for_server(version)).await?;
@@ -212,11 +215,14 @@ async fn facets(
     let provided: HashSet<Address> =
         objects.iter().flat_map(|object| object.whole.provides.iter().map(|address| address.whole())).collect();
     let mut items = Vec::new();
-    for found in [
-        facets::privilege::items(&privileges, &with_members),
-        facets::comment::items(&comments, &own),
-        facets::label::items(&labels, &with_members),
+    for (left_out, found) in [
+        (Without::Privileges, facets::privilege::items(&privileges, &with_members)),
+        (Without::Comments, facets::comment::items(&comments, &own)),
+        (Without::SecurityLabels, facets::label::items(&labels, &with_members)),
     ] {
+        if chosen.without(left_out) {
+            continue;
+        }
         let Facets { items: found, homeless } = found;
         if let Some(lost) = homeless.iter().find(|address| provided.contains(&address.whole())) {
             return Err(Error::new(Kind::Internal, "a comment, privilege or label has an object that cannot bear it")
@@ -224,7 +230,7 @@ async fn facets(
         }
         items.extend(found);
     }
-    let loose = if chosen.everything() {
+    let loose = if chosen.definitions() && chosen.whole_schemas() && !chosen.without(Without::Privileges) {
         let of_system = privileges.iter().filter_map(facets::privilege::system_item);
         of_system.map(|item| Object { rank: KINDS.len(), ..Object::simple(item, Belongs::default()) }).collect()
     } else {

@@ -10,12 +10,16 @@
 pub mod args;
 mod display;
 mod dump;
+mod filter;
 mod list;
 mod output;
 mod prune;
 mod restore;
+mod selection;
 mod show;
+mod size;
 mod store;
+mod sweep;
 mod verify;
 
 use crate::commands::{Progress, Stop};
@@ -104,6 +108,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Command::Restore(verb) => verb.run(context).await,
         Command::List(verb) => verb.run(context).await,
         Command::Show(verb) => verb.run(context).await,
+        Command::Sweep(verb) => verb.run(context).await,
         Command::Verify(verb) => verb.run(context).await,
         Command::Prune(verb) => verb.run(context).await,
     }

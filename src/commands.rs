@@ -8,10 +8,12 @@ pub mod dump;
 pub mod examine;
 pub mod leftovers;
 pub mod list;
+pub mod memory;
 pub mod progress;
 pub mod prune;
 pub mod restore;
 pub mod source;
+pub mod sweep;
 pub mod transfer;
 pub mod verify;
 

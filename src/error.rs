@@ -23,7 +23,7 @@ pub enum Kind {
     Database,
     /// The object store cannot be reached, refuses, or lacks what was asked for; exit code 5.
     Store,
-    /// The archive is missing, incomplete, damaged, or of a newer format; exit code 6.
+    /// The archive is missing, incomplete, damaged, or of a newer format, or what was restored differs from it; exit code 6.
     Archive,
     /// The database holds something that cannot be dumped yet; exit code 7.
     Incomplete,

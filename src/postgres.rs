@@ -12,8 +12,10 @@
 //! - A refusal by the server keeps its SQLSTATE: [`sqlstate`] finds it again in any error of this room.
 
 mod conninfo;
+mod conversation;
 mod copy;
 mod failure;
+mod line;
 mod login;
 mod pgpass;
 mod pin;
@@ -23,7 +25,7 @@ mod settings;
 mod snapshot;
 mod tls;
 
-pub use copy::{CopyIn, CopyOut};
+pub use copy::{CopyIn, CopyOut, Piece};
 pub use failure::{ServerError, sqlstate};
 pub use pin::{client_encoding_for_dump, pin_for_dump, pin_for_restore};
 pub use session::{Canceller, Session};

@@ -10,6 +10,7 @@
 //! [`TERMINATOR`]; whoever reads it to its end without an error has read all of it.
 
 pub mod codec;
+pub mod compressors;
 pub mod copy_binary;
 pub mod digest;
 pub mod frames;
@@ -20,6 +21,7 @@ pub mod terminator;
 pub mod windows;
 
 pub use codec::Codec;
+pub use compressors::Compressors;
 pub use digest::{Digest, Expected, frame_checksum, verified};
 pub use frames::{FrameBuilder, RawFrame, TERMINATOR};
 pub use parts::{PartCutter, part_size};

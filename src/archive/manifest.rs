@@ -111,7 +111,7 @@ pub struct Options {
     pub frame_bytes: u64,
 }
 
-/// The patterns of the selection as they were given; all empty means everything.
+/// The selection as it was given; all empty means everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Selection {
@@ -121,10 +121,34 @@ pub struct Selection {
     pub exclude_schemas: Vec<String>,
     /// Tables to dump.
     pub tables: Vec<String>,
+    /// Tables to dump with their children.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tables_and_children: Vec<String>,
     /// Tables not to dump.
     pub exclude_tables: Vec<String>,
+    /// Tables not to dump, nor their children.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude_tables_and_children: Vec<String>,
     /// Tables to dump without their rows.
     pub exclude_table_data: Vec<String>,
+    /// Tables to dump without their rows, and so their children.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude_table_data_and_children: Vec<String>,
+    /// Extensions to dump.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<String>,
+    /// Extensions not to dump.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude_extensions: Vec<String>,
+    /// Whether large objects were asked for, where that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub large_objects: Option<bool>,
+    /// Sections to dump.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sections: Vec<String>,
+    /// What was left out whatever its name, such as `comments`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
 }
 
 /// An object of the backup and how to check it.
@@ -163,7 +187,7 @@ pub struct TableEntry {
     pub frames: Vec<Frame>,
 }
 
-/// One frame: a run of whole rows that can be read alone. Written as `[bytes, raw_bytes, rows, "checksum"]`, the checksum
+/// One frame, or a run of several: whole rows that can be read alone. Written as `[bytes, raw_bytes, rows, "checksum"]`, the checksum
 /// as 16 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {

@@ -17,8 +17,12 @@ pub(super) struct Relation {
     pub(super) owned_by: Option<Oid>,
     /// The sequence of an identity column: it has no life without its table.
     pub(super) identity: bool,
-    /// Made by an extension.
-    pub(super) member: bool,
+    /// The extension that made it.
+    pub(super) extension: Option<Oid>,
+    /// What it inherits from or is a partition of.
+    pub(super) parents: Option<Vec<Oid>>,
+    /// Written past the log.
+    pub(super) unlogged: bool,
     /// `None` when it was dropped since the snapshot.
     pub(super) readable: Option<bool>,
 }
@@ -26,7 +30,8 @@ pub(super) struct Relation {
 /// Every relation outside the system schemas, in the order in which stock locks them.
 const RELATIONS: Question = Question(
     "SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, o.refobjid AS owned_by,
-COALESCE(o.deptype = 'i', false) AS identity, e.objid IS NOT NULL AS member,
+COALESCE(o.deptype = 'i', false) AS identity, e.refobjid AS extension, c.relpersistence = 'u' AS unlogged,
+(SELECT pg_catalog.json_agg(i.inhparent) FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid) AS parents,
 pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -45,6 +50,10 @@ const SCHEMAS: Question = Question(
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1",
 );
 
+/// Extensions but the built-in one.
+const EXTENSIONS: Question =
+    Question("SELECT e.oid, e.extname AS name FROM pg_catalog.pg_extension e WHERE e.oid >= 16384 ORDER BY 2");
+
 /// The search path that the session would have had, for patterns without a schema mean what is visible through it.
 const SEARCH_PATH: Question = Question(
     "SELECT s.reset_val AS path, CURRENT_USER AS role,
@@ -53,6 +62,13 @@ pg_catalog.current_setting('max_locks_per_transaction')::bigint * (pg_catalog.cu
 pg_catalog.current_setting('max_locks_per_transaction') AS locks_setting
 FROM pg_catalog.pg_settings s WHERE s.name = 'search_path'",
 );
+
+/// An extension, for patterns.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Extension {
+    pub(super) oid: Oid,
+    pub(super) name: String,
+}
 
 #[derive(Debug, Deserialize)]
 struct SchemaRow {
@@ -72,6 +88,7 @@ struct Surroundings {
 pub(super) struct Relations {
     pub(super) relations: Vec<Relation>,
     pub(super) schemas: Vec<String>,
+    pub(super) extensions: Vec<Extension>,
     /// The default search path, `$user` resolved.
     pub(super) search_path: Vec<String>,
     pub(super) role: String,
@@ -84,6 +101,7 @@ impl Relations {
         let version = session.version();
         let relations = session.question(&RELATIONS.for_server(version)).await?;
         let schemas: Vec<SchemaRow> = session.question(&SCHEMAS.for_server(version)).await?;
+        let extensions = session.question(&EXTENSIONS.for_server(version)).await?;
         let mut around: Vec<Surroundings> = session.question(&SEARCH_PATH.for_server(version)).await?;
         let around = around.pop().ok_or_else(|| Error::new(Kind::Internal, "the server has no search_path setting"))?;
         let path = around.path.as_deref().unwrap_or_default();
@@ -95,6 +113,7 @@ impl Relations {
         Ok(Relations {
             relations,
             schemas: schemas.into_iter().map(|row| row.schema).collect(),
+            extensions,
             search_path,
             role: around.role,
             locks: around.locks,

@@ -5,6 +5,7 @@ use super::list::ListArgs;
 use super::prune::PruneArgs;
 use super::restore::RestoreArgs;
 use super::show::ShowArgs;
+use super::sweep::SweepArgs;
 use super::verify::VerifyArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -17,7 +18,7 @@ Exit codes:
     3  the PostgreSQL server cannot be reached or refuses the login
     4  the server refused a question or a statement
     5  the store cannot be reached, refuses, or lacks what was asked for
-    6  the backup is missing, incomplete, damaged, or of a newer format
+    6  the backup is missing, incomplete, damaged, or of a newer format; or restore --verify found other rows
     7  the database holds something that cannot be dumped yet
     8  it went to its end, but a part failed: statements of restore --keep-going, databases of dump --all
     9  the target of a restore already has the objects
@@ -52,6 +53,7 @@ pub enum LogFormat {
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a run")]
 pub enum Command {
     /// Dump one database into the store
     Dump(DumpArgs),
@@ -61,6 +63,8 @@ pub enum Command {
     List(ListArgs),
     /// Show one backup
     Show(ShowArgs),
+    /// Abort the uploads and remove the objects that killed dumps left
+    Sweep(SweepArgs),
     /// Check that every object of a backup is what it was
     Verify(VerifyArgs),
     /// Remove the backups that no rule keeps, and what killed dumps left

@@ -3,11 +3,12 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
 
 use super::output::{counts, plain, print, print_json, remarks};
+use super::selection::{SelectionArgs, patterns};
 use super::store::ToArgs;
 use super::{Context, environment};
-use crate::catalog::{GlobalsWanted, Pattern, Selection};
+use crate::catalog::GlobalsWanted;
 use crate::commands::dump::{AllReport, DumpOptions, DumpReport, dump, dump_all, failed};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::postgres::ConnectionSettings;
 use crate::store::StorageClass;
 use clap::Args;
@@ -20,7 +21,7 @@ pub struct DumpArgs {
     #[arg(short = 'd', long = "dbname", value_name = "CONNSTRING")]
     pub database: Option<String>,
     /// Dump every database of the server that is no template, one backup each; they have no common point in time
-    #[arg(long, conflicts_with_all = ["schemas", "tables"])]
+    #[arg(long)]
     pub all: bool,
     /// With --all, leave out databases that match the pattern; may be repeated
     #[arg(long = "exclude-database", value_name = "PATTERN", requires = "all")]
@@ -35,27 +36,21 @@ pub struct DumpArgs {
     /// by 16 and newer
     #[arg(short = 'Z', long, value_name = "METHOD", default_value = "zstd:3")]
     pub compress: String,
-    /// Dump only schemas that match the pattern; may be repeated
-    #[arg(short = 'n', long = "schema", value_name = "PATTERN")]
-    pub schemas: Vec<String>,
-    /// Do not dump schemas that match the pattern; may be repeated
-    #[arg(short = 'N', long = "exclude-schema", value_name = "PATTERN")]
-    pub exclude_schemas: Vec<String>,
-    /// Dump only tables (views, sequences, ...) that match the pattern; may be repeated
-    #[arg(short = 't', long = "table", value_name = "PATTERN")]
-    pub tables: Vec<String>,
-    /// Do not dump tables that match the pattern; may be repeated
-    #[arg(short = 'T', long = "exclude-table", value_name = "PATTERN")]
-    pub exclude_tables: Vec<String>,
-    /// Dump the definition but not the rows of tables that match the pattern; may be repeated
-    #[arg(long, value_name = "PATTERN")]
-    pub exclude_table_data: Vec<String>,
-    /// Dump definitions only, no rows
-    #[arg(short, long, conflicts_with = "data_only")]
-    pub schema_only: bool,
-    /// Dump rows only, no definitions
-    #[arg(short = 'a', long)]
-    pub data_only: bool,
+    /// Memory to stay within: a number with KiB, MiB or GiB; at least 64MiB, and more with many connections
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = super::size::parse)]
+    pub memory: u64,
+    /// Read tables larger than this, TOAST included, by several connections at once (servers 14 and newer)
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = super::size::parse)]
+    pub split_above: u64,
+    /// Size of the parts of an upload [default: 8MiB, more for large tables]
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
+    pub part_size: Option<u64>,
+    /// The most parts that the store takes in one upload; more rows go into a further object [default: 10000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub max_parts: Option<u32>,
+    /// What to dump.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
     /// Leave out the server's roles, tablespaces and privileges on parameters
     #[arg(long)]
     pub no_globals: bool,
@@ -93,36 +88,31 @@ impl DumpArgs {
 
     async fn options(&self) -> Result<DumpOptions> {
         let connection = ConnectionSettings::resolve(self.database.as_deref(), &environment)?;
+        let selection = self.selection.selection()?;
+        if self.all && !selection.everything() {
+            return Err(Error::new(Kind::Usage, "--all dumps whole databases; only exclusions go with it"));
+        }
         Ok(DumpOptions {
             connection,
             codec: self.compress.parse()?,
-            selection: Selection {
-                schemas: patterns(&self.schemas)?,
-                exclude_schemas: patterns(&self.exclude_schemas)?,
-                tables: patterns(&self.tables)?,
-                exclude_tables: patterns(&self.exclude_tables)?,
-                exclude_table_data: patterns(&self.exclude_table_data)?,
-                schema_only: self.schema_only,
-                data_only: self.data_only,
-                large_objects: None,
-            },
+            selection,
             globals: (!self.no_globals).then_some(GlobalsWanted {
                 passwords: !self.no_role_passwords,
-                tablespaces: true,
-                comments: true,
-                labels: true,
-                privileges: true,
+                tablespaces: !self.selection.no_tablespaces,
+                comments: !self.selection.no_comments,
+                labels: !self.selection.no_security_labels,
+                privileges: !self.selection.no_privileges,
             }),
             jobs: usize::from(self.jobs),
+            memory: self.memory,
+            split_above: self.split_above,
+            part_size: self.part_size,
+            max_parts: self.max_parts,
             storage_class: self.storage_class.as_deref().map(str::parse::<StorageClass>).transpose()?,
             allow_incomplete: self.allow_incomplete,
             store: self.store.open().await?,
         })
     }
-}
-
-fn patterns(texts: &[String]) -> Result<Vec<Pattern>> {
-    texts.iter().map(|text| Pattern::parse(text)).collect()
 }
 
 fn print_report(report: &DumpReport, as_json: bool) -> Result<()> {

@@ -4,7 +4,7 @@ use super::output::{plain, print, print_json};
 use super::store::ArchiveArgs;
 use super::{Context, environment};
 use crate::commands::restore::{
-    Choice, GlobalsChoice, GlobalsReport, RestoreOptions, RestoreReport, Step, partial, restore,
+    Choice, Comparison, GlobalsChoice, GlobalsReport, RestoreOptions, RestoreReport, Step, partial, restore,
 };
 use crate::error::{Error, Kind, Result};
 use crate::postgres::ConnectionSettings;
@@ -25,6 +25,9 @@ pub struct RestoreArgs {
     /// How many connections load at once
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: u16,
+    /// Memory to stay within: a number with KiB, MiB or GiB; at least 64MiB, and more with many connections
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = super::size::parse)]
+    pub memory: u64,
     /// Make the database first, under the name it had
     #[arg(short = 'C', long)]
     pub create: bool,
@@ -70,6 +73,9 @@ pub struct RestoreArgs {
     /// Collect errors instead of stopping at the first; the exit code is 8 then
     #[arg(long)]
     pub keep_going: bool,
+    /// Read every restored table back and compare its rows with those of the backup; the exit code is 6 if they differ
+    #[arg(long)]
+    pub verify: bool,
     /// Print one JSON document on standard output
     #[arg(long)]
     pub json: bool,
@@ -101,6 +107,7 @@ impl RestoreArgs {
             store,
             wanted,
             jobs: usize::from(self.jobs),
+            memory: self.memory,
             choice: Choice {
                 schemas: self.schemas.clone(),
                 tables: self.tables.clone(),
@@ -122,6 +129,7 @@ impl RestoreArgs {
             if_exists: self.if_exists,
             dry_run: self.dry_run,
             keep_going: self.keep_going,
+            verify: self.verify,
         })
     }
 
@@ -138,6 +146,11 @@ impl RestoreArgs {
                 "rows": report.rows,
                 "seconds": report.seconds,
                 "errors": report.errors,
+                "verified": report.comparison.as_ref().map(|found| json!({
+                    "tables": found.tables,
+                    "of_extensions": found.of_extensions,
+                    "differences": found.differences,
+                })),
                 "warnings": report.warnings,
                 "globals": report.globals.as_ref().map(|globals| json!({
                     "made": globals.made,
@@ -183,8 +196,23 @@ impl RestoreArgs {
             .extend(report.plan.left_out.iter().map(|(reason, count)| format!("left out: {count} entries ({reason})")));
         lines.extend(report.warnings.iter().map(|warning| format!("warning: {}", plain(warning))));
         lines.extend(report.errors.iter().map(|error| format!("failed: {error}")));
+        lines.extend(report.comparison.iter().flat_map(comparison_lines));
         print(&lines)
     }
+}
+
+/// What the target was found to hold.
+fn comparison_lines(found: &Comparison) -> Vec<String> {
+    let mut lines: Vec<String> = found.differences.iter().map(|line| format!("differs: {}", plain(line))).collect();
+    lines.push(format!(
+        "compared {} tables with the backup, row by row: {} differ",
+        HumanCount(found.tables),
+        HumanCount(found.differences.len() as u64)
+    ));
+    if found.of_extensions > 0 {
+        lines.push(format!("not compared: {} tables of extensions, which add rows of their own", found.of_extensions));
+    }
+    lines
 }
 
 /// What was made and what was altered; in a dry run the statements, which have no passwords here.

@@ -7,11 +7,17 @@ mod all;
 mod contents;
 mod globals;
 mod large_objects;
+mod queue;
+mod ranges;
+mod reader;
+mod sections;
 mod tables;
+mod writer;
 
 pub use all::{AllReport, dump_all, failed};
 
-use super::transfer::Destination;
+use super::memory::DumpShares;
+use super::transfer::{Destination, Parts};
 use super::{Progress, Stop};
 use crate::archive::backup_id::BackupId;
 use crate::archive::keys;
@@ -50,6 +56,14 @@ pub struct DumpOptions {
     pub globals: Option<GlobalsWanted>,
     /// The storage class of data objects; the manifest is always in the store's default.
     pub storage_class: Option<StorageClass>,
+    /// The memory that the dump may hold, in bytes; at least [`crate::commands::memory::least`].
+    pub memory: u64,
+    /// Tables with more bytes than this, TOAST included, are read in ranges by several connections (servers 14 and newer).
+    pub split_above: u64,
+    /// The size of every part of an upload but its last, in bytes, instead of one that grows with the table.
+    pub part_size: Option<u64>,
+    /// The most parts of one upload, for stores that take fewer than S3; what does not fit goes into a further object.
+    pub max_parts: Option<u32>,
     /// Kinds that cannot be dumped become warnings that the manifest keeps, instead of an error.
     pub allow_incomplete: bool,
 }
@@ -70,14 +84,17 @@ pub struct DumpReport {
 pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> Result<DumpReport> {
     let id = BackupId::new(jiff::Timestamp::now());
     let work = stop.child();
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let shares = DumpShares::of(options.memory, options.jobs, options.codec, processors)?;
     let destination = Destination {
         store: Arc::clone(&options.store),
         folder: format!("{}/", keys::backup_folder(options.connection.database(), &id)),
         class: options.storage_class.clone(),
+        parts: Parts::new(options.store.limits(), &shares, options.part_size, options.max_parts)?,
         progress: Arc::clone(&progress),
         stop: work.clone(),
     };
-    match write_backup(&options, &id, &destination, &work).await {
+    match write_backup(&options, &shares, &id, &destination, &work).await {
         Ok(manifest) => {
             progress.phase("done");
             Ok(DumpReport { manifest, folder: destination.folder, seconds: progress.seconds() })
@@ -96,6 +113,7 @@ pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> 
 
 async fn write_backup(
     options: &DumpOptions,
+    shares: &DumpShares,
     id: &BackupId,
     destination: &Destination,
     stop: &Stop,
@@ -109,18 +127,21 @@ async fn write_backup(
     let mut planned = plan(objects, facets, &depends)?;
     // What only holds a place in the order for its facets (the schema `public` as every database has it) is not written.
     planned.retain(|entry| !does_nothing(&entry.item));
+    sections::keep(&mut planned, &options.selection.sections);
     tracing::info!(items = planned.len(), "planned");
     let (globals, more_warnings) = globals::write(options, &leader, destination).await?;
     warnings.extend(more_warnings);
     let jobs = tables::jobs(&planned, snapshot.in_recovery);
     progress.expect(jobs.tables.len() as u64, jobs.estimated_bytes());
     progress.phase("dumping");
-    let loaded = tables::copy_all(options, &snapshot, &leader, jobs, destination, stop).await?;
+    let mut loaded = tables::copy_all(options, shares, &snapshot, &leader, jobs, destination, stop).await?;
+    let segments = contents::number_segments(&planned, &mut loaded.tables);
     progress.phase("finishing");
-    let toc = contents::table_of_contents(&planned, options.codec, &database, leader.version())?.encode()?;
+    let toc = contents::table_of_contents(&planned, &segments, options.codec, &database, leader.version())?.encode()?;
     let toc_bytes = Bytes::from(toc);
-    let toc =
-        destination.write(keys::toc_key(), toc_bytes.len() as u64, futures::stream::iter([Ok(toc_bytes)])).await?;
+    let toc = destination
+        .write(keys::toc_key(), destination.part_size(toc_bytes.len() as u64), futures::stream::iter([Ok(toc_bytes)]))
+        .await?;
     let mut skipped: Vec<Skipped> = skipped.into_iter().map(|(object, reason)| Skipped { object, reason }).collect();
     skipped.extend(loaded.skipped);
     let small: Vec<u64> = std::iter::once(&toc).chain(globals.iter().map(|all| &all.object)).map(|o| o.bytes).collect();
@@ -148,9 +169,9 @@ async fn write_backup(
             codec: options.codec.to_string(),
             jobs: u32::try_from(options.jobs).unwrap_or(u32::MAX),
             selection: patterns(&options.selection),
-            schema_only: options.selection.schema_only,
-            data_only: options.selection.data_only,
-            frame_bytes: tables::SMALLEST_FRAME,
+            schema_only: !options.selection.rows(),
+            data_only: !options.selection.definitions(),
+            frame_bytes: shares.frame_bytes as u64,
         },
         archive_version: contents::archive_version(options.codec)?,
         items: planned.len() as u64,
@@ -215,8 +236,16 @@ fn patterns(selection: &Selection) -> manifest::Selection {
         schemas: texts(&selection.schemas),
         exclude_schemas: texts(&selection.exclude_schemas),
         tables: texts(&selection.tables),
+        tables_and_children: texts(&selection.tables_and_children),
         exclude_tables: texts(&selection.exclude_tables),
+        exclude_tables_and_children: texts(&selection.exclude_tables_and_children),
         exclude_table_data: texts(&selection.exclude_table_data),
+        exclude_table_data_and_children: texts(&selection.exclude_table_data_and_children),
+        extensions: texts(&selection.extensions),
+        exclude_extensions: texts(&selection.exclude_extensions),
+        large_objects: selection.large_objects,
+        sections: selection.sections.iter().map(|section| sections::word(*section).to_owned()).collect(),
+        without: selection.words_without().into_iter().map(str::to_owned).collect(),
     }
 }
 

@@ -10,9 +10,11 @@ mod load;
 mod run;
 mod statements;
 mod target;
+mod verify;
 
 pub use choose::{Choice, Step};
 pub use globals::{GlobalsChoice, GlobalsReport};
+pub use verify::Comparison;
 
 use super::source::{Source, Wanted};
 use super::{Progress, Stop};
@@ -34,6 +36,8 @@ pub struct RestoreOptions {
     pub connection: ConnectionSettings,
     /// How many connections load at once, at least 1.
     pub jobs: usize,
+    /// The memory that the restore may hold, in bytes; at least [`crate::commands::memory::least`].
+    pub memory: u64,
     /// Which entries, and what of them.
     pub choice: Choice,
     /// Whether the server's roles and tablespaces come first, and what of them; `None` is that they do not.
@@ -48,6 +52,8 @@ pub struct RestoreOptions {
     pub dry_run: bool,
     /// Collect errors instead of stopping at the first.
     pub keep_going: bool,
+    /// Read every restored table back and compare it with what the manifest says.
+    pub verify: bool,
 }
 
 /// What was restored.
@@ -69,6 +75,10 @@ pub struct RestoreReport {
     pub rows: u64,
     /// Statements that failed, when the user chose to go on; each reads object, message, statement.
     pub errors: Vec<String>,
+    /// What comparing the target with the backup found, if that was asked for.
+    pub comparison: Option<Comparison>,
+    /// The major versions of the source and the target, once they are known.
+    pub majors: (u32, u32),
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Wall-clock seconds.
@@ -82,6 +92,9 @@ pub struct RestoreReport {
 pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Stop) -> Result<RestoreReport> {
     progress.phase("reading the backup");
     let source = stop.unless(Source::open(&options.store, &options.wanted)).await?;
+    if options.verify && source.manifest.is_none() {
+        return Err(verify::nothing_to_compare_with());
+    }
     let plan = if options.globals.is_some_and(|choice| choice.only) {
         choose::Plan::default()
     } else {
@@ -100,6 +113,8 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
         tables: 0,
         rows: 0,
         errors: Vec::new(),
+        comparison: None,
+        majors: (source.manifest.as_ref().map_or(0, |manifest| manifest.server.version_num / 10_000), 0),
         warnings: source.warnings(),
         seconds: 0.0,
     };
@@ -121,6 +136,7 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
         return Ok(report);
     }
     let first = stop.unless(connect(&options.connection, &words)).await?;
+    report.majors.1 = first.version().major();
     report.warnings.extend(target::warnings(&first, &source));
     progress.phase("looking at the target");
     if !options.create && !options.clean && !options.choice.data_only {
@@ -139,10 +155,17 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     }
     let connection = first.settings().clone();
     let outcome =
-        run::run(first, &connection, &words, &options, source, &report.plan, failures, &progress, &stop).await?;
+        run::run(first, &connection, &words, &options, source.clone(), &report.plan, failures, &progress, &stop)
+            .await?;
     report.tables = outcome.tables;
     report.rows = outcome.rows;
     report.errors = outcome.errors;
+    if options.verify {
+        progress.phase("comparing");
+        let compared =
+            verify::compare(&report.plan, &source, &connection, &words, options.jobs, &progress, &stop).await?;
+        report.comparison = Some(compared);
+    }
     report.seconds = progress.seconds();
     progress.phase("done");
     Ok(report)
@@ -193,10 +216,14 @@ impl Words {
     }
 }
 
-/// The error of a restore that went on: exit code and count, for after the report was printed.
+/// The error of a restore that went on, or whose outcome is not what the backup says, for after the report was printed.
 pub fn partial(report: &RestoreReport) -> Option<Error> {
-    (!report.errors.is_empty()).then(|| {
-        Error::new(Kind::Partial, format!("{} of the statements failed; see above", report.errors.len()))
-            .on(format!("restore into {}", report.database))
+    let difference = report.comparison.as_ref();
+    let difference = difference.and_then(|found| verify::difference(found, &report.database, report.majors));
+    difference.or_else(|| {
+        (!report.errors.is_empty()).then(|| {
+            Error::new(Kind::Partial, format!("{} of the statements failed; see above", report.errors.len()))
+                .on(format!("restore into {}", report.database))
+        })
     })
 }

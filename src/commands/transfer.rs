@@ -1,19 +1,71 @@
 //! One stream to one object and back: the seam between `stream` (no store) and `store` (no frames).
 
+use super::memory::DumpShares;
 use super::{Progress, Stop};
 use crate::archive::manifest::StoredObject;
 use crate::error::{Error, Kind, Result};
-use crate::store::{StorageClass, Store, StoreProblem, Upload, problem};
+use crate::store::{Limits, StorageClass, Store, StoreProblem, Upload, problem};
 use crate::stream::digest::{Digest, Expected, verified};
 use crate::stream::parts::{PartCutter, part_size};
 use bytes::Bytes;
 use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{Stream, StreamExt};
+use std::collections::VecDeque;
 use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many parts of one object are on their way at once. Two keep the line busy while the next is being filled;
-/// more would only hold more memory.
-const PARTS_IN_FLIGHT: usize = 2;
+/// How many parts of one object are on their way at once, if the memory for parts allows.
+const PARTS_IN_FLIGHT: usize = 4;
+/// The memory for parts is handed out in pieces of this many bytes.
+const UNIT: u64 = 64 << 10;
+/// No object may be larger on most stores (S3's own limit was raised since).
+const LARGEST_OBJECT: u64 = 5 << 40;
+
+/// How objects are cut into parts, and the memory that all parts share.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    memory: Arc<Semaphore>,
+    largest: u64,
+    fixed_size: Option<u64>,
+    most: u32,
+}
+
+impl Parts {
+    /// Settles the sizes for a store.
+    ///
+    /// Errors: [`Kind::Usage`] for a part size that the store does not take or the memory does not hold.
+    pub(crate) fn new(limits: Limits, shares: &DumpShares, size: Option<u64>, most: Option<u32>) -> Result<Self> {
+        let (least, largest) = (limits.min_part, limits.max_part.min(shares.largest_part));
+        if let Some(size) = size.filter(|size| !(least.max(1)..=largest).contains(size)) {
+            return Err(Error::new(Kind::Usage, format!("parts cannot have {size} bytes here"))
+                .hint(format!("use {least} to {largest} bytes; more memory allows larger parts")));
+        }
+        let memory = usize::try_from(shares.part_bytes / UNIT).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Ok(Parts {
+            memory: Arc::new(Semaphore::new(memory)),
+            largest,
+            fixed_size: size,
+            most: most.unwrap_or(limits.max_parts).clamp(1, limits.max_parts),
+        })
+    }
+
+    /// The size of an object's parts, for so many bytes expected.
+    pub(crate) fn size(&self, estimated_bytes: u64, limits: Limits) -> u64 {
+        self.fixed_size.unwrap_or_else(|| part_size(estimated_bytes, limits.min_part, self.most).min(self.largest))
+    }
+
+    /// How much one object holds at most in parts of this size.
+    pub(crate) fn capacity(&self, part_size: u64) -> u64 {
+        part_size.saturating_mul(u64::from(self.most)).min(LARGEST_OBJECT)
+    }
+
+    /// Waits for the memory of one part, which is free again when the permit is dropped.
+    async fn room(&self, part_size: u64) -> Result<OwnedSemaphorePermit> {
+        let units = u32::try_from(part_size.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.memory).acquire_many_owned(units).await;
+        room.map_err(|error| Error::new(Kind::Internal, "the memory for parts is closed").because(error))
+    }
+}
 
 /// Where the objects of one backup go.
 #[derive(Clone)]
@@ -24,22 +76,29 @@ pub(crate) struct Destination {
     pub(crate) folder: String,
     /// The storage class of data objects.
     pub(crate) class: Option<StorageClass>,
+    pub(crate) parts: Parts,
     pub(crate) progress: Arc<Progress>,
     pub(crate) stop: Stop,
 }
 
 impl Destination {
+    /// The size of an object's parts, for so many bytes expected.
+    pub(crate) fn part_size(&self, estimated_bytes: u64) -> u64 {
+        self.parts.size(estimated_bytes, self.store.limits())
+    }
+
     /// Writes the stream to `key` below the folder: one PUT when it fits in one part, a multipart upload of equal parts
     /// otherwise. Whatever fails, the upload is aborted before the error is returned.
+    ///
+    /// A part takes its memory before its first byte comes. Whoever waits for memory holds none, so it always comes.
     pub(crate) async fn write(
         &self,
         key: &str,
-        estimated_bytes: u64,
+        part_size: u64,
         source: impl Stream<Item = Result<Bytes>> + Send,
     ) -> Result<StoredObject> {
-        let limits = self.store.limits();
-        let size = part_size(estimated_bytes, limits.min_part, limits.max_parts);
-        let mut cutter = PartCutter::new(usize::try_from(size).unwrap_or(usize::MAX));
+        let room = self.stop.unless(self.parts.room(part_size)).await?;
+        let mut cutter = PartCutter::new(usize::try_from(part_size).unwrap_or(usize::MAX));
         let (mut digest, mut total) = (Digest::default(), 0u64);
         let mut counted = std::pin::pin!(source.map(|chunk| {
             let chunk = chunk?;
@@ -62,7 +121,8 @@ impl Destination {
             self.progress.moved_stored(length);
         } else {
             let upload = self.stop.unless(self.store.start_upload(&full_key, self.class.as_ref())).await?;
-            match self.stop.unless(self.write_parts(upload.as_ref(), cutter, waiting, counted.as_mut())).await {
+            let sending = Sending { destination: self, upload: upload.as_ref(), part_size, room: Some(room), cutter };
+            match self.stop.unless(sending.all(waiting, counted.as_mut())).await {
                 Ok(()) => upload.complete().await?,
                 Err(error) => {
                     if let Err(second) = upload.abort().await {
@@ -75,49 +135,16 @@ impl Destination {
         Ok(StoredObject { key: key.to_owned(), bytes: total, sha256: digest.finish() })
     }
 
-    async fn write_parts(
+    async fn write_part(
         &self,
         upload: &dyn Upload,
-        mut cutter: PartCutter,
-        first: Vec<Bytes>,
-        mut source: impl Stream<Item = Result<Bytes>> + Unpin,
+        number: u32,
+        body: Bytes,
+        room: OwnedSemaphorePermit,
     ) -> Result<()> {
-        let mut in_flight = FuturesUnordered::new();
-        let mut number = 0u32;
-        let mut waiting = first;
-        let mut ended = false;
-        loop {
-            for body in waiting.drain(..) {
-                while in_flight.len() >= PARTS_IN_FLIGHT {
-                    in_flight.next().await.transpose()?;
-                }
-                number += 1;
-                in_flight.push(self.write_part(upload, number, body));
-            }
-            if ended {
-                break;
-            }
-            tokio::select! {
-                Some(outcome) = in_flight.next(), if !in_flight.is_empty() => outcome?,
-                chunk = source.next() => match chunk.transpose()? {
-                    Some(chunk) => waiting = cutter.push(chunk),
-                    None => {
-                        ended = true;
-                        let rest = std::mem::replace(&mut cutter, PartCutter::new(1)).finish();
-                        waiting.extend((!rest.is_empty()).then_some(rest));
-                    }
-                },
-            }
-        }
-        while let Some(outcome) = in_flight.next().await {
-            outcome?;
-        }
-        Ok(())
-    }
-
-    async fn write_part(&self, upload: &dyn Upload, number: u32, body: Bytes) -> Result<()> {
         let length = body.len() as u64;
         upload.part(number, body).await?;
+        drop(room);
         self.progress.moved_stored(length);
         Ok(())
     }
@@ -147,6 +174,56 @@ impl Destination {
             Err(error) if problem(&error) == Some(StoreProblem::NoBucket) => {}
             Err(error) => tracing::warn!(%error, "could not list the objects of the failed dump"),
         }
+    }
+}
+
+/// One upload in the making.
+struct Sending<'a> {
+    destination: &'a Destination,
+    upload: &'a dyn Upload,
+    part_size: u64,
+    /// The memory of the part that is being filled; none while it is waited for.
+    room: Option<OwnedSemaphorePermit>,
+    cutter: PartCutter,
+}
+
+impl Sending<'_> {
+    /// Sends the parts that are complete and those that are still to come.
+    async fn all(mut self, first: Vec<Bytes>, mut source: impl Stream<Item = Result<Bytes>> + Unpin) -> Result<()> {
+        let mut in_flight = FuturesUnordered::new();
+        let mut waiting = VecDeque::from(first);
+        let (mut number, mut ended) = (0u32, false);
+        loop {
+            if !waiting.is_empty()
+                && in_flight.len() < PARTS_IN_FLIGHT
+                && let Some(room) = self.room.take()
+                && let Some(body) = waiting.pop_front()
+            {
+                number += 1;
+                in_flight.push(self.destination.write_part(self.upload, number, body, room));
+            }
+            if ended && waiting.is_empty() {
+                break;
+            }
+            tokio::select! {
+                Some(outcome) = in_flight.next(), if !in_flight.is_empty() => outcome?,
+                room = self.destination.parts.room(self.part_size), if self.room.is_none() => self.room = Some(room?),
+                chunk = source.next(), if self.room.is_some() && waiting.is_empty() && !ended => {
+                    match chunk.transpose()? {
+                        Some(chunk) => waiting.extend(self.cutter.push(chunk)),
+                        None => {
+                            ended = true;
+                            let rest = std::mem::replace(&mut self.cutter, PartCutter::new(1)).finish();
+                            waiting.extend((!rest.is_empty()).then_some(rest));
+                        }
+                    }
+                }
+            }
+        }
+        while let Some(outcome) = in_flight.next().await {
+            outcome?;
+        }
+        Ok(())
     }
 }
 

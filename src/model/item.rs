@@ -26,6 +26,10 @@ pub struct TableData {
     pub relation: Oid,
     /// The statement that reads the rows out: `COPY schema.table (a, b) TO STDOUT;` or a `COPY (SELECT ...) TO STDOUT;`.
     pub copy_out: String,
+    /// The question that a condition on `ctid` can be added to: `SELECT a, b FROM ONLY schema.table`.
+    pub select: String,
+    /// Pages of the heap when the catalogs were read; 0 where the rows cannot be read in ranges of pages.
+    pub pages: u64,
     /// Size of the heap plus TOAST in bytes, 0 where unknown. An estimate: for ordering, progress and part sizes only.
     pub estimated_bytes: u64,
     /// `reltuples`, 0 where unknown. An estimate, for progress only.

@@ -18,7 +18,8 @@ const QUESTION: Question = Question(
     (SELECT coalesce(pg_catalog.json_agg(part.relid::pg_catalog.oid), '[]')
         FROM pg_catalog.pg_partition_tree(CASE WHEN k.contype = 'f' AND i.relkind = 'I' THEN k.conindid END) part
         WHERE part.parentrelid IS NOT NULL) AS attached_indexes,
-    k.conindid AS index_oid, i.relname AS index_name, coalesce(ts.spcname, '') AS tablespace, i.relkind AS index_kind,
+    k.conindid AS index_oid, i.relname AS index_name, i.relkind AS index_kind,
+    coalesce(ts.spcname, '') AS tablespace, -- !tablespaces: '' AS tablespace,
     coalesce(x.indisclustered, false) AS clustered, coalesce(x.indisreplident, false) AS replica_identity,
     CASE WHEN k.contype IN ('p', 'u') THEN coalesce(i.reloptions, '{}') ELSE '{}' END AS index_options,
     EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = k.conindid) AS is_part,

@@ -17,7 +17,8 @@ pg_catalog.pg_encoding_to_char(b.encoding) AS encoding, b.datcollate AS collate,
 CASE b.datlocprovider WHEN 'c' THEN 'libc' WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' END AS provider, -- <15: NULL::text AS provider,
 b.datlocale AS locale, -- <17: b.daticulocale AS locale, -- <15: NULL::text AS locale,
 b.daticurules AS rules, -- <16: NULL::text AS rules,
-t.spcname AS tablespace, b.datconnlimit AS connection_limit, b.datistemplate AS is_template,
+t.spcname AS tablespace, -- !tablespaces: 'pg_default' AS tablespace,
+b.datconnlimit AS connection_limit, b.datistemplate AS is_template,
 (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'settings', s.setconfig)
 ORDER BY r.rolname NULLS FIRST)
 FROM pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole

@@ -11,7 +11,8 @@ pub(super) const KIND: Kind = Kind { name: "indexes", question: QUESTION, object
 /// every partition has its part. The statistics targets are those of expression columns.
 const QUESTION: Question = Question(
     "SELECT i.indexrelid AS oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner,
-    coalesce(ts.spcname, '') AS tablespace, c.relkind AS kind,
+    coalesce(ts.spcname, '') AS tablespace, -- !tablespaces: '' AS tablespace,
+    c.relkind AS kind,
     t.oid AS table_oid, tn.nspname AS table_schema, t.relname AS table_name, t.relkind AS table_kind,
     pg_catalog.pg_get_indexdef(i.indexrelid) AS definition,
     i.indisclustered AS clustered, i.indisreplident AS replica_identity,

@@ -23,6 +23,9 @@ pub(super) const KIND: Kind = Kind { name: "tables", question: QUESTION, objects
 /// `locked` keeps the size estimate from waiting behind somebody's ACCESS EXCLUSIVE lock; `inherited` is what a column
 /// gets from the parents of plain inheritance (`flagInhAttrs`, `src/bin/pg_dump/common.c`). A NOT NULL has a name, a
 /// place and a validity of its own from 18 on; before, one that a parent has too counts as inherited.
+///
+/// `pages` is 0 where a range of pages cannot be read without reading all: only heaps have pages in `ctid`, and scans of a
+/// range of them (`nodeTidrangescan.c`) exist from 14 on.
 const QUESTION: Question = Question(
     "WITH locked AS MATERIALIZED (
     SELECT DISTINCT l.relation FROM pg_catalog.pg_locks l
@@ -32,7 +35,8 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
     c.reltype AS row_type, coalesce(rt.typarray, 0) AS array_type,
     CASE WHEN c.reloftype <> 0 THEN pg_catalog.format_type(c.reloftype, NULL) END AS of_type,
     c.relpersistence = 'u' AS unlogged, c.relispartition AS is_partition,
-    coalesce(ts.spcname, '') AS tablespace, am.amname AS access_method,
+    coalesce(ts.spcname, '') AS tablespace, -- !tablespaces: '' AS tablespace,
+    am.amname AS access_method, -- !table-access-method: NULL AS access_method,
     c.relreplident AS replica_identity, c.relrowsecurity AS row_security, c.relforcerowsecurity AS force_row_security,
     coalesce(c.reloptions, '{}') AS options, coalesce(tc.reloptions, '{}') AS toast_options,
     CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END AS partition_key,
@@ -65,7 +69,7 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
                 SELECT FROM pg_catalog.pg_constraint other
                 WHERE other.conname = nn.conname AND other.connamespace = nn.connamespace AND other.oid <> nn.oid),
             'storage', CASE WHEN a.attstorage <> coalesce(inherited.storage, t.typstorage::text) THEN a.attstorage END,
-            'compression', CASE WHEN a.attcompression <> coalesce(inherited.compression, '') THEN a.attcompression END, -- <14: 'compression', NULL,
+            'compression', CASE WHEN a.attcompression <> coalesce(inherited.compression, '') THEN a.attcompression END, -- <14: 'compression', NULL, -- !toast-compression: 'compression', NULL,
             'statistics', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
             'options', coalesce(a.attoptions, '{}'),
             'server_options', (
@@ -107,6 +111,10 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
             THEN (c.relpages + coalesce(tc.relpages, 0))::bigint * pg_catalog.current_setting('block_size')::bigint
         ELSE coalesce(pg_catalog.pg_table_size(c.oid), 0) END AS estimated_bytes,
     greatest(c.reltuples, 0)::bigint AS estimated_rows,
+    CASE WHEN c.relkind = 'r' AND am.amname = 'heap' -- <14: CASE WHEN false
+        AND c.oid NOT IN (SELECT relation FROM locked)
+        THEN coalesce(pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint, 0)
+        ELSE 0 END AS pages,
     (SELECT pg_catalog.json_build_object('oid', r.oid, 'schema', rn.nspname, 'name', r.relname)
         FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
         WHERE c.relkind = 'r' AND c.relispartition AND r.oid = pg_catalog.pg_partition_root(c.oid) AND EXISTS (

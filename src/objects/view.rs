@@ -16,7 +16,8 @@ const QUESTION: Question = Question(
     "SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relkind AS kind,
     c.reltype AS row_type, coalesce(rt.typarray, 0) AS array_type, r.oid AS rule_oid,
     pg_catalog.pg_get_viewdef(c.oid) AS definition, c.relispopulated AS populated,
-    coalesce(ts.spcname, '') AS tablespace, am.amname AS access_method,
+    coalesce(ts.spcname, '') AS tablespace, -- !tablespaces: '' AS tablespace,
+    am.amname AS access_method, -- !table-access-method: NULL AS access_method,
     coalesce(c.reloptions, '{}') AS options, coalesce(tc.reloptions, '{}') AS toast_options,
     (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
             'number', a.attnum, 'name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod),

@@ -1,7 +1,10 @@
 //! From the wire's errors to this crate's, with everything the server said.
 
 use crate::error::{Error, Kind};
+use fallible_iterator::FallibleIterator;
+use postgres_protocol::message::backend::ErrorFields;
 use std::fmt;
+use std::io;
 use std::sync::{Arc, OnceLock};
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
@@ -41,6 +44,35 @@ impl ServerError {
             position,
             internal_query,
         }
+    }
+}
+
+impl ServerError {
+    /// From the fields of an `ErrorResponse` or a `NoticeResponse` that was read here and not by the driver.
+    pub(super) fn of_fields(mut fields: ErrorFields<'_>) -> io::Result<Self> {
+        let mut error = ServerError {
+            code: String::new(),
+            message: String::new(),
+            detail: None,
+            hint: None,
+            context: None,
+            position: None,
+            internal_query: None,
+        };
+        while let Some(field) = fields.next()? {
+            let text = String::from_utf8_lossy(field.value_bytes()).into_owned();
+            match field.type_() {
+                b'C' => error.code = text,
+                b'M' => error.message = text,
+                b'D' => error.detail = Some(text),
+                b'H' => error.hint = Some(text),
+                b'W' => error.context = Some(text),
+                b'P' | b'p' => error.position = text.parse().ok(),
+                b'q' => error.internal_query = Some(text),
+                _ => {}
+            }
+        }
+        Ok(error)
     }
 }
 
@@ -88,16 +120,21 @@ pub(super) fn statement_failed(error: tokio_postgres::Error, fate: &Fate) -> Err
         return refused(Kind::Database, refusal);
     }
     let text = error.to_string();
-    let lost = error.is_closed()
+    let is_lost = error.is_closed()
         || std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
-    if lost && !text.contains("parsing") {
-        let failure = Error::new(Kind::Connection, "the connection to the server was lost");
-        return match fate.get() {
-            Some(reason) => failure.because(reason.clone()),
-            None => failure.because(error),
-        };
+    if is_lost && !text.contains("parsing") {
+        return lost(fate, error);
     }
     Error::new(Kind::Database, "the server's answer cannot be understood").because(error)
+}
+
+/// The connection is gone: for the reason that the driver was told, or else for this one.
+pub(super) fn lost(fate: &Fate, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let failure = Error::new(Kind::Connection, "the connection to the server was lost");
+    match fate.get() {
+        Some(reason) => failure.because(reason.clone()),
+        None => failure.because(error),
+    }
 }
 
 /// An error made of a refusal, which stays its cause.

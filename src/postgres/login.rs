@@ -4,23 +4,23 @@
 //! `PQconnectPoll` in `src/interfaces/libpq/fe-connect.c`.
 
 use super::failure::{self, Fate, LoginFailure, statement_failed};
+use super::line::{Encryption, Line, Plain, Start};
 use super::settings::{ConnectionSettings, HostEntry, Place, TargetServer};
 use super::tls::SslMode;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Secret, ServerVersion};
 use rand::seq::SliceRandom;
 use std::future::poll_fn;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslNegotiation;
-use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{AsyncMessage, Client, Connection, SimpleQueryMessage, Socket};
+use tokio_postgres::{AsyncMessage, Client, Connection, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-type Wire = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+type Wire = Connection<Plain, Line>;
 
 /// A live, logged-in connection.
 pub(super) struct Live {
@@ -28,10 +28,41 @@ pub(super) struct Live {
     /// Drives the connection until the client is dropped.
     pub(super) driver: JoinHandle<()>,
     pub(super) fate: Fate,
-    pub(super) connector: MakeRustlsConnect,
+    /// The line that the driver and our own COPY take turns with.
+    pub(super) line: Line,
+    pub(super) way: Way,
     pub(super) facts: Facts,
     /// The settings narrowed to the server that answered.
     pub(super) settings: ConnectionSettings,
+}
+
+/// How a server was reached: encrypted or not, and with which certificates. A request to cancel goes the same way.
+#[derive(Clone)]
+pub(super) struct Way {
+    encryption: Encryption,
+    connector: MakeRustlsConnect,
+}
+
+impl Way {
+    /// A socket to the one host of narrowed settings.
+    pub(super) async fn connect(&self, settings: &ConnectionSettings) -> io::Result<Plain> {
+        Plain::connect(settings, &settings.hosts[0]).await
+    }
+
+    /// How the line begins on such a socket.
+    pub(super) fn start(&self, settings: &ConnectionSettings) -> Start {
+        let server_name = match &settings.hosts[0].place {
+            Place::Socket(_) => String::new(),
+            Place::Network { name, .. } => name.clone(),
+        };
+        Start {
+            encryption: self.encryption,
+            direct: settings.tls.direct,
+            connector: self.connector.clone(),
+            server_name,
+            begun: Arc::default(),
+        }
+    }
 }
 
 /// What every session knows of its server.
@@ -128,14 +159,6 @@ fn narrow(settings: &ConnectionSettings, host: &HostEntry, address: Option<IpAdd
     ConnectionSettings { hosts: vec![host], ..settings.clone() }
 }
 
-/// One way of encrypting to try.
-#[derive(Clone, Copy)]
-enum Encryption {
-    None,
-    IfOffered,
-    Always,
-}
-
 /// Logs in at one address, with the passwords that come to hand, and checks that the server is of the wanted sort.
 async fn open_address(
     settings: ConnectionSettings,
@@ -180,14 +203,19 @@ async fn open_with(
         Some(password) => Some(password.clone()),
         None => settings.asked_password.lock().await.clone(),
     };
-    let (client, wire) = loop {
-        let answer = log_in(&settings, encryption, connector.clone(), password.as_ref(), application_name).await;
+    let (client, wire, line, way) = loop {
+        let way = Way { encryption, connector: connector.clone() };
+        let answer = log_in(&settings, &way, password.as_ref(), application_name).await;
         let error = match answer {
-            Ok(opened) => break opened,
+            Ok((client, wire, line)) => break (client, wire, line, way),
             Err(Attempt::TimedOut(after)) => {
                 let error = Error::new(Kind::Connection, format!("no answer within {} seconds", after.as_secs()))
                     .hint("connect_timeout sets how long to wait");
                 return Err(Failure { error, final_word: false });
+            }
+            Err(Attempt::Unreachable(error)) => {
+                let error = Error::new(Kind::Connection, "cannot connect").because(error);
+                return Err(Failure { error: with_unreachable_hint(error), final_word: false });
             }
             Err(Attempt::Failed(error)) => error,
         };
@@ -220,34 +248,24 @@ async fn open_with(
     let driver = tokio::spawn(drive(wire, Arc::clone(&fate), settings.describe()));
     let facts = facts(&client, &fate).await.map_err(|error| Failure { error, final_word: true })?;
     suits(target, facts).map_err(|error| Failure { error, final_word: false })?;
-    Ok(Live { client, driver, fate, connector, facts, settings })
+    Ok(Live { client, driver, fate, line, way, facts, settings })
 }
 
 /// How one attempt ended, other than well.
 enum Attempt {
     Failed(tokio_postgres::Error),
+    Unreachable(io::Error),
     TimedOut(Duration),
 }
 
 /// One attempt: socket, TLS, login.
 async fn log_in(
     settings: &ConnectionSettings,
-    encryption: Encryption,
-    connector: MakeRustlsConnect,
+    way: &Way,
     password: Option<&Secret>,
     application_name: &str,
-) -> std::result::Result<(Client, Wire), Attempt> {
-    let host = &settings.hosts[0];
+) -> std::result::Result<(Client, Wire, Line), Attempt> {
     let mut config = tokio_postgres::Config::new();
-    match &host.place {
-        Place::Socket(folder) => config.host_path(folder),
-        Place::Network { name, address } => {
-            if let Some(address) = address {
-                config.hostaddr(*address);
-            }
-            config.host(name)
-        }
-    };
     let application_name = settings
         .application_name
         .as_deref()
@@ -255,45 +273,41 @@ async fn log_in(
         .or(settings.fallback_application_name.as_deref())
         .unwrap_or("pgstow");
     config
-        .port(host.port)
         .user(&settings.user)
         .dbname(&settings.database)
         .application_name(application_name)
         .channel_binding(settings.channel_binding)
-        .keepalives(settings.keepalives.enabled)
-        .ssl_mode(match encryption {
-            Encryption::None => tokio_postgres::config::SslMode::Disable,
-            Encryption::IfOffered => tokio_postgres::config::SslMode::Prefer,
-            Encryption::Always => tokio_postgres::config::SslMode::Require,
-        })
-        .ssl_negotiation(if settings.tls.direct { SslNegotiation::Direct } else { SslNegotiation::Postgres });
+        // To the driver it is TLS from the first byte; the line decides what it really is.
+        .ssl_mode(tokio_postgres::config::SslMode::Require)
+        .ssl_negotiation(SslNegotiation::Direct);
     if let Some(password) = password {
         config.password(password.expose());
     }
     if let Some(options) = &settings.options {
         config.options(options);
     }
-    if let Some(idle) = settings.keepalives.idle {
-        config.keepalives_idle(idle);
-    }
-    if let Some(interval) = settings.keepalives.interval {
-        config.keepalives_interval(interval);
-    }
-    if let Some(count) = settings.keepalives.count {
-        config.keepalives_retries(count);
-    }
-    if let Some(timeout) = settings.tcp_user_timeout {
-        config.tcp_user_timeout(timeout);
-    }
-    let connecting = config.connect(connector);
+    let connecting = async {
+        let socket = way.connect(settings).await.map_err(Attempt::Unreachable)?;
+        let start = way.start(settings);
+        let begun = Arc::clone(&start.begun);
+        let (client, wire) = config.connect_raw(socket, start).await.map_err(Attempt::Failed)?;
+        let line = begun.get().cloned().ok_or_else(|| Attempt::Unreachable(io::ErrorKind::NotConnected.into()))?;
+        Ok((client, wire, line))
+    };
     match settings.connect_timeout {
         // libpq's timeout covers the whole of a connection attempt, login included.
-        Some(timeout) => match tokio::time::timeout(timeout, connecting).await {
-            Ok(answer) => answer.map_err(Attempt::Failed),
-            Err(_) => Err(Attempt::TimedOut(timeout)),
-        },
-        None => connecting.await.map_err(Attempt::Failed),
+        Some(timeout) => tokio::time::timeout(timeout, connecting).await.unwrap_or(Err(Attempt::TimedOut(timeout))),
+        None => connecting.await,
     }
+}
+
+/// What usually helps where nobody answers.
+fn with_unreachable_hint(error: Error) -> Error {
+    let text = error.to_string();
+    if text.contains("refused") || text.contains("No such file") {
+        return error.hint("is the server running there, and does it listen on that address and port?");
+    }
+    error
 }
 
 /// Asks a person, once for all sessions of the run; without a terminal it is an error that says how to supply one.
@@ -354,9 +368,7 @@ fn describe_failure(
             .hint("the host must stand in the certificate's subjectAltName; sslmode=verify-ca does without the name"),
         LoginFailure::Encryption if text.contains("UnsupportedCertVersion") => described
             .hint("the server's certificate is of X.509 version 1; make one of version 3, with a subjectAltName"),
-        LoginFailure::Unreachable if text.contains("refused") || text.contains("No such file") => {
-            described.hint("is the server running there, and does it listen on that address and port?")
-        }
+        LoginFailure::Unreachable => with_unreachable_hint(described),
         _ => described,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::copy::{CopyIn, CopyOut};
 use super::failure::{Fate, sqlstate, statement_failed};
+use super::line::Line;
 use super::login;
 use super::settings::ConnectionSettings;
 use crate::error::{Error, Kind, Result};
@@ -13,7 +14,6 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How long a request to cancel may take when the settings have no `connect_timeout`.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,7 +25,8 @@ pub struct Session {
     client: Client,
     driver: JoinHandle<()>,
     fate: Fate,
-    connector: MakeRustlsConnect,
+    line: Line,
+    way: login::Way,
     version: ServerVersion,
     backend_pid: i32,
     settings: ConnectionSettings,
@@ -60,7 +61,8 @@ impl Session {
             client: live.client,
             driver: live.driver,
             fate: live.fate,
-            connector: live.connector,
+            line: live.line,
+            way: live.way,
             version,
             backend_pid: live.facts.backend_pid,
             settings: live.settings,
@@ -130,25 +132,25 @@ impl Session {
         Ok(rows)
     }
 
-    /// Runs a `COPY ... TO STDOUT` and returns its data as a stream of rows.
+    /// Runs statements of which one is a `COPY ... TO STDOUT`, and returns its rows as they come. The last ones run when the
+    /// rows are read to their end.
     pub async fn copy_out(&self, sql: &str) -> Result<CopyOut> {
-        let stream = self.client.copy_out(sql).await.map_err(|error| self.failed(error))?;
-        Ok(CopyOut::new(stream, self.fate.clone()))
+        CopyOut::begin(self.line.lend()?, self.fate.clone(), sql).await
     }
 
-    /// Runs a `COPY ... FROM STDIN` and returns the way in for its data.
+    /// Runs statements of which one is a `COPY ... FROM STDIN`, and returns the way in for its data. The last ones run when
+    /// the data is finished.
     pub async fn copy_in(&self, sql: &str) -> Result<CopyIn> {
-        let sink = self.client.copy_in(sql).await.map_err(|error| self.failed(error))?;
-        Ok(CopyIn::new(sink, self.fate.clone()))
+        CopyIn::begin(self.line.lend()?, self.fate.clone(), sql).await
     }
 
     /// A handle that cancels whatever this session runs, from another task.
     pub fn canceller(&self) -> Canceller {
         Canceller {
             token: self.client.cancel_token(),
-            connector: self.connector.clone(),
+            way: self.way.clone(),
+            settings: self.settings.clone(),
             timeout: self.settings.connect_timeout.unwrap_or(CANCEL_TIMEOUT),
-            server: self.settings.describe(),
         }
     }
 
@@ -180,24 +182,30 @@ impl Session {
 #[derive(Clone)]
 pub struct Canceller {
     token: CancelToken,
-    connector: MakeRustlsConnect,
+    way: login::Way,
+    settings: ConnectionSettings,
     timeout: Duration,
-    server: String,
 }
 
 impl fmt::Debug for Canceller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Canceller").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("Canceller").field("server", &self.settings.describe()).finish_non_exhaustive()
     }
 }
 
 impl Canceller {
     /// Sends the request through a connection of its own, encrypted if the session is.
     pub async fn cancel(&self) -> Result<()> {
-        let failed = || Error::new(Kind::Connection, "cannot cancel a running statement").on(self.server.clone());
-        match tokio::time::timeout(self.timeout, self.token.cancel_query(self.connector.clone())).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(failed().because(error)),
+        let failed = || Error::new(Kind::Connection, "cannot cancel a running statement").on(self.settings.describe());
+        let cancelling = async {
+            let line = self.way.connect(&self.settings).await.map_err(|error| failed().because(error))?;
+            self.token
+                .cancel_query_raw(line, self.way.start(&self.settings))
+                .await
+                .map_err(|error| failed().because(error))
+        };
+        match tokio::time::timeout(self.timeout, cancelling).await {
+            Ok(outcome) => outcome,
             Err(elapsed) => Err(failed().because(elapsed)),
         }
     }

@@ -1,5 +1,6 @@
 //! How frames are compressed, and how their concatenation is read back.
 
+use super::compressors::Compressor;
 use crate::error::{Error, Kind, Result};
 use async_compression::tokio::{bufread, write};
 use async_compression::{Level, lz4, zstd};
@@ -75,6 +76,19 @@ impl Codec {
         }
     }
 
+    /// About how much memory a compressor takes for frames of up to a mebibyte, in bytes (zstd: tables of `clevels.h`, cut to
+    /// the size of the frame).
+    pub fn context_bytes(&self) -> u64 {
+        const MEBIBYTE: u64 = 1 << 20;
+        match self {
+            Codec::None => 0,
+            Codec::Gzip(_) | Codec::Lz4 => MEBIBYTE,
+            Codec::Zstd(..=3) => 4 * MEBIBYTE,
+            Codec::Zstd(..=12) => 12 * MEBIBYTE,
+            Codec::Zstd(_) => 24 * MEBIBYTE,
+        }
+    }
+
     /// Compresses into one independent frame (zstd, lz4) or member (gzip) that carries a checksum of its content.
     /// Must be called on a Tokio runtime: larger input is compressed on its blocking threads, so that the threads that
     /// move bytes never wait for a compressor.
@@ -111,11 +125,8 @@ impl Codec {
                 Ok(encoder.into_inner())
             }
             Codec::Zstd(level) => {
-                let parameters = zstd_parameters(level, raw.len());
-                let mut encoder =
-                    write::ZstdEncoder::with_quality_and_params(target, Level::Precise(level), &parameters);
-                write_all(&mut encoder, raw).await?;
-                Ok(encoder.into_inner())
+                let compressed = Compressor::new(level, raw.len())?.compress(raw)?;
+                Ok(compressed.into())
             }
         }
     }
@@ -151,13 +162,14 @@ impl Codec {
 
 /// A checksum always. The widest levels size window and tables (up to 768 MiB a compressor) for endless streams; a frame
 /// is not one, so there they are cut to what its bytes can use.
-fn zstd_parameters(level: i32, raw_bytes: usize) -> Vec<zstd::CParameter> {
-    let mut parameters = vec![zstd::CParameter::checksum_flag(true)];
+pub(super) fn zstd_parameters(level: i32, raw_bytes: usize) -> Vec<::zstd::zstd_safe::CParameter> {
+    use ::zstd::zstd_safe::CParameter;
+    let mut parameters = vec![CParameter::ChecksumFlag(true)];
     if level >= ZSTD_FIRST_WIDE_LEVEL {
         let log = raw_bytes.next_power_of_two().ilog2().clamp(10, ZSTD_LARGEST_WINDOW_LOG - 2);
-        parameters.push(zstd::CParameter::window_log(log));
-        parameters.push(zstd::CParameter::hash_log(log));
-        parameters.push(zstd::CParameter::chain_log(log + 1));
+        parameters.push(CParameter::WindowLog(log));
+        parameters.push(CParameter::HashLog(log));
+        parameters.push(CParameter::ChainLog(log + 1));
     }
     parameters
 }

@@ -56,23 +56,37 @@ impl RowsDigester {
         Self::default()
     }
 
-    /// Takes the next piece. In COPY text every line end is the end of a row: one within a value is written `\\n`.
+    /// Takes the next piece of COPY text, where every line end is the end of a row: one within a value is written `\\n`.
     pub fn push(&mut self, text: &[u8]) {
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', text) {
-            let row = &text[start..=end];
+            self.piece(&text[start..=end], true);
             start = end + 1;
-            match self.begun.take() {
-                None => self.digest.add_row(row),
-                Some(mut hash) => {
-                    hash.update(row);
+        }
+        if start < text.len() {
+            self.piece(&text[start..], false);
+        }
+    }
+
+    /// Takes the next piece of one row, whose end is known from elsewhere.
+    pub fn piece(&mut self, bytes: &[u8], ends_row: bool) {
+        match self.begun.take() {
+            None if ends_row => self.digest.add_row(bytes),
+            begun => {
+                let mut hash = begun.unwrap_or_default();
+                hash.update(bytes);
+                if ends_row {
                     self.digest.add(RowsDigest { rows: 1, sum: hash.digest128() });
+                } else {
+                    self.begun = Some(hash);
                 }
             }
         }
-        if start < text.len() {
-            self.begun.get_or_insert_default().update(&text[start..]);
-        }
+    }
+
+    /// The digest of the rows that have ended, which are forgotten here.
+    pub fn take(&mut self) -> RowsDigest {
+        std::mem::take(&mut self.digest)
     }
 
     /// The digest of all rows.

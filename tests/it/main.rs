@@ -6,7 +6,9 @@
 
 mod cli;
 mod connections;
+mod data_plane;
 mod failures;
+mod faults;
 mod globals;
 mod interop;
 mod past;
@@ -14,6 +16,7 @@ mod pruning;
 mod restoring;
 mod round_trip;
 mod selection;
+mod selection_table;
 mod stock_archives;
 mod store;
 mod store_failures;

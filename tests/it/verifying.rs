@@ -103,3 +103,30 @@ fn all_problems_are_listed_and_not_only_the_first() {
     quick.failed(6, &[]);
     assert_eq!(quick.json()["problems"].as_array().unwrap().len(), 2, "{}", quick.stdout);
 }
+
+#[test]
+fn a_restored_database_is_compared_with_its_backup_row_by_row() {
+    let database = small();
+    let backup = Backup::make(&garage(), &database, &[]);
+    let target = Database::fresh(&database.server, "compared");
+    let report = backup.restore(&target, &["--verify", "--json"]).fine().json();
+    assert_eq!(report["verified"], serde_json::json!({ "tables": 3, "of_extensions": 0, "differences": [] }));
+    // A trigger of the target that changes one row, and a row that was there before.
+    let other = Database::fresh(&database.server, "compared_other");
+    backup.restore(&other, &["-s"]).fine();
+    other.execute(
+        "INSERT INTO empty VALUES (1);
+         CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.t := left(NEW.t, 3); RETURN NEW; END';
+         CREATE TRIGGER change BEFORE INSERT ON several_frames FOR EACH ROW WHEN (NEW.n = 7) EXECUTE FUNCTION change()",
+    );
+    let ran = backup.restore(&other, &["-a", "--verify", "--json"]);
+    ran.failed(6, &["2 of 3 tables differ"]);
+    let differences = ran.json()["verified"]["differences"].clone();
+    assert_eq!(
+        differences,
+        serde_json::json!([
+            "table data public.empty: 1 rows, the backup has 0",
+            "table data public.several_frames: as many rows as the backup (3000), but not the same ones",
+        ])
+    );
+}

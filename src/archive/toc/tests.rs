@@ -168,6 +168,8 @@ fn the_entry_of_table_data_has_the_tables_oid_without_a_catalog() {
     let data = TableData {
         relation: Oid(16_384),
         copy_out: String::new(),
+        select: String::new(),
+        pages: 0,
         estimated_bytes: 0,
         estimated_rows: 0,
         unlogged: false,

@@ -1,12 +1,14 @@
 //! From planned Items to the `toc.dat` that stock `pg_restore` reads.
 
 use crate::archive::keys;
+use crate::archive::manifest::TableEntry;
 use crate::archive::toc::{Compression, Toc, TocEntry, created_fields};
 use crate::catalog::DatabaseRow;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Payload, Section, ServerVersion, literal};
 use crate::plan::Planned;
 use crate::stream::codec::Codec;
+use std::collections::{BTreeSet, HashMap};
 
 /// The version of the archive: `1.15` where frames need a codec that older readers lack, `1.14` otherwise, for
 /// `pg_restore` 12 and newer reads that.
@@ -21,9 +23,43 @@ fn compression(codec: Codec) -> Result<Compression> {
     })
 }
 
+/// A further object of a table whose rows do not fit in one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Segment {
+    id: i32,
+    /// The id of the table's first TABLE DATA entry.
+    first: i32,
+    number: usize,
+}
+
+/// Gives the further segments their ids, which follow those of everything else, and sorts all tables by id.
+pub(super) fn number_segments(planned: &[Planned], tables: &mut [TableEntry]) -> Vec<Segment> {
+    let mut next_id = planned.last().map_or(1, |entry| entry.id + 1) + SETTINGS;
+    let mut segments: Vec<Segment> = Vec::new();
+    // The segments of one table follow its first entry, in order.
+    let mut first = 0;
+    let mut number = 0;
+    for table in tables.iter_mut() {
+        if table.toc_id != 0 {
+            (first, number) = (table.toc_id, 0);
+            continue;
+        }
+        number += 1;
+        table.toc_id = next_id;
+        segments.push(Segment { id: next_id, first, number });
+        next_id += 1;
+    }
+    tables.sort_by_key(|table| table.toc_id);
+    segments
+}
+
+/// How many entries set the reader up.
+const SETTINGS: i32 = 3;
+
 /// The table of contents: three leading entries that set the reader up, then the plan as it is.
 pub(super) fn table_of_contents(
     planned: &[Planned],
+    segments: &[Segment],
     codec: Codec,
     database: &DatabaseRow,
     server: ServerVersion,
@@ -35,7 +71,13 @@ pub(super) fn table_of_contents(
         setting(next_id + 1, "STDSTRINGS", "SET standard_conforming_strings = 'on';\n".to_owned()),
         setting(next_id + 2, "SEARCHPATH", "SELECT pg_catalog.set_config('search_path', '', false);\n".to_owned()),
     ];
-    entries.extend(planned.iter().map(entry));
+    let further = Further::of(planned, segments);
+    for planned in planned {
+        let first = entry(planned);
+        let segments = further.segments_of(&first);
+        entries.push(further.waiting(first));
+        entries.extend(segments);
+    }
     Ok(Toc {
         version: compression.version(),
         compression,
@@ -45,6 +87,58 @@ pub(super) fn table_of_contents(
         dumper_version: format!("pgstow {}", env!("CARGO_PKG_VERSION")),
         entries,
     })
+}
+
+/// Further segments of tables' rows, by what has to do with them.
+///
+/// Stock `pg_restore` keeps one TABLE DATA entry a table in mind (`tableDataId`, `pg_backup_archiver.c`) and truncates the table
+/// before that one, so only the first entry may hang on the table first of all. The others hang on the first, and what
+/// comes after the rows names all of them.
+struct Further<'a> {
+    /// By the id of the first entry.
+    by_first: HashMap<i32, Vec<&'a Segment>>,
+    /// The ids of further segments, by the id of what their rows belong to.
+    by_table: HashMap<i32, Vec<i32>>,
+}
+
+impl<'a> Further<'a> {
+    fn of(planned: &[Planned], segments: &'a [Segment]) -> Self {
+        let mut further = Further { by_first: HashMap::new(), by_table: HashMap::new() };
+        for segment in segments {
+            further.by_first.entry(segment.first).or_default().push(segment);
+        }
+        for planned in planned {
+            for segment in further.by_first.get(&planned.id).into_iter().flatten() {
+                for &table in planned.needs.iter().chain([&planned.id]) {
+                    further.by_table.entry(table).or_default().push(segment.id);
+                }
+            }
+        }
+        further
+    }
+
+    /// The entries of the further segments of a TABLE DATA entry.
+    fn segments_of(&self, first: &TocEntry) -> Vec<TocEntry> {
+        let segments = self.by_first.get(&first.id).into_iter().flatten();
+        segments
+            .map(|segment| TocEntry {
+                id: segment.id,
+                needs: std::iter::once(first.id).chain(first.needs.iter().copied()).collect(),
+                file: Some(keys::data_name(u64::from(first.id.unsigned_abs()), segment.number)),
+                ..first.clone()
+            })
+            .collect()
+    }
+
+    /// The entry, waiting for the further segments of whatever it needs if it comes after the rows.
+    fn waiting(&self, mut entry: TocEntry) -> TocEntry {
+        if entry.section == Section::PostData {
+            let ids = entry.needs.iter().filter_map(|need| self.by_table.get(need)).flatten();
+            let ids: BTreeSet<i32> = ids.copied().collect();
+            entry.needs.extend(ids);
+        }
+        entry
+    }
 }
 
 /// The encoding of every name and row in the archive: UTF-8, which the server converts to, except where the source
@@ -78,7 +172,7 @@ fn setting(id: i32, desc: &str, create: String) -> TocEntry {
 fn entry(planned: &Planned) -> TocEntry {
     let file = match &planned.item.payload {
         Payload::None | Payload::Refresh => None,
-        Payload::Table(_) => Some(keys::data_name(u64::from(planned.id.unsigned_abs()))),
+        Payload::Table(_) => Some(keys::data_name(u64::from(planned.id.unsigned_abs()), 0)),
         Payload::Blobs(_) => Some(keys::blobs_toc_key().to_owned()),
     };
     TocEntry::of_item(&planned.item, planned.id, planned.needs.clone(), file)

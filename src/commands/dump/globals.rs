@@ -21,8 +21,8 @@ pub(super) async fn write(
     let found = destination.stop.unless(read_globals(leader, wanted)).await?;
     let script = globals::script(&found.statements, &leader.version().to_string(), &restrict_key());
     let bytes = Bytes::copy_from_slice(script.expose().as_bytes());
-    let length = bytes.len() as u64;
-    let object = destination.write(keys::globals_key(), length, futures::stream::iter([Ok(bytes)])).await?;
+    let part = destination.part_size(bytes.len() as u64);
+    let object = destination.write(keys::globals_key(), part, futures::stream::iter([Ok(bytes)])).await?;
     let passwords = match (wanted.passwords, found.with_passwords) {
         (false, _) => Passwords::LeftOut,
         (true, true) => Passwords::Included,

@@ -6,7 +6,7 @@ use crate::commands::transfer::Destination;
 use crate::error::{Error, Kind, Result};
 use crate::model::{BlobsData, Oid};
 use crate::postgres::Session;
-use crate::stream::codec::Codec;
+use crate::stream::compressors::Compressors;
 use crate::stream::copy_binary::BinaryRows;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -33,21 +33,22 @@ pub(super) async fn copy(
     session: &Session,
     data: &BlobsData,
     destination: &Destination,
-    codec: Codec,
+    compressors: &Compressors,
 ) -> Result<LargeObjects> {
     let mut objects = Vec::with_capacity(data.oids.len());
     for batch in data.oids.chunks(BATCH) {
         let sizes = destination.stop.unless(sizes(session, batch)).await?;
         let (small, large): (Vec<SizeRow>, Vec<SizeRow>) = sizes.into_iter().partition(|row| row.size <= SMALL);
-        copy_small(session, &small, destination, codec, &mut objects).await?;
+        copy_small(session, &small, destination, compressors, &mut objects).await?;
         for row in large {
-            objects.push(copy_large(session, &row, destination, codec).await?);
+            objects.push(copy_large(session, &row, destination, compressors).await?);
         }
     }
     objects.sort_by_key(|entry: &BlobEntry| entry.oid);
     let oids: Vec<Oid> = objects.iter().map(|entry| entry.oid).collect();
     let text = Bytes::from(blobs::encode(&oids));
-    let toc = destination.write(keys::blobs_toc_key(), text.len() as u64, futures::stream::iter([Ok(text)])).await?;
+    let part = destination.part_size(text.len() as u64);
+    let toc = destination.write(keys::blobs_toc_key(), part, futures::stream::iter([Ok(text)])).await?;
     Ok(LargeObjects { count: objects.len() as u64, bytes: objects.iter().map(|entry| entry.size).sum(), toc, objects })
 }
 
@@ -79,7 +80,7 @@ async fn copy_small(
     session: &Session,
     batch: &[SizeRow],
     destination: &Destination,
-    codec: Codec,
+    compressors: &Compressors,
     objects: &mut Vec<BlobEntry>,
 ) -> Result<()> {
     if batch.is_empty() {
@@ -100,7 +101,7 @@ async fn copy_small(
     let written: Vec<BlobEntry> = contents
         .map(|row| async move {
             let (oid, bytes) = row?;
-            write_one(oid, futures::stream::iter([Ok(bytes)]), destination, codec).await
+            write_one(oid, bytes.len() as u64, futures::stream::iter([Ok(bytes)]), destination, compressors).await
         })
         .buffer_unordered(WRITES_AT_ONCE)
         .try_collect()
@@ -112,7 +113,12 @@ async fn copy_small(
     Ok(())
 }
 
-async fn copy_large(session: &Session, row: &SizeRow, destination: &Destination, codec: Codec) -> Result<BlobEntry> {
+async fn copy_large(
+    session: &Session,
+    row: &SizeRow,
+    destination: &Destination,
+    compressors: &Compressors,
+) -> Result<BlobEntry> {
     let sql = format!(
         "COPY (SELECT pg_catalog.lo_get({}::pg_catalog.oid, n * {PIECE}, {PIECE}) \
          FROM pg_catalog.generate_series(0, {}) AS s(n)) TO STDOUT (FORMAT binary)",
@@ -120,7 +126,7 @@ async fn copy_large(session: &Session, row: &SizeRow, destination: &Destination,
         row.size.saturating_sub(1) / PIECE
     );
     let rows = BinaryRows::new(session.copy_out(&sql).await?);
-    let entry = write_one(row.oid, rows, destination, codec).await?;
+    let entry = write_one(row.oid, row.size, rows, destination, compressors).await?;
     if entry.size != row.size {
         return Err(Error::new(Kind::Database, format!("{} bytes came back instead of {}", entry.size, row.size))
             .on(format!("large object {}", row.oid)));
@@ -131,9 +137,10 @@ async fn copy_large(session: &Session, row: &SizeRow, destination: &Destination,
 /// Each piece becomes one frame of the large object's own file; an empty object is an empty file.
 async fn write_one(
     oid: Oid,
+    expected: u64,
     pieces: impl futures::Stream<Item = Result<Bytes>> + Send,
     destination: &Destination,
-    codec: Codec,
+    compressors: &Compressors,
 ) -> Result<BlobEntry> {
     let mut size = 0u64;
     let frames = pieces
@@ -144,8 +151,11 @@ async fn write_one(
             Ok::<Bytes, Error>(piece)
         })
         .try_filter(|piece| std::future::ready(!piece.is_empty()))
-        .and_then(|piece| codec.compress(piece));
-    let key = keys::blob_key(oid, codec.suffix());
-    let object = destination.write(&key, 0, frames).await.map_err(|error| error.on(format!("large object {oid}")))?;
+        .and_then(|piece| compressors.compress(piece));
+    let key = keys::blob_key(oid, compressors.codec().suffix());
+    let object = destination
+        .write(&key, destination.part_size(expected), frames)
+        .await
+        .map_err(|error| error.on(format!("large object {oid}")))?;
     Ok(BlobEntry { oid, size, object })
 }

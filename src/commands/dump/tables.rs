@@ -1,59 +1,48 @@
-//! The data plane of a dump: workers take tables from one queue, longest first, and stream each into one object.
+//! The data plane of a dump: workers take tables, or ranges of them, from one queue, longest first; each table has one writer.
 
+use super::queue::Queue;
+use super::ranges::{self, Extent};
+use super::reader::Reader;
+use super::writer::{SMALLEST_RUN, Writer};
 use super::{DumpOptions, follow_snapshot, has_data, large_objects};
-use crate::archive::keys;
-use crate::archive::manifest::{Frame, LargeObjects, Skipped, TableEntry};
+use crate::archive::manifest::{LargeObjects, Skipped, TableEntry};
 use crate::commands::Stop;
+use crate::commands::memory::DumpShares;
 use crate::commands::transfer::Destination;
 use crate::error::{Error, Kind, Result};
-use crate::model::{BlobsData, Payload, TableData, qualified};
+use crate::model::{BlobsData, Payload, TableData};
 use crate::plan::Planned;
 use crate::postgres::{Session, Snapshot};
-use crate::stream::codec::Codec;
-use crate::stream::digest::frame_checksum;
-use crate::stream::frames::{FrameBuilder, RawFrame, TERMINATOR};
-use crate::stream::rows::RowsDigest;
-use bytes::Bytes;
-use futures::{StreamExt, future};
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
-use tokio::sync::mpsc;
+use crate::stream::compressors::Compressors;
+use futures::future;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-/// Frames that wait between the server's socket and the codec, and frames in the codec, per worker.
-const FRAMES_IN_FLIGHT: usize = 2;
-
-/// A frame is closed at the first row beyond this many bytes of a small table ...
-pub(super) const SMALLEST_FRAME: u64 = 1 << 20;
-/// ... and this many of a huge one, so that the list of frames in the manifest stays short.
-const LARGEST_FRAME: u64 = 16 << 20;
-/// The number of frames that the size of a frame is chosen for.
-const FRAMES_PER_TABLE: u64 = 8192;
+/// The runs of all tables together that the size of a run is chosen for, so that the manifest stays short.
+const RUNS_OF_ALL: u64 = 16_384;
+/// Tables that are open at once beside those that are being read: their last parts are still on their way.
+const TABLES_ENDING: usize = 4;
 
 /// One table's rows to copy.
 #[derive(Debug, Clone)]
 pub(super) struct TableJob {
-    toc_id: i32,
-    schema: String,
-    name: String,
-    data: TableData,
+    pub(super) toc_id: i32,
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) data: TableData,
 }
 
 impl TableJob {
-    fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         crate::model::item::label("table", Some(&self.schema), &self.name)
-    }
-
-    fn frame_bytes(&self) -> usize {
-        let bytes = (self.data.estimated_bytes / FRAMES_PER_TABLE).clamp(SMALLEST_FRAME, LARGEST_FRAME);
-        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 }
 
-/// All data to copy, longest first.
+/// All data to copy, in the order of the table of contents.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
-    pub(super) tables: VecDeque<TableJob>,
+    pub(super) tables: Vec<TableJob>,
     blobs: Option<BlobsData>,
     skipped: Vec<Skipped>,
 }
@@ -91,53 +80,86 @@ pub(super) fn jobs(planned: &[Planned], in_recovery: bool) -> Jobs {
                     jobs.skipped.push(Skipped { object: format!("rows of {}", job.label()), reason });
                     job.data.copy_out = String::new();
                 }
-                jobs.tables.push_back(job);
+                jobs.tables.push(job);
             }
             Payload::Blobs(data) => jobs.blobs = Some(data.clone()),
             Payload::None | Payload::Refresh => {}
         }
     }
-    jobs.tables
-        .make_contiguous()
-        .sort_by(|a, b| b.data.estimated_bytes.cmp(&a.data.estimated_bytes).then_with(|| a.toc_id.cmp(&b.toc_id)));
     jobs
 }
 
-/// Copies everything with as many connections as the options say. When one worker fails, the others abort their uploads
-/// and end; the first failure is returned.
+/// What the workers share.
+struct Shared {
+    queue: Mutex<Queue>,
+    writer: Writer,
+    /// How many tables may be open at once.
+    open: Arc<Semaphore>,
+    stop: Stop,
+}
+
+type Outcome = Result<Vec<TableEntry>>;
+
+/// Copies everything with as many connections as the options say. When one fails, the others abort their uploads and end;
+/// the first failure is returned.
 pub(super) async fn copy_all(
     options: &DumpOptions,
+    shares: &DumpShares,
     snapshot: &Snapshot,
     leader: &Session,
     jobs: Jobs,
     destination: &Destination,
     stop: &Stop,
 ) -> Result<Copied> {
+    let estimated = jobs.estimated_bytes();
     let Jobs { tables, blobs, skipped } = jobs;
-    let workers = options.jobs.max(1).min(tables.len().max(1));
-    let queue = Arc::new(Mutex::new(tables));
-    let mut tasks: JoinSet<Result<Vec<TableEntry>>> = JoinSet::new();
-    for _ in 0..workers {
-        let session = stop.unless(follow_snapshot(options, snapshot)).await?;
-        let (queue, destination, codec) = (Arc::clone(&queue), destination.clone(), options.codec);
-        tasks.spawn(async move { work(&session, &queue, &destination, codec).await });
+    let extents: Vec<Extent> =
+        tables.iter().map(|job| Extent { bytes: job.data.estimated_bytes, pages: job.data.pages }).collect();
+    let units = ranges::units(&extents, options.jobs, options.split_above);
+    let workers = options.jobs.clamp(1, units.len().max(1));
+    let promised = tables.len();
+    let compressors = Compressors::new(options.codec, shares.codecs);
+    let shared = Arc::new(Shared {
+        queue: Mutex::new(Queue::new(tables, units)),
+        writer: Writer {
+            destination: destination.clone(),
+            compressors: compressors.clone(),
+            frames_at_once: workers * shares.frames_per_worker,
+            run_bytes: (estimated / RUNS_OF_ALL).max(SMALLEST_RUN),
+        },
+        open: Arc::new(Semaphore::new(workers + TABLES_ENDING)),
+        stop: stop.clone(),
+    });
+    let sessions = future::try_join_all((0..workers).map(|_| follow_snapshot(options, snapshot)));
+    let (outcomes, mut results) = mpsc::unbounded_channel::<Outcome>();
+    let mut readers = JoinSet::new();
+    for session in stop.unless(sessions).await? {
+        let reader = Reader::new(session, shares.frame_bytes, shares.frames_per_worker);
+        readers.spawn(work(reader, Arc::clone(&shared), outcomes.clone()));
     }
+    drop(outcomes);
     let mut copied = Copied { skipped, ..Copied::default() };
-    let mut first_failure = None;
+    let (mut first_failure, mut done) = (None, 0);
     // The leader's connection is free meanwhile: it reads the large objects.
     let large = async {
-        match blobs {
-            Some(blobs) => large_objects::copy(leader, &blobs, destination, options.codec).await.map(Some),
+        let outcome = match blobs {
+            Some(blobs) => large_objects::copy(leader, &blobs, destination, &compressors).await.map(Some),
             None => Ok(None),
+        };
+        if outcome.is_err() {
+            stop.now();
         }
+        outcome
     };
     let drain = async {
-        while let Some(outcome) = tasks.join_next().await {
-            let outcome = outcome.unwrap_or_else(|panic| {
-                Err(Error::new(Kind::Internal, "a worker of the dump ended unexpectedly").because(panic))
-            });
+        // Ends when every reader and every writer has ended.
+        while let Some(outcome) = results.recv().await {
             match outcome {
-                Ok(entries) => copied.tables.extend(entries),
+                Ok(entries) => {
+                    copied.tables.extend(entries);
+                    done += 1;
+                    destination.progress.table_done();
+                }
                 Err(error) => {
                     stop.now();
                     first_failure.get_or_insert(error);
@@ -145,17 +167,7 @@ pub(super) async fn copy_all(
             }
         }
     };
-    let (large, ()) = future::join(
-        async {
-            let outcome = large.await;
-            if outcome.is_err() {
-                stop.now();
-            }
-            outcome
-        },
-        drain,
-    )
-    .await;
+    let (large, ()) = future::join(large, drain).await;
     if let Some(error) = first_failure {
         // What a worker says when it is told to stop hides what made us tell it.
         return Err(match large {
@@ -164,121 +176,34 @@ pub(super) async fn copy_all(
         });
     }
     copied.large_objects = large?;
-    copied.tables.sort_by_key(|entry| entry.toc_id);
+    if done != promised {
+        return Err(Error::new(Kind::Internal, format!("{done} of {promised} tables were dumped")));
+    }
     Ok(copied)
 }
 
-async fn work(
-    session: &Session,
-    queue: &Mutex<VecDeque<TableJob>>,
-    destination: &Destination,
-    codec: Codec,
-) -> Result<Vec<TableEntry>> {
-    let mut done = Vec::new();
+/// One worker: takes units until there are none. Its failure goes to the writer of the table, which aborts the upload.
+async fn work(mut reader: Reader, shared: Arc<Shared>, outcomes: mpsc::UnboundedSender<Outcome>) {
     loop {
-        let job = queue.lock().ok().and_then(|mut queue| queue.pop_front());
-        let Some(job) = job else { return Ok(done) };
-        let label = job.label();
-        done.push(copy_table(session, job, destination, codec).await.map_err(|error| error.on(label))?);
-        destination.progress.table_done();
-    }
-}
-
-async fn copy_table(session: &Session, job: TableJob, destination: &Destination, codec: Codec) -> Result<TableEntry> {
-    let (sender, receiver) = mpsc::channel::<Result<RawFrame>>(FRAMES_IN_FLIGHT);
-    let read = async {
-        if let Err(error) = read_frames(session, &job, destination, &sender).await {
-            // The writer must see the failure, so that it aborts its upload; if it is gone, it failed first.
-            let _gone = sender.send(Err(error)).await;
-        }
-        drop(sender);
-    };
-    let mut frames: Vec<Frame> = Vec::new();
-    let (mut offset, mut rows, mut raw_bytes) = (0u64, RowsDigest::default(), 0u64);
-    let compressed = tokio_stream(receiver)
-        .map(|frame| async move {
-            let frame = frame?;
-            let (raw, rows) = (frame.bytes.len() as u64, frame.rows);
-            Ok::<_, Error>((codec.compress(frame.bytes).await?, raw, rows))
-        })
-        .buffered(FRAMES_IN_FLIGHT)
-        .map(|frame| {
-            let (bytes, frame_raw, frame_rows) = frame?;
-            let length = bytes.len() as u64;
-            frames.push(Frame {
-                offset,
-                bytes: length,
-                raw_bytes: frame_raw,
-                rows: frame_rows.rows(),
-                checksum: Some(frame_checksum(&bytes)),
+        let next = shared.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut work) = next.filter(|_| !shared.stop.is_asked()) else { return };
+        if let Some(receiver) = work.receiver.take() {
+            let Ok(place) = Arc::clone(&shared.open).acquire_owned().await else { return };
+            let (table, shared, outcomes) = (Arc::clone(&work.table), Arc::clone(&shared), outcomes.clone());
+            tokio::spawn(async move {
+                let outcome = shared.writer.write(&table, receiver).await;
+                // Whoever waits for the outcome may have gone already.
+                let _gone = outcomes.send(outcome.map_err(|error| error.on(table.job.label())));
+                drop(place);
             });
-            offset += length;
-            rows.add(frame_rows);
-            if frame_rows.rows() > 0 {
-                raw_bytes += frame_raw;
-            }
-            Ok::<Bytes, Error>(bytes)
-        });
-    let key = keys::data_key(u64::from(job.toc_id.unsigned_abs()), codec.suffix());
-    let write = destination.write(&key, job.data.estimated_bytes, compressed);
-    // Both run in this one task: when the writer fails it drops the channel, which ends the reader.
-    let (outcome, ()) = future::join(write, read).await;
-    let object = outcome?;
-    Ok(TableEntry {
-        toc_id: job.toc_id,
-        schema: job.schema,
-        name: job.name,
-        object,
-        rows: rows.rows(),
-        raw_bytes,
-        rows_digest: Some(rows.to_string()),
-        frames,
-    })
-}
-
-fn tokio_stream<T>(mut receiver: mpsc::Receiver<T>) -> impl futures::Stream<Item = T> {
-    futures::stream::poll_fn(move |context| receiver.poll_recv(context))
-}
-
-/// Reads the table's rows into frames, the terminator's frame last.
-async fn read_frames(
-    session: &Session,
-    job: &TableJob,
-    destination: &Destination,
-    sender: &mpsc::Sender<Result<RawFrame>>,
-) -> Result<()> {
-    if !job.data.copy_out.is_empty() {
-        lock_without_waiting(session, job).await?;
-        let mut rows = session.copy_out(&job.data.copy_out).await?;
-        let mut builder = FrameBuilder::new(job.frame_bytes());
-        let (mut counted_rows, mut counted_bytes) = (0u64, 0u64);
-        while let Some(row) = rows.next().await {
-            let row = row?;
-            counted_rows += 1;
-            counted_bytes += row.len() as u64;
-            if let Some(frame) = builder.push(&row) {
-                destination.progress.moved_rows(std::mem::take(&mut counted_rows));
-                destination.progress.moved_raw(std::mem::take(&mut counted_bytes));
-                if sender.send(Ok(frame)).await.is_err() {
-                    return Ok(());
-                }
-            }
         }
-        destination.progress.moved_rows(counted_rows);
-        destination.progress.moved_raw(counted_bytes);
-        if let Some(frame) = builder.finish() {
-            let _gone = sender.send(Ok(frame)).await;
+        match shared.stop.unless(reader.read(&work, &shared.writer.destination.progress)).await {
+            Ok(()) => work.table.range_done(),
+            Err(error) => {
+                // A writer that is gone has failed before, and has said why. This connection has ended with its COPY.
+                let _gone = work.sender.send(Err(error));
+                return;
+            }
         }
     }
-    let _gone = sender.send(Ok(RawFrame { bytes: Bytes::from_static(TERMINATOR), rows: RowsDigest::default() })).await;
-    Ok(())
-}
-
-/// The leader holds ACCESS SHARE already. If somebody queued for an exclusive lock in between, waiting here would be a
-/// deadlock that the server cannot see (`src/bin/pg_dump/parallel.c`, `lockTableForWorker`): so fail at once instead.
-async fn lock_without_waiting(session: &Session, job: &TableJob) -> Result<()> {
-    let table = qualified(&job.schema, &job.name);
-    session.execute(&format!("LOCK TABLE {table} IN ACCESS SHARE MODE NOWAIT")).await.map_err(|error| {
-        error.hint("somebody waits for an exclusive lock on the table (a migration?); let it finish and dump again")
-    })
 }

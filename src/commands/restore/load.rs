@@ -7,7 +7,7 @@ use crate::commands::source::{BlobObject, TableObject};
 use crate::commands::transfer::{ArchiveObject, Origin};
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::Session;
+use crate::postgres::{CopyIn, Session};
 use crate::stream::codec::Codec;
 use crate::stream::statements::StatementCutter;
 use crate::stream::terminator::TerminatorStripper;
@@ -68,22 +68,12 @@ pub(super) async fn load_table(
             .on(table_name(entry.schema.as_deref(), &entry.tag).to_string()));
     };
     let key = &data.object.key;
-    let mut decoder = open(origin, &data.object).await?;
-    let mut stripper = TerminatorStripper::default();
     let mut target = session.copy_in(copy).await?;
-    loop {
-        let chunk = next_chunk(&mut decoder, CHUNK, key).await?;
-        if chunk.is_empty() {
-            break;
-        }
-        let rows = stripper.push(chunk);
-        if !rows.is_empty() {
-            progress.moved_raw(rows.len() as u64);
-            target.send(rows).await?;
-        }
+    if let Err(error) = feed(&mut target, data, origin, progress).await {
+        // The session is wanted for other steps; where it is lost too, the first error says why.
+        let _second = target.give_up().await;
+        return Err(error);
     }
-    // Everything that can be wrong with the object is known here, before the server is told that the rows are complete.
-    stripper.finish().map_err(|error| error.on(key.clone()))?;
     let rows = target.finish().await?;
     progress.moved_rows(rows);
     progress.moved_stored(data.object.bytes);
@@ -95,6 +85,23 @@ pub(super) async fn load_table(
             .hint("a trigger or rule on the target may have changed them; otherwise the backup is damaged"));
     }
     Ok(rows)
+}
+
+/// Sends the object's rows. Everything that can be wrong with the object is known at its end, before the server is told that
+/// the rows are complete.
+async fn feed(target: &mut CopyIn, data: &TableObject, origin: &Origin, progress: &Progress) -> Result<()> {
+    let key = &data.object.key;
+    let mut decoder = open(origin, &data.object).await?;
+    let mut stripper = TerminatorStripper::default();
+    loop {
+        let chunk = next_chunk(&mut decoder, CHUNK, key).await?;
+        if chunk.is_empty() {
+            return stripper.finish().map_err(|error| error.on(key.clone()));
+        }
+        let rows = stripper.push(chunk);
+        progress.moved_raw(rows.len() as u64);
+        target.send(&rows).await?;
+    }
 }
 
 /// Loads one table by the INSERT statements that an archive made with `--inserts` has in place of COPY text; gives their

@@ -5,13 +5,13 @@ use super::{RestoreOptions, Words, connect, load, statements};
 use crate::archive::Charset;
 use crate::commands::source::{BlobObject, Source};
 use crate::commands::transfer::Origin;
-use crate::commands::{Progress, Stop};
+use crate::commands::{Progress, Stop, memory};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Lock, Ready, Task};
 use crate::postgres::{ConnectionSettings, Session};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 /// So much of a failed statement is printed.
@@ -128,6 +128,8 @@ struct Shared {
     charset: Charset,
     progress: Arc<Progress>,
     stop: Stop,
+    /// How many tables may be loaded at once, which is what takes memory.
+    loads: Semaphore,
     /// Position of each task's step in the plan.
     steps: Vec<usize>,
     state: Mutex<State>,
@@ -176,6 +178,7 @@ pub(super) async fn run(
         charset: words.charset.clone(),
         progress: Arc::clone(progress),
         stop: work.clone(),
+        loads: Semaphore::new(memory::loaders(options.memory, options.jobs)?),
         steps,
         state: Mutex::new(State { ready: Ready::new(tasks), failures, outcome: Outcome::default(), running: 0 }),
         changed: Notify::new(),
@@ -276,6 +279,7 @@ async fn run_step(
 ) -> Result<Option<u64>> {
     if let Some(data) = &step.data {
         let (origin, progress) = (&shared.origin, &shared.progress);
+        let _room = shared.loads.acquire().await;
         let rows = if step.entry.copy.is_some() {
             load::load_table(session, &step.entry, data, origin, progress).await
         } else {

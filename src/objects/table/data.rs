@@ -30,6 +30,8 @@ pub(super) fn object(row: &TableRow) -> Option<Object> {
         }
         _ => format!("COPY {table} {columns} TO STDOUT;"),
     };
+    let is_plain = row.configuration_condition.as_deref().unwrap_or_default().is_empty();
+    let names = ident_list(stored_columns(row));
     // The rows of an extension's table need the extension, for the table itself is no Item.
     let holder = row.extension.map_or(relation(row.oid), |extension| Address::new(class::EXTENSION, extension));
     let root = row.load_through.as_ref().map(|root| relation(root.oid));
@@ -43,6 +45,8 @@ pub(super) fn object(row: &TableRow) -> Option<Object> {
         payload: Payload::Table(TableData {
             relation: row.oid,
             copy_out,
+            pages: if is_plain && !names.is_empty() { row.pages } else { 0 },
+            select: format!("SELECT {names} FROM ONLY {table}"),
             estimated_bytes: row.estimated_bytes,
             estimated_rows: row.estimated_rows,
             unlogged: row.unlogged,

@@ -40,6 +40,7 @@ pub(super) struct TableRow {
     pub(super) checks: Vec<Check>,
     pub(super) estimated_bytes: u64,
     pub(super) estimated_rows: u64,
+    pub(super) pages: u64,
     /// The partition root, where rows can land in another partition after a restore and must be routed anew.
     pub(super) load_through: Option<Relation>,
     /// The extension it is a member of.

@@ -31,7 +31,7 @@ fn describe(changes: &Value) -> Vec<Object> {
         "access_method": "heap", "replica_identity": "d", "row_security": false, "force_row_security": false,
         "options": [], "toast_options": [], "partition_key": null, "partition_bound": null, "server": null,
         "server_options": [], "parents": [], "columns": [column(1, "a", &json!({}))], "checks": [],
-        "estimated_bytes": 8192, "estimated_rows": 3, "load_through": null, "extension": null,
+        "estimated_bytes": 8192, "estimated_rows": 3, "pages": 1, "load_through": null, "extension": null,
         "configuration_condition": null
     });
     objects(&[changed(row, changes).to_string()]).expect("a row of the promised shape")

@@ -22,12 +22,14 @@ pub mod compare;
 pub mod fetch;
 pub mod fixtures;
 pub mod oracle;
+pub mod proxy;
 pub mod s3;
 pub mod server;
 pub mod tls;
 pub mod watchdog;
 
 pub use oracle::{Oracle, oracle};
+pub use proxy::{Harm, Proxy, Trigger};
 pub use s3::{S3, folder_s3, garage};
 pub use server::{Database, Server, installed_server, majors, server};
 

@@ -1,0 +1,135 @@
+//! One budget for memory, shared out before the work begins. Pure.
+//!
+//! Architecture invariant: what a dump or a restore holds at once depends on `--memory`, on `-j` and on the codec, never on
+//! the data. Rows of any width pass through buffers of fixed size.
+
+use crate::error::{Error, Kind, Result};
+use crate::stream::codec::Codec;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// The budget that holds when the user names none.
+pub const DEFAULT_MEMORY: u64 = 256 * MIB;
+/// The least that a dump or a restore with few connections can do with; see [`least`].
+pub const LEAST_MEMORY: u64 = 64 * MIB;
+
+/// The program itself, its threads, the catalogs of an ordinary database, the connections to the store.
+const PROGRAM: u64 = 28 * MIB;
+/// A connection to the server: what is read ahead, and the driver's buffers.
+const CONNECTION: u64 = 192 * KIB;
+/// Frames of one worker: one that is being filled, one in the codec, one between codec and part.
+const FRAMES_PER_WORKER: u64 = 3;
+const LARGEST_FRAME: u64 = MIB;
+const SMALLEST_FRAME: u64 = 32 * KIB;
+/// The smallest part that S3 takes, unless it is the last.
+const SMALLEST_PART: u64 = 5 * MIB;
+/// So many parts must fit at once, of one size: one that is filled while another one is on its way, and one to spare.
+const PARTS_AT_LEAST: u64 = 3;
+/// A worker of a restore: what the store sends ahead, the codec's window, decoded rows on their way to the server.
+const LOADER: u64 = 3 * MIB;
+
+/// What parts need at least, with what an allocator rounds up.
+const LEAST_PARTS: u64 = PARTS_AT_LEAST * SMALLEST_PART / 7 * 8 + MIB;
+
+/// The least budget, in bytes, for so many connections and a codec.
+pub fn least(jobs: usize, codec: Codec) -> u64 {
+    let frames = 2 * FRAMES_PER_WORKER * SMALLEST_FRAME;
+    let jobs = jobs.max(1) as u64;
+    LEAST_MEMORY.max(PROGRAM + LEAST_PARTS + codec.context_bytes() + CONNECTION + jobs * (CONNECTION + frames))
+}
+
+/// The shares of a dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DumpShares {
+    /// A frame is closed at this many raw bytes.
+    pub(crate) frame_bytes: usize,
+    /// How many frames of one worker are on their way at once.
+    pub(crate) frames_per_worker: usize,
+    /// How many frames are compressed at once.
+    pub(crate) codecs: usize,
+    /// All parts, being filled or on their way.
+    pub(crate) part_bytes: u64,
+    /// The largest single part.
+    pub(crate) largest_part: u64,
+}
+
+impl DumpShares {
+    /// Shares a budget out.
+    ///
+    /// Errors: [`Kind::Usage`] when it is too small for so many connections.
+    pub(crate) fn of(budget: u64, jobs: usize, codec: Codec, processors: usize) -> Result<DumpShares> {
+        check(budget, jobs, codec)?;
+        let connections = (jobs as u64 + 1) * CONNECTION;
+        let free = budget - PROGRAM - connections;
+        let codecs = (free / 4 / codec.context_bytes().max(1)).clamp(1, processors.max(1) as u64);
+        let free = free.saturating_sub(codecs * codec.context_bytes());
+        // A frame is there twice for a moment, raw and compressed.
+        let room = free.saturating_sub(LEAST_PARTS).min(free / 3);
+        let frame = (room / (jobs.max(1) as u64 * FRAMES_PER_WORKER * 2)).clamp(SMALLEST_FRAME, LARGEST_FRAME);
+        let frames = frame * jobs.max(1) as u64 * FRAMES_PER_WORKER * 2;
+        // Allocators round up.
+        let parts = (free.saturating_sub(frames) / 8 * 7).max(PARTS_AT_LEAST * SMALLEST_PART);
+        let narrow = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        Ok(DumpShares {
+            frame_bytes: narrow(frame),
+            frames_per_worker: narrow(FRAMES_PER_WORKER),
+            codecs: narrow(codecs),
+            part_bytes: parts,
+            largest_part: parts / PARTS_AT_LEAST,
+        })
+    }
+}
+
+/// How many connections of a restore load rows at once.
+///
+/// Errors: [`Kind::Usage`] when the budget is too small for so many connections.
+pub(crate) fn loaders(budget: u64, jobs: usize) -> Result<usize> {
+    check(budget, jobs, Codec::None)?;
+    let free = budget - PROGRAM - (jobs as u64 + 1) * CONNECTION;
+    Ok(usize::try_from((free / LOADER).max(1)).unwrap_or(usize::MAX).min(jobs.max(1)))
+}
+
+fn check(budget: u64, jobs: usize, codec: Codec) -> Result<()> {
+    let least = least(jobs, codec);
+    if budget >= least {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("--memory is too small for -j {jobs}"))
+        .hint(format!("give it {} MiB at least, or use fewer connections or a lower level", least.div_ceil(MIB))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CONNECTION, DEFAULT_MEMORY, DumpShares, LEAST_MEMORY, MIB, PROGRAM, SMALLEST_PART, least, loaders};
+    use crate::error::Kind;
+    use crate::stream::codec::Codec;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_default_is_enough_for_all_jobs_and_too_little_says_what_would_do() {
+        DumpShares::of(DEFAULT_MEMORY, 256, Codec::Zstd(3), 64).expect("enough");
+        DumpShares::of(LEAST_MEMORY, 4, Codec::Zstd(3), 64).expect("enough");
+        let error = DumpShares::of(LEAST_MEMORY, 200, Codec::None, 2).expect_err("too little");
+        assert_eq!(error.kind(), Kind::Usage);
+        let hint = format!("{} MiB", least(200, Codec::None).div_ceil(MIB));
+        assert!(error.hint_text().expect("a hint").contains(&hint), "{error}");
+        assert_eq!(loaders(DEFAULT_MEMORY, 4).expect("enough"), 4);
+    }
+
+    proptest! {
+        #[test]
+        fn the_shares_fit_the_budget(
+            spare in 0u64..1 << 34, jobs in 1usize..257, level in 1i32..23, processors in 1usize..200,
+        ) {
+            let codec = if level == 1 { Codec::None } else { Codec::Zstd(level) };
+            let budget = least(jobs, codec) + spare;
+            let shares = DumpShares::of(budget, jobs, codec, processors).expect("enough");
+            let frames = (2 * shares.frame_bytes * shares.frames_per_worker * jobs) as u64;
+            let fixed = PROGRAM + (jobs as u64 + 1) * CONNECTION + shares.codecs as u64 * codec.context_bytes();
+            prop_assert!(fixed + frames + shares.part_bytes <= budget, "{shares:?}");
+            prop_assert!(shares.largest_part >= SMALLEST_PART);
+            prop_assert!((1..=processors).contains(&shares.codecs));
+        }
+    }
+}

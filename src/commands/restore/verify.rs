@@ -1,0 +1,196 @@
+//! `restore --verify`: what the target holds now, read back in the server's own COPY stream, against the manifest.
+
+use super::Words;
+use super::choose::Plan;
+use crate::commands::source::Source;
+use crate::commands::{Progress, Stop};
+use crate::error::{Error, Kind, Result};
+use crate::model::literal;
+use crate::postgres::{ConnectionSettings, Session, pin_for_dump};
+use crate::stream::rows::RowsDigester;
+use futures::StreamExt;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use tokio::task::JoinSet;
+
+/// What the comparison found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// How many tables were compared.
+    pub tables: u64,
+    /// How many were not, because an extension may have filled them with rows of its own.
+    pub of_extensions: u64,
+    /// A line for every table that is not as it was dumped, in the order of the backup.
+    pub differences: Vec<String>,
+}
+
+/// A table as the manifest promises it.
+struct Promise {
+    place: usize,
+    label: String,
+    copy_out: String,
+    rows: u64,
+    /// Absent in the earliest backups.
+    digest: Option<String>,
+    weight: u64,
+}
+
+/// Reads every table that was restored, several at a time, and compares its number of rows and their digest.
+pub(super) async fn compare(
+    plan: &Plan,
+    source: &Source,
+    connection: &ConnectionSettings,
+    words: &Words,
+    jobs: usize,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<Comparison> {
+    let mut promises = promises(plan, source)?;
+    let mut comparison = Comparison {
+        tables: promises.len() as u64,
+        of_extensions: plan.table_count() - promises.len() as u64,
+        differences: Vec::new(),
+    };
+    // Longest first, so that no worker is left alone with a large table at the end.
+    promises.sort_by_key(|promise| std::cmp::Reverse(promise.weight));
+    let workers = jobs.max(1).min(promises.len());
+    let queue = Arc::new(Mutex::new(VecDeque::from(promises)));
+    let mut tasks: JoinSet<Result<Vec<(usize, String)>>> = JoinSet::new();
+    for _ in 0..workers {
+        let session = stop.unless(connect(connection, words)).await?;
+        let (queue, progress, stop) = (Arc::clone(&queue), Arc::clone(progress), stop.clone());
+        tasks.spawn(async move {
+            let outcome = stop.unless(work(&session, &queue, &progress)).await;
+            if outcome.is_err() {
+                // A COPY that nobody reads any more would go on in the server.
+                let _best_effort = session.canceller().cancel().await;
+            }
+            outcome
+        });
+    }
+    let mut found = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        let ended = ended.unwrap_or_else(|panic| {
+            Err(Error::new(Kind::Internal, "a worker of the comparison ended unexpectedly").because(panic))
+        });
+        found.extend(ended?);
+    }
+    found.sort();
+    comparison.differences = found.into_iter().map(|(_, difference)| difference).collect();
+    Ok(comparison)
+}
+
+fn promises(plan: &Plan, source: &Source) -> Result<Vec<Promise>> {
+    let manifest = source.manifest.as_ref().ok_or_else(nothing_to_compare_with)?;
+    let of_entry: HashMap<i32, _> = manifest.tables.iter().map(|table| (table.toc_id, table)).collect();
+    let definitions: HashSet<i32> =
+        source.toc.entries.iter().filter(|entry| entry.desc == "TABLE").map(|entry| entry.id).collect();
+    let mut promises = Vec::new();
+    for (place, step) in plan.steps.iter().enumerate().filter(|(_, step)| step.data.is_some()) {
+        let Some(table) = of_entry.get(&step.entry.id) else { continue };
+        // A table that comes with an extension has no definition of its own here, and perhaps only some of its rows.
+        if !step.entry.needs.iter().any(|need| definitions.contains(need)) {
+            continue;
+        }
+        let Some(copy_out) = step.entry.copy.as_deref().and_then(copy_out) else {
+            return Err(Error::new(
+                Kind::Archive,
+                "the COPY statement of this table is none that can be turned around",
+            )
+            .on(step.label()));
+        };
+        promises.push(Promise {
+            place,
+            label: step.label(),
+            copy_out,
+            rows: table.rows,
+            digest: table.rows_digest.clone(),
+            weight: table.raw_bytes,
+        });
+    }
+    Ok(promises)
+}
+
+/// The error of an archive that promises nothing.
+pub(super) fn nothing_to_compare_with() -> Error {
+    Error::new(Kind::Usage, "this archive does not say how many rows its tables have, nor which")
+        .hint("only a backup of pgstow with its manifest can be compared; restore without --verify")
+}
+
+/// `COPY s.t (a, b) FROM stdin;` turned around.
+fn copy_out(copy_in: &str) -> Option<String> {
+    let table = copy_in.trim_end().strip_suffix(';')?.trim_end().strip_suffix("FROM stdin")?;
+    Some(format!("{table}TO STDOUT"))
+}
+
+/// A session that prints values as a dump does.
+async fn connect(connection: &ConnectionSettings, words: &Words) -> Result<Session> {
+    let session = Session::connect(connection, "pgstow restore: verifying").await?;
+    pin_for_dump(&session).await?;
+    session.execute(&format!("SET client_encoding = {}", literal(words.encoding))).await?;
+    Ok(session)
+}
+
+async fn work(
+    session: &Session,
+    queue: &Mutex<VecDeque<Promise>>,
+    progress: &Progress,
+) -> Result<Vec<(usize, String)>> {
+    let mut differences = Vec::new();
+    loop {
+        let next = queue.lock().ok().and_then(|mut queue| queue.pop_front());
+        let Some(promise) = next else { return Ok(differences) };
+        let difference = differs(session, &promise, progress).await.map_err(|error| error.on(promise.label.clone()))?;
+        differences.extend(difference.map(|difference| (promise.place, format!("{}: {difference}", promise.label))));
+    }
+}
+
+async fn differs(session: &Session, promise: &Promise, progress: &Progress) -> Result<Option<String>> {
+    let mut digester = RowsDigester::new();
+    let mut rows = session.copy_out(&promise.copy_out).await?;
+    while let Some(row) = rows.next().await {
+        let row = row?;
+        progress.moved_raw(row.len() as u64);
+        digester.push(&row);
+    }
+    let found = digester.finish()?;
+    if found.rows() != promise.rows {
+        return Ok(Some(format!("{} rows, the backup has {}", found.rows(), promise.rows)));
+    }
+    let differs = promise.digest.as_ref().is_some_and(|digest| *digest != found.to_string());
+    Ok(differs.then(|| format!("as many rows as the backup ({}), but not the same ones", promise.rows)))
+}
+
+/// The error of a target that is not what the backup says, for after the report was printed. `majors`: of the source
+/// and of the target.
+pub(super) fn difference(comparison: &Comparison, database: &str, (source, target): (u32, u32)) -> Option<Error> {
+    let count = comparison.differences.len();
+    if count == 0 {
+        return None;
+    }
+    let hint = if source == target {
+        "a trigger or a rule may have changed them, somebody may write to the target, or it had rows before".to_owned()
+    } else {
+        format!(
+            "the source was PostgreSQL {source} and the target is {target}, which may write the values of some types \
+             differently; then the rows are the same although their text is not. Otherwise a trigger or a rule may have \
+             changed them, somebody may write to the target, or it had rows before"
+        )
+    };
+    let message = format!("{count} of {} tables differ from the backup; see above", comparison.tables);
+    Some(Error::new(Kind::Archive, message).on(format!("database {database}")).hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::copy_out;
+
+    #[test]
+    fn a_copy_statement_is_turned_around_whatever_its_columns_are_called() {
+        let copy = "COPY s.\"a FROM stdin;\" (id, \" FROM stdin;\") FROM stdin;\n";
+        let expected = "COPY s.\"a FROM stdin;\" (id, \" FROM stdin;\") TO STDOUT";
+        assert_eq!(copy_out(copy).as_deref(), Some(expected));
+        assert_eq!(copy_out("COPY s.t FROM stdin;\n").as_deref(), Some("COPY s.t TO STDOUT"));
+        assert_eq!(copy_out("SELECT 1;"), None);
+    }
+}

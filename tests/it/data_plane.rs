@@ -1,0 +1,103 @@
+//! Large tables: read in ranges, cut into segments, within the memory that was allowed.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use pgstow_parts::{Database, garage, oracle, server};
+
+use crate::support::{Backup, Ran, assert_same_data, assert_same_schema, command};
+
+/// Two tables that refer to one another, the larger one of about 20 MiB, with what breaks frames: wide rows, empty rows,
+/// backslashes, line ends.
+fn large(major: u16, hint: &str) -> Database {
+    let database = Database::fresh(&server(major), hint);
+    database.execute(
+        "CREATE TABLE large (id integer PRIMARY KEY, t text);
+         INSERT INTO large SELECT n, CASE n % 5 WHEN 0 THEN '' WHEN 1 THEN NULL WHEN 2 THEN E'\\\\.\\n' ELSE
+             (SELECT string_agg(md5((n * m)::text), '') FROM generate_series(1, 12) m) END FROM generate_series(1, 80000) n;
+         INSERT INTO large SELECT -n, repeat(md5(n::text), 50000) FROM generate_series(1, 3) n;
+         CREATE INDEX ON large (length(t));
+         CREATE TABLE small (id integer REFERENCES large);
+         INSERT INTO small SELECT generate_series(1, 1000)",
+    );
+    database
+}
+
+/// Runs pgstow and gives the most memory that it ever held, in bytes, beside how it ended.
+fn measured(backup: &Backup, arguments: &[&str]) -> (Ran, u64) {
+    let mut command = command(&backup.s3);
+    let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        // The line is gone when the process is; the mark never falls.
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let mark = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = mark.and_then(|mark| mark.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        peak = kibibytes.map_or(peak, |kibibytes| kibibytes * 1024);
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    (Ran::of(&child.wait_with_output().unwrap()), peak)
+}
+
+#[test]
+fn a_table_read_in_ranges_comes_back_whole() {
+    for major in [13, 18] {
+        let source = large(major, "ranges");
+        let backup = Backup::make(&garage(), &source, &["-j", "4", "--split-above", "256KiB"]);
+        let target = Database::fresh(&source.server, "ranges_target");
+        backup.restore(&target, &["-j", "3"]).fine();
+        assert_same_data(&source, &target);
+    }
+}
+
+#[test]
+fn what_does_not_fit_in_one_object_goes_into_segments_that_stock_restores_too() {
+    let source = large(18, "segments");
+    let cut = ["-Z", "none", "-j", "3", "--split-above", "1MiB", "--part-size", "5MiB", "--max-parts", "1"];
+    let backup = Backup::make(&garage(), &source, &cut);
+    let folder = tempfile::tempdir().unwrap();
+    backup.s3.download(&backup.folder(), folder.path()).unwrap();
+    let names = std::fs::read_dir(folder.path().join("data")).unwrap();
+    let names: Vec<String> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.iter().filter(|name| name.contains('-')).count() >= 3, "{names:?}");
+    for jobs in ["1", "4"] {
+        let target = Database::fresh(&source.server, "segments_stock");
+        oracle().pg_restore18(&target.url(), folder.path(), &["--exit-on-error", "-j", jobs]).unwrap();
+        assert_same_data(&source, &target);
+        assert_same_schema(&source, &target);
+    }
+    let target = Database::fresh(&source.server, "segments_own");
+    backup.restore(&target, &["-j", "4"]).fine();
+    assert_same_data(&source, &target);
+    assert_same_schema(&source, &target);
+}
+
+#[test]
+fn memory_stays_within_the_budget_whatever_the_rows_and_the_connections() {
+    let source = Database::fresh(&server(18), "memory");
+    // Four rows of 24 MiB, which the server stores in little room, and 13 MiB that cannot be compressed.
+    source.execute(
+        "CREATE TABLE wide (t text); INSERT INTO wide SELECT repeat('x', 24 << 20) FROM generate_series(1, 4);
+         CREATE TABLE noise (b bytea); ALTER TABLE noise ALTER b SET STORAGE EXTERNAL;
+         INSERT INTO noise SELECT decode(string_agg(md5((n * 1000 + m)::text), ''), 'hex')
+             FROM generate_series(1, 400) n, generate_series(1, 2000) m GROUP BY n",
+    );
+    let s3 = garage();
+    let backup = Backup::make(&s3, &source, &[]);
+    let budget = 96 << 20;
+    let store = s3.location(&s3.fresh_prefix("memory_measured"));
+    for jobs in ["1", "16"] {
+        let fixed = ["dump", "-d", &source.url(), "--to", &store, "--memory", "96MiB", "-j", jobs];
+        let (ran, peak) = measured(&backup, &[fixed.as_slice(), &["--split-above", "1MiB", "-Z", "zstd:1"]].concat());
+        ran.fine();
+        assert!(peak > 0 && peak <= budget, "a dump with -j {jobs} held {} MiB", peak >> 20);
+    }
+    let target = Database::fresh(&source.server, "memory_target");
+    let url = target.url();
+    let latest = ["restore", "latest", "--from", &store, "-d", &url, "--memory", "96MiB", "-j", "16"];
+    let (ran, peak) = measured(&backup, &latest);
+    ran.fine();
+    assert!(peak > 0 && peak <= budget, "a restore held {} MiB", peak >> 20);
+    assert_same_data(&source, &target);
+}

@@ -1,0 +1,163 @@
+//! A table of selections: what pgstow dumps with them and restores is what the stock tools make of the same arguments.
+
+use pgstow_parts::{Database, Server, garage, majors, oracle, say, server};
+
+use crate::support::{Backup, assert_same_data, assert_same_schema, pgstow};
+
+/// Something of every sort that a selection can be about.
+const EVERYTHING: &str = r#"
+CREATE SCHEMA a; CREATE SCHEMA b; CREATE SCHEMA "C";
+CREATE TYPE a.color AS ENUM ('red'); CREATE FUNCTION a.number(a.color) RETURNS integer LANGUAGE sql AS 'SELECT 1';
+CREATE CAST (a.color AS integer) WITH FUNCTION a.number(a.color);
+CREATE TABLE a.one (id serial PRIMARY KEY, t text); INSERT INTO a.one (t) VALUES ('x'), ('y');
+CREATE INDEX one_t ON a.one (t); COMMENT ON TABLE a.one IS 'one'; COMMENT ON INDEX a.one_t IS 'index';
+ALTER TABLE a.one ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON a.one USING (true); COMMENT ON POLICY mine ON a.one IS 'p';
+CREATE TABLE a.parted (id integer, x integer) PARTITION BY RANGE (id);
+CREATE TABLE a.parted_1 PARTITION OF a.parted FOR VALUES FROM (0) TO (10);
+CREATE TABLE b.parted_2 PARTITION OF a.parted FOR VALUES FROM (10) TO (20) PARTITION BY LIST (x);
+CREATE TABLE "C".parted_3 PARTITION OF b.parted_2 DEFAULT;
+CREATE INDEX parted_x ON a.parted (x); INSERT INTO a.parted SELECT n, n FROM generate_series(0, 19) n;
+CREATE TABLE a.base (id integer, x integer); CREATE TABLE b.child (y integer) INHERITS (a.base);
+INSERT INTO a.base VALUES (1, 1); INSERT INTO b.child VALUES (2, 2, 2);
+CREATE STATISTICS a.correlated (dependencies) ON id, x FROM a.base;
+CREATE VIEW b.view AS SELECT id FROM a.base; CREATE MATERIALIZED VIEW b.filled AS SELECT id FROM a.base;
+CREATE UNLOGGED TABLE a.fast (t text); INSERT INTO a.fast VALUES ('gone');
+CREATE TABLE a.numbered (id integer GENERATED ALWAYS AS IDENTITY, t text); INSERT INTO a.numbered (t) VALUES ('one');
+CREATE SEQUENCE "C".counter; SELECT nextval('"C".counter');
+CREATE EXTENSION hstore SCHEMA a; CREATE EXTENSION citext SCHEMA b;
+REVOKE EXECUTE ON FUNCTION a.akeys(a.hstore) FROM PUBLIC;
+CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler; CREATE TABLE b.otherwise (id integer) USING other;
+ALTER DEFAULT PRIVILEGES IN SCHEMA a GRANT SELECT ON TABLES TO PUBLIC;
+GRANT SELECT ON a.one TO PUBLIC; REVOKE EXECUTE ON FUNCTION a.number(a.color) FROM PUBLIC;
+SELECT lo_from_bytea(4711, 'large'); COMMENT ON LARGE OBJECT 4711 IS 'lo'; GRANT SELECT ON LARGE OBJECT 4711 TO PUBLIC;
+"#;
+
+const SINCE_14: &str = "ALTER TABLE a.one ALTER t SET COMPRESSION pglz";
+
+const SCHEMAS: &str = "CREATE SCHEMA a; CREATE SCHEMA b; CREATE SCHEMA \"C\"";
+
+/// What a target has before.
+enum Before {
+    Nothing,
+    Schemas,
+    /// The definitions that rows need, by the stock tools.
+    PreData,
+    /// Those and the rows.
+    Rows,
+}
+
+use Before::{Nothing, PreData, Rows, Schemas};
+
+const SELECTIONS: [(Before, &[&str]); 26] = [
+    (Nothing, &["-n", "a", "-n", "b", "-N", "\"C\"", "-T", "b.otherwise"]),
+    (Schemas, &["-t", "a.one", "-t", "a.fast"]),
+    (Schemas, &["-t", "a.parted"]),
+    (Schemas, &["-t", "a.base", "-t", "b.filled", "-T", "b.child"]),
+    (Schemas, &["--table-and-children", "a.parted", "-b"]),
+    (Schemas, &["--table-and-children", "a.ba*", "-T", "b.child"]),
+    (Nothing, &["--exclude-table-and-children", "a.parted", "-B"]),
+    (Nothing, &["--exclude-table-and-children", "b.parted_2", "--exclude-table", "b.filled"]),
+    (Nothing, &["--exclude-table-data", "a.one*"]),
+    (Nothing, &["--exclude-table-data-and-children", "a.base", "--exclude-table-data-and-children", "b.parted*"]),
+    (Nothing, &["-e", "hst*", "--no-table-access-method"]),
+    (Nothing, &["-n", "a", "-e", "hstore", "-e", "citext", "--exclude-extension", "citext"]),
+    (Nothing, &["--exclude-extension", "hstore"]),
+    (Nothing, &["-n", "a", "-b"]),
+    (Nothing, &["--no-comments", "--no-policies"]),
+    (Nothing, &["-x", "-O", "--no-security-labels"]),
+    (Nothing, &["--no-table-access-method", "--no-unlogged-table-data", "--no-publications", "--no-subscriptions"]),
+    (Nothing, &["--no-toast-compression", "--no-tablespaces"]),
+    (Nothing, &["--section", "pre-data"]),
+    (Nothing, &["--section", "pre-data", "--section=data"]),
+    (PreData, &["--section=data"]),
+    (PreData, &["--section", "data", "--section", "post-data"]),
+    (Rows, &["--section=post-data"]),
+    (Nothing, &["--no-data"]),
+    (PreData, &["-a"]),
+    (PreData, &["--no-schema", "-n", "a"]),
+];
+
+fn source(server: &Server) -> Database {
+    let database = Database::fresh(server, "select_from");
+    database.execute(EVERYTHING);
+    if server.major() >= 14 {
+        database.execute(SINCE_14);
+    }
+    database
+}
+
+fn check(source: &Database, before: &Before, arguments: &[&str]) {
+    // Scripts of pg_dump 18 set what servers before 17 do not know.
+    let stock = |arguments: &[&str]| {
+        oracle().pg_dump(&source.url(), arguments).unwrap().replace("SET transaction_timeout = 0;\n", "")
+    };
+    let (ours, theirs) = (Database::fresh(&source.server, "ours"), Database::fresh(&source.server, "theirs"));
+    for target in [&ours, &theirs] {
+        match before {
+            Nothing => {}
+            Schemas => target.execute(SCHEMAS),
+            PreData => drop(oracle().psql(&target.url(), &stock(&["--section=pre-data"])).unwrap()),
+            Rows => drop(oracle().psql(&target.url(), &stock(&["--section=pre-data", "--section=data"])).unwrap()),
+        }
+    }
+    say(&format!("selection {arguments:?}"));
+    oracle().psql(&theirs.url(), &stock(arguments)).unwrap();
+    Backup::make(&garage(), source, arguments).restore(&ours, &[]).fine();
+    assert_same_schema(&theirs, &ours);
+    assert_same_data(&theirs, &ours);
+}
+
+fn check_all(major: u16, selections: &[(Before, &[&str])]) {
+    if !majors().contains(&major) {
+        say(&format!("selections are not tested on PostgreSQL {major}: only {:?} is there", majors()));
+        return;
+    }
+    let source = source(&server(major));
+    for (before, arguments) in selections {
+        check(&source, before, arguments);
+    }
+}
+
+#[test]
+fn selections_by_name_mean_on_18_what_they_mean_to_pg_dump() {
+    check_all(18, &SELECTIONS[..14]);
+}
+
+#[test]
+fn selections_by_sort_and_section_mean_on_18_what_they_mean_to_pg_dump() {
+    check_all(18, &SELECTIONS[14..]);
+}
+
+#[test]
+fn some_selections_mean_on_13_what_they_mean_to_pg_dump() {
+    let picked = [4, 11, 16, 21];
+    let selections: Vec<_> = SELECTIONS.into_iter().enumerate().filter(|(place, _)| picked.contains(place)).collect();
+    check_all(13, &selections.into_iter().map(|(_, selection)| selection).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_filter_file_means_what_it_means_to_pg_dump_and_strict_names_are_strict() {
+    let source = source(&server(18));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("filter");
+    std::fs::write(
+        &file,
+        "# what to take\ninclude schema a\nINCLUDE schema \"C\"\nexclude table a . one  # not this\n\
+         exclude table_data_and_children a.base\ninclude extension hstore\nexclude table_and_children a.parted\n",
+    )
+    .unwrap();
+    check(&source, &Nothing, &["--filter", file.to_str().unwrap(), "--strict-names"]);
+
+    let store = garage().location(&garage().fresh_prefix("strict"));
+    let dump = |arguments: &[&str]| {
+        let fixed = ["dump", "-d", &source.url(), "--to", &store];
+        pgstow(&garage(), &[&fixed[..], arguments].concat())
+    };
+    dump(&["-t", "a.one", "-t", "a.nothing"]).fine();
+    for what in ["-t", "-n", "-e", "--table-and-children"] {
+        dump(&["-n", "a", "-t", "a.one", "-e", "hstore", "--strict-names", what, "nothing"]).failed(2, &["nothing"]);
+    }
+    std::fs::write(&file, "include schema a\ninclude function a.f()\n").unwrap();
+    dump(&["--filter", file.to_str().unwrap()]).failed(2, &["line 2", "include function"]);
+    dump(&["--filter", "/no/such/file"]).failed(2, &["/no/such/file"]);
+}
