@@ -8,8 +8,10 @@
 //! one that draws on a terminal. An error is printed once, here, with its hint, and becomes the exit code of its kind.
 
 pub mod args;
+mod choice;
 mod display;
 mod dump;
+mod export;
 mod filter;
 mod list;
 mod output;
@@ -106,6 +108,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::Dump(verb) => verb.run(context).await,
         Command::Restore(verb) => verb.run(context).await,
+        Command::Export(verb) => verb.run(context).await,
         Command::List(verb) => verb.run(context).await,
         Command::Show(verb) => verb.run(context).await,
         Command::Sweep(verb) => verb.run(context).await,

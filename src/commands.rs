@@ -6,6 +6,7 @@
 pub mod backups;
 pub mod dump;
 pub mod examine;
+pub mod export;
 pub mod leftovers;
 pub mod list;
 pub mod memory;

@@ -16,7 +16,7 @@ pub mod version;
 
 pub use address::{Address, Oid, class};
 pub use item::{Belongs, BlobsData, Columns, Depend, Grantable, Item, Object, Payload, Section, TableData, Target};
-pub use name::{SqlName, ident, ident_list, literal, qualified};
+pub use name::{SqlName, ident, ident_list, literal, one_line, qualified};
 pub use question::Question;
 pub use secret::Secret;
 pub use setting::{set_clause, split_identifier_list};

@@ -1,6 +1,7 @@
 //! What the user can type before and after the verb, and the list of verbs. Inert: nothing here has an effect.
 
 use super::dump::DumpArgs;
+use super::export::ExportArgs;
 use super::list::ListArgs;
 use super::prune::PruneArgs;
 use super::restore::RestoreArgs;
@@ -59,6 +60,8 @@ pub enum Command {
     Dump(DumpArgs),
     /// Restore a backup into a database
     Restore(RestoreArgs),
+    /// Write a backup as a script for psql, or as a folder for pg_restore
+    Export(ExportArgs),
     /// List the backups in the store
     List(ListArgs),
     /// Show one backup

@@ -5,10 +5,17 @@ use crate::error::{Error, Kind, Result};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::Value;
 use std::io::Write;
+use std::pin::Pin;
+use tokio::io::AsyncWrite;
 
 /// Names from a database go to a terminal: control characters become spaces.
 pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// For what is too large to be lines: a script.
+pub(super) fn stdout() -> Pin<Box<dyn AsyncWrite + Send>> {
+    Box::pin(tokio::io::stdout())
 }
 
 /// Writes lines.

@@ -1,12 +1,13 @@
 //! `pgstow restore`: arguments, options, report.
 
+use super::choice::ChoiceArgs;
 use super::output::{plain, print, print_json};
 use super::store::ArchiveArgs;
 use super::{Context, environment};
 use crate::commands::restore::{
-    Choice, Comparison, GlobalsChoice, GlobalsReport, RestoreOptions, RestoreReport, Step, partial, restore,
+    Comparison, GlobalsChoice, GlobalsReport, RestoreOptions, RestoreReport, Step, partial, restore,
 };
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::postgres::ConnectionSettings;
 use clap::Args;
 use indicatif::HumanCount;
@@ -28,15 +29,9 @@ pub struct RestoreArgs {
     /// Memory to stay within: a number with KiB, MiB or GiB; at least 64MiB, and more with many connections
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = super::size::parse)]
     pub memory: u64,
-    /// Make the database first, under the name it had
-    #[arg(short = 'C', long)]
-    pub create: bool,
-    /// Drop what the backup holds before making it
-    #[arg(short, long)]
-    pub clean: bool,
-    /// With -c, do not mind what is not there
-    #[arg(long, requires = "clean")]
-    pub if_exists: bool,
+    /// What of it, and how.
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
     /// First bring the server's roles, tablespaces and privileges on parameters; what is there already is altered
     #[arg(long)]
     pub globals: bool,
@@ -49,24 +44,6 @@ pub struct RestoreArgs {
     /// With --globals, leave the passwords of roles alone
     #[arg(long)]
     pub no_role_passwords: bool,
-    /// Do not set owners
-    #[arg(short = 'O', long)]
-    pub no_owner: bool,
-    /// Do not set privileges
-    #[arg(short = 'x', long, alias = "no-acl")]
-    pub no_privileges: bool,
-    /// Restore only this schema; may be repeated
-    #[arg(short = 'n', long = "schema", value_name = "SCHEMA")]
-    pub schemas: Vec<String>,
-    /// Restore only this table (view, sequence) with what hangs on it; may be repeated
-    #[arg(short = 't', long = "table", value_name = "TABLE")]
-    pub tables: Vec<String>,
-    /// Restore definitions only, no rows
-    #[arg(short, long, conflicts_with = "data_only")]
-    pub schema_only: bool,
-    /// Restore rows only, no definitions
-    #[arg(short = 'a', long)]
-    pub data_only: bool,
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -94,13 +71,7 @@ impl RestoreArgs {
     }
 
     async fn options(&self) -> Result<RestoreOptions> {
-        if self.create && (!self.schemas.is_empty() || !self.tables.is_empty()) {
-            return Err(Error::new(Kind::Usage, "-C makes the whole database, -n and -t choose a part of it")
-                .hint("make the database yourself and restore the part into it"));
-        }
-        if self.data_only && self.clean {
-            return Err(Error::new(Kind::Usage, "-c drops definitions, -a restores none"));
-        }
+        self.choice.check()?;
         let (store, wanted) = self.archive.open().await?;
         Ok(RestoreOptions {
             connection: ConnectionSettings::resolve(self.database.as_deref(), &environment)?,
@@ -108,25 +79,18 @@ impl RestoreArgs {
             wanted,
             jobs: usize::from(self.jobs),
             memory: self.memory,
-            choice: Choice {
-                schemas: self.schemas.clone(),
-                tables: self.tables.clone(),
-                schema_only: self.schema_only,
-                data_only: self.data_only,
-                no_owner: self.no_owner,
-                no_privileges: self.no_privileges,
-            },
+            choice: self.choice.choice(),
             globals: (self.globals || self.globals_only).then_some(GlobalsChoice {
                 only: self.globals_only,
                 passwords: !self.no_role_passwords,
                 tablespaces: true,
                 comments: true,
                 labels: true,
-                privileges: !self.no_privileges,
+                privileges: !self.choice.no_privileges,
             }),
-            create: self.create,
-            clean: self.clean,
-            if_exists: self.if_exists,
+            create: self.choice.create,
+            clean: self.choice.clean,
+            if_exists: self.choice.if_exists,
             dry_run: self.dry_run,
             keep_going: self.keep_going,
             verify: self.verify,

@@ -4,11 +4,11 @@
 //! tablespaces if asked, drops if asked, pre-data one by one, then rows, indexes and constraints side by side as their tables complete, foreign keys,
 //! privileges, and last refreshes and event triggers.
 
-mod choose;
+pub(super) mod choose;
 mod globals;
-mod load;
+pub(super) mod load;
 mod run;
-mod statements;
+pub(super) mod statements;
 mod target;
 mod verify;
 

@@ -56,6 +56,10 @@ pub(crate) struct Source {
     pub(crate) origin: Origin,
     /// Its table of contents.
     pub(crate) toc: Toc,
+    /// The object of the table of contents.
+    pub(crate) toc_object: ArchiveObject,
+    /// Every other object but the manifest.
+    pub(crate) objects: Vec<ArchiveObject>,
     /// Its manifest; a stock archive has none.
     pub(crate) manifest: Option<Manifest>,
     /// Table data by the id of its entry.
@@ -126,7 +130,10 @@ impl Source {
 
 /// Opens a backup by its manifest: whatever it promises is there under the promised name.
 async fn backup(origin: Origin, manifest: Manifest) -> Result<Source> {
-    let toc = read_toc(&origin, &ArchiveObject::from(&manifest.toc)).await?;
+    let toc_object = ArchiveObject::from(&manifest.toc);
+    let toc = read_toc(&origin, &toc_object).await?;
+    let others = manifest.stored_objects().filter(|object| object.key != toc_object.key);
+    let objects = others.map(ArchiveObject::from).collect();
     let tables = manifest.tables.iter().map(|table| (table.toc_id, TableObject::from(table))).collect();
     let mut large_objects = HashMap::new();
     if let Some(large) = &manifest.large_objects {
@@ -135,7 +142,7 @@ async fn backup(origin: Origin, manifest: Manifest) -> Result<Source> {
         })?;
         large_objects.insert(entry.id, blob_objects(large));
     }
-    Ok(Source { origin, toc, manifest: Some(manifest), tables, large_objects })
+    Ok(Source { origin, toc, toc_object, objects, manifest: Some(manifest), tables, large_objects })
 }
 
 impl From<&TableEntry> for TableObject {
@@ -161,18 +168,18 @@ async fn read_toc(origin: &Origin, object: &ArchiveObject) -> Result<Toc> {
 /// Opens an archive of stock `pg_dump` by what lies in its folder.
 async fn stock(origin: Origin, without_manifest: bool) -> Result<Source> {
     let files = Files::list(&origin).await?;
-    let Some(toc) = files.exactly(keys::toc_key()) else {
+    let Some(toc_object) = files.exactly(keys::toc_key()) else {
         return Err(Error::new(Kind::Archive, "there is no archive in this folder, for it has no toc.dat")
             .on(origin.store.describe())
             .hint("name the folder that holds toc.dat itself; only pg_dump's directory format (-F d) can be read"));
     };
-    let mut toc = read_toc(&origin, &toc).await?;
+    let mut toc = read_toc(&origin, &toc_object).await?;
     if toc.dumper_version.starts_with("pgstow") && !without_manifest {
         return Err(Error::new(Kind::Archive, "pgstow wrote this and there is no manifest, so it was never finished")
             .on(origin.store.describe())
             .hint("choose a complete backup; or take what is there, unverified, with --without-manifest"));
     }
-    let (mut tables, mut large_objects) = (HashMap::new(), HashMap::new());
+    let (mut tables, mut large_objects, mut objects) = (HashMap::new(), HashMap::new(), Vec::new());
     for entry in toc.entries.iter().filter(|entry| entry.had_dumper) {
         let missing = || Error::new(Kind::Archive, "its data file is missing").on(entry.label());
         match entry.desc.as_str() {
@@ -180,12 +187,15 @@ async fn stock(origin: Origin, without_manifest: bool) -> Result<Source> {
                 let object =
                     entry.file.as_deref().and_then(|name| files.compressed_or_not(name)).ok_or_else(missing)?;
                 let raw_bytes = object.bytes;
+                objects.push(object.clone());
                 tables.insert(entry.id, TableObject { object, rows: None, raw_bytes });
             }
             "BLOBS" => {
                 let list = entry.file.as_deref().and_then(|name| files.exactly(name));
                 let list = list.or_else(|| files.exactly(keys::blobs_toc_key())).ok_or_else(missing)?;
-                large_objects.insert(entry.id, files.large_objects(&origin, &list).await?);
+                let blobs = files.large_objects(&origin, &list).await?;
+                objects.extend(blobs.iter().map(|blob| blob.object.clone()).chain([list]));
+                large_objects.insert(entry.id, blobs);
             }
             _ => {
                 return Err(
@@ -196,7 +206,7 @@ async fn stock(origin: Origin, without_manifest: bool) -> Result<Source> {
     }
     spell_out_privileges(&mut toc)?;
     tell_encoding(&mut toc);
-    Ok(Source { origin, toc, manifest: None, tables, large_objects })
+    Ok(Source { origin, toc, toc_object, objects, manifest: None, tables, large_objects })
 }
 
 /// What lies in an archive's folder.

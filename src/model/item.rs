@@ -2,7 +2,7 @@
 //!
 //! Above, kinds turn rows into [`Object`]s; below, nothing knows what a table is.
 
-use super::{Address, Oid};
+use super::{Address, Oid, one_line};
 use serde::{Deserialize, Serialize};
 
 /// When an Item runs. The order of the variants is the order of a restore.
@@ -137,7 +137,7 @@ pub fn label(desc: &str, schema: Option<&str>, tag: &str) -> String {
         Some(schema) => format!("{schema}.{tag}"),
         None => tag.to_owned(),
     };
-    format!("{} {name}", desc.to_lowercase()).replace(['\n', '\r'], " ")
+    one_line(&format!("{} {name}", desc.to_lowercase()))
 }
 
 /// How privileges on something are granted.

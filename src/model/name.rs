@@ -196,6 +196,15 @@ pub fn literal(text: &str) -> String {
     if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
+/// Text that may stand in a comment or a title of a script: whatever could end the line becomes a space.
+pub fn one_line(text: &str) -> String {
+    text.chars()
+        .map(
+            |c| if matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}') { ' ' } else { c },
+        )
+        .collect()
+}
+
 /// A name with its schema, for lookups and messages.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SqlName {

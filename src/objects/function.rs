@@ -72,7 +72,15 @@ impl Row {
             ignores: uses.clone(),
             ..whole.clone()
         };
-        let body = Item { create: format!("{definition};\n"), drop: String::new(), needs: uses, ..whole.clone() };
+        // Dropping the body leaves the first version, so that what it uses can be dropped before the function is. It has
+        // no owner of its own: stock would look for the signature in its drop.
+        let body = Item {
+            create: format!("{definition};\n"),
+            drop: format!("{header}AS '';\n"),
+            owner: None,
+            needs: uses,
+            ..whole.clone()
+        };
         vec![head, body]
     }
 }

@@ -172,14 +172,16 @@ fn view(row: &Row) -> Object {
     // A stub has the columns without the query; the query then replaces it.
     let columns: Vec<String> = row.columns.iter().map(stub_column).collect();
     let stub = if columns.is_empty() {
-        format!("CREATE VIEW {name} AS\nSELECT;\n")
+        format!("VIEW {name} AS\nSELECT;\n")
     } else {
-        format!("CREATE VIEW {name} AS\nSELECT\n    {};\n", columns.join(",\n    "))
+        format!("VIEW {name} AS\nSELECT\n    {};\n", columns.join(",\n    "))
     };
-    let head = Item { create: stub, provides: row.shell(), ..bare(row) };
-    // As stock names it (`dumpRule`, `pg_dump.c`); the stub's drop removes it.
+    let head = Item { create: format!("CREATE {stub}"), provides: row.shell(), ..bare(row) };
+    // As stock names it (`dumpRule`, `pg_dump.c`). Dropping it leaves the stub, so that what it needs can be dropped
+    // before the stub's turn comes.
     let part = Item {
         create: format!("CREATE OR REPLACE {body}"),
+        drop: format!("CREATE OR REPLACE {stub}"),
         owner: row.owner.clone(),
         provides: std::iter::once(row.rule()).chain(default_addresses).collect(),
         ..Item::new("RULE", row.rule(), Some(&row.schema), format!("{} _RETURN", row.name))

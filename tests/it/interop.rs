@@ -1,65 +1,168 @@
-//! Stock `pg_restore` takes what pgstow wrote, after a plain download.
+//! Stock `pg_restore` makes of our backups what it makes of stock's own archives, with every option that users know.
+//!
+//! The tools of 16 and 18 are at hand; those of 12 to 15 are not, and read the same format (1.14) as the uncompressed and
+//! gzip backups here.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use pgstow_parts::{Database, garage, majors, oracle, say, server};
+use pgstow_parts::{Database, majors, oracle, say, server};
+use tempfile::TempDir;
 
-use crate::support::{Backup, assert_same_data, assert_same_schema, shop};
+use crate::support::{LocalBackup, assert_same_data, assert_same_schema, shop};
 
-/// Dumps the shop, downloads the backup, and lets a stock `pg_restore` restore it.
-fn check(major: u16, codec: &str, restore: impl Fn(&str, &Path) -> Result<String, String>) {
-    if !majors().contains(&major) {
-        say(&format!("not tested on PostgreSQL {major}: only {:?} is there", majors()));
-        return;
+/// The same database in our words and in stock's.
+struct Archives {
+    source: Database,
+    ours: LocalBackup,
+    stock: PathBuf,
+    _folder: TempDir,
+}
+
+impl Archives {
+    fn of_shop(major: u16, codec: &str, hint: &str) -> Self {
+        let source = shop(&server(major), hint);
+        let ours = LocalBackup::make(&source, &["-Z", codec]);
+        let folder = tempfile::tempdir().unwrap();
+        let stock = folder.path().join("stock");
+        oracle().pg_dump(&source.url(), &["-Fd", "-f", stock.to_str().unwrap()]).unwrap();
+        Archives { source, ours, stock, _folder: folder }
     }
-    let server = server(major);
-    let source = shop(&server, &format!("interop_{major}"));
-    let backup = Backup::make(&garage(), &source, &["-Z", codec]);
+
+    fn fresh(&self) -> Database {
+        Database::fresh(&self.source.server, "interop_target")
+    }
+
+    /// Runs the same restore on both archives and holds the results against each other; gives the one of ours.
+    #[track_caller]
+    fn same(&self, prepare: &str, restore: impl Fn(&Database, &Path)) -> Database {
+        let of = |archive: &Path| {
+            let target = self.fresh();
+            target.execute(prepare);
+            restore(&target, archive);
+            target
+        };
+        let (ours, stocks) = (of(&self.ours.folder()), of(&self.stock));
+        assert_same_data(&stocks, &ours);
+        assert_same_schema(&stocks, &ours);
+        ours
+    }
+}
+
+/// `pg_restore` 18 into a database.
+fn restore18(target: &Database, archive: &Path, arguments: &[&str]) {
+    oracle().pg_restore18(&target.url(), archive, &[&["--exit-on-error"], arguments].concat()).unwrap();
+}
+
+#[test]
+fn pg_restore_18_restores_a_gzip_backup_serially_in_parallel_by_sections_clean_and_without_owners() {
+    let archives = Archives::of_shop(18, "gzip:1", "interop_18");
+    let whole = archives.fresh();
+    restore18(&whole, &archives.ours.folder(), &[]);
+    assert_same_data(&archives.source, &whole);
+    assert_same_schema(&archives.source, &whole);
+    // On top of itself.
+    restore18(&whole, &archives.ours.folder(), &["-c", "--if-exists"]);
+    assert_same_data(&archives.source, &whole);
+    assert_same_schema(&archives.source, &whole);
+    let parallel = archives.fresh();
+    restore18(&parallel, &archives.ours.folder(), &["-j", "4"]);
+    assert_same_data(&archives.source, &parallel);
+    assert_same_schema(&archives.source, &parallel);
+    let sections = archives.fresh();
+    for section in ["pre-data", "data", "post-data"] {
+        restore18(&sections, &archives.ours.folder(), &[&format!("--section={section}")]);
+    }
+    assert_same_data(&archives.source, &sections);
+    assert_same_schema(&archives.source, &sections);
+    archives.same("", |target, archive| restore18(target, archive, &["-O", "-x"]));
+}
+
+#[test]
+fn pg_restore_18_restores_one_schema_and_what_an_edited_list_names() {
+    let source = Database::fresh(&server(18), "interop_parts");
+    source.execute(
+        "CREATE SCHEMA one; CREATE SCHEMA two;
+         CREATE TABLE one.t (id serial PRIMARY KEY, note text DEFAULT 'x'); INSERT INTO one.t (note) VALUES ('a'), ('b');
+         CREATE TABLE two.t (id integer REFERENCES one.t); CREATE INDEX by_id ON two.t (id); INSERT INTO two.t VALUES (1);
+         COMMENT ON TABLE one.t IS 'first'; GRANT SELECT ON one.t TO PUBLIC;
+         CREATE FUNCTION one.f() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+    );
+    let ours = LocalBackup::make(&source, &["-Z", "none"]);
     let folder = tempfile::tempdir().unwrap();
-    backup.s3.download(&backup.folder(), folder.path()).unwrap();
-    let target = Database::fresh(&server, "interop_target");
-    restore(&target.url(), folder.path()).unwrap();
-    assert_same_data(&source, &target);
-    assert_same_schema(&source, &target);
+    let stock = folder.path().join("stock");
+    oracle().pg_dump(&source.url(), &["-Fd", "-f", stock.to_str().unwrap()]).unwrap();
+    let archives = Archives { source, ours, stock, _folder: folder };
+    archives.same("CREATE SCHEMA one", |target, archive| restore18(target, archive, &["-n", "one", "-j", "2"]));
+    archives.same("CREATE SCHEMA two", |target, archive| restore18(target, archive, &["-n", "two", "-t", "t"]));
+    let target = archives.same("", |target, archive| {
+        let contents = oracle().contents(archive).unwrap();
+        let kept = contents.lines().filter(|line| !line.contains("INDEX two by_id") && !line.contains("FK CONSTRAINT"));
+        let list = tempfile::NamedTempFile::new().unwrap();
+        fs::write(list.path(), kept.collect::<Vec<_>>().join("\n")).unwrap();
+        restore18(target, archive, &["-L", list.path().to_str().unwrap()]);
+    });
+    assert_eq!(target.value("SELECT count(*) FROM pg_constraint WHERE contype = 'f'"), "0");
+    assert_eq!(target.value("SELECT note FROM one.t WHERE id = 2"), "b");
 }
 
 #[test]
-fn pg_restore_18_restores_an_uncompressed_backup_of_18() {
-    check(18, "none", |url, folder| oracle().pg_restore18(url, folder, &["--exit-on-error"]));
-}
-
-#[test]
-fn pg_restore_18_restores_a_gzip_backup_with_several_jobs() {
-    check(18, "gzip:6", |url, folder| oracle().pg_restore18(url, folder, &["--exit-on-error", "-j", "4"]));
+fn pg_restore_18_makes_the_database_and_psql_loads_its_script() {
+    let server = server(18);
+    let mut archives = Archives::of_shop(18, "none", "interop_create");
+    let target = archives.fresh();
+    oracle().psql(&target.url(), &oracle().restore_script(18, &archives.ours.folder(), &[]).unwrap()).unwrap();
+    assert_same_data(&archives.source, &target);
+    assert_same_schema(&archives.source, &target);
+    // The source makes room for its copy, which bears its name.
+    let name = archives.source.name.clone();
+    let kept = format!("{name}_kept");
+    server.execute("postgres", &format!("ALTER DATABASE \"{name}\" RENAME TO \"{kept}\"")).unwrap();
+    archives.source.name = kept;
+    oracle().pg_restore18(&server.url("postgres"), &archives.ours.folder(), &["--exit-on-error", "-C"]).unwrap();
+    let made = Database { server, name };
+    assert_same_data(&archives.source, &made);
+    assert_same_schema(&archives.source, &made);
 }
 
 #[test]
 fn pg_restore_18_restores_a_backup_in_one_transaction() {
-    check(17, "gzip:1", |url, folder| oracle().pg_restore18(url, folder, &["--single-transaction"]));
+    if !majors().contains(&17) {
+        say(&format!("not tested on PostgreSQL 17: only {:?} is there", majors()));
+        return;
+    }
+    let archives = Archives::of_shop(17, "gzip:1", "interop_17");
+    let target = archives.fresh();
+    restore18(&target, &archives.ours.folder(), &["--single-transaction"]);
+    assert_same_data(&archives.source, &target);
+    assert_same_schema(&archives.source, &target);
 }
 
 #[test]
-fn pg_restore_16_restores_a_gzip_backup_of_16() {
-    check(16, "gzip:6", |url, folder| oracle().pg_restore16(url, folder, &["--exit-on-error", "-j", "3"]));
-}
-
-#[test]
-fn pg_restore_16_restores_an_uncompressed_backup_of_12() {
-    check(12, "none", |url, folder| oracle().pg_restore16(url, folder, &["--exit-on-error"]));
+fn pg_restore_16_restores_backups_of_12_and_16() {
+    for (major, codec) in [(12, "none"), (16, "gzip:6")] {
+        if !majors().contains(&major) {
+            say(&format!("not tested on PostgreSQL {major}: only {:?} is there", majors()));
+            continue;
+        }
+        let source = shop(&server(major), &format!("interop_{major}"));
+        let ours = LocalBackup::make(&source, &["-Z", codec]);
+        let target = Database::fresh(&source.server, "interop_target");
+        let arguments = ["--exit-on-error", "-j", "3"];
+        oracle().pg_restore16(&target.url(), &ours.folder(), &arguments).unwrap();
+        assert_same_data(&source, &target);
+        assert_same_schema(&source, &target);
+        oracle().pg_restore16(&target.url(), &ours.folder(), &["--exit-on-error", "-c", "--if-exists"]).unwrap();
+        assert_same_data(&source, &target);
+        assert_same_schema(&source, &target);
+    }
 }
 
 #[test]
 fn the_table_of_contents_names_what_pg_dump_names() {
-    let server = server(18);
-    let source = shop(&server, "contents");
-    let backup = Backup::make(&garage(), &source, &["-Z", "none"]);
-    let folder = tempfile::tempdir().unwrap();
-    backup.s3.download(&backup.folder(), folder.path()).unwrap();
-    let stock = tempfile::tempdir().unwrap();
-    let archive = stock.path().join("stock");
-    oracle().pg_dump(&source.url(), &["-Fd", "-Z0", "-f", archive.to_str().unwrap()]).unwrap();
-    let (ours, theirs) = (entries(folder.path()), entries(&archive));
+    let archives = Archives::of_shop(18, "none", "contents");
+    let (ours, theirs) = (entries(&archives.ours.folder()), entries(&archives.stock));
     let missing: Vec<_> = theirs.difference(&ours).collect();
     let surplus: Vec<_> = ours.difference(&theirs).collect();
     assert!(missing.is_empty() && surplus.is_empty(), "missing: {missing:#?}\nsurplus: {surplus:#?}");
@@ -79,5 +182,7 @@ fn entries(archive: &Path) -> BTreeSet<String> {
         "DEFAULT shop ",
         "DEFAULT Mixed Case ",
     ];
-    lines.filter(|line| !otherwise.iter().any(|start| line.starts_with(start))).collect()
+    let lines = lines.filter(|line| !otherwise.iter().any(|start| line.starts_with(start)));
+    // The body of a function that was made without one is an entry of its own, which has no owner.
+    lines.filter(|line| !(line.starts_with("FUNCTION ") && line.ends_with(' '))).collect()
 }

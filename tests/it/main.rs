@@ -7,6 +7,7 @@
 mod cli;
 mod connections;
 mod data_plane;
+mod exporting;
 mod failures;
 mod faults;
 mod globals;

@@ -1,5 +1,6 @@
 //! What the tests share: running pgstow, loading the shop, holding two databases against each other.
 
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use pgstow_parts::{Database, S3, Server, compare, fixtures, oracle};
@@ -134,6 +135,44 @@ impl Backup {
         let (url, store) = (target.url(), self.store());
         let fixed = ["restore", &self.id, "--from", &store, "-d", &url];
         pgstow(&self.s3, &[fixed.as_slice(), arguments].concat())
+    }
+}
+
+/// A backup in a folder of the local disk, which goes when this value does.
+#[derive(Debug)]
+pub(crate) struct LocalBackup {
+    store: tempfile::TempDir,
+    pub(crate) id: String,
+    pub(crate) database: String,
+}
+
+impl LocalBackup {
+    /// Dumps a database.
+    #[track_caller]
+    pub(crate) fn make(database: &Database, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, store) = (database.url(), format!("file://{}", folder.path().display()));
+        let fixed = ["dump", "-d", &url, "--to", &store, "--json"];
+        let report = pgstow(&no_store(), &[fixed.as_slice(), arguments].concat()).fine().json();
+        let id = report["backup"].as_str().unwrap().to_owned();
+        LocalBackup { store: folder, id, database: database.name.clone() }
+    }
+
+    /// The store, as pgstow is told it.
+    pub(crate) fn store(&self) -> String {
+        format!("file://{}", self.store.path().display())
+    }
+
+    /// The folder that stock tools read.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.store.path().join(&self.database).join(&self.id)
+    }
+
+    /// Runs pgstow with this backup and its store, and more arguments.
+    #[track_caller]
+    pub(crate) fn run(&self, verb: &str, arguments: &[&str]) -> Ran {
+        let store = self.store();
+        pgstow(&no_store(), &[&[verb, &self.id, "--from", &store], arguments].concat())
     }
 }
 

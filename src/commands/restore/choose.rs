@@ -89,7 +89,7 @@ const RELATIONS: &[&str] = &["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABL
 ///
 /// Errors: [`Kind::Usage`] when a named schema or table is not in the backup; [`Kind::Archive`] when the table of
 /// contents and the manifest do not fit one another.
-pub(super) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Plan> {
+pub(crate) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Plan> {
     let toc = &source.toc;
     let mut data = source.tables.clone();
     let selected = selected_by_name(toc, choice)?;

@@ -97,13 +97,7 @@ async fn try_entry(
     is_partial: bool,
     placement: &mut statements::Placement,
 ) -> Result<(), Failed> {
-    let mut sql = placement.statements(&step.entry);
-    sql.extend(statements::create(&step.entry, is_partial));
-    sql.extend(statements::access_method(&step.entry));
-    if !choice.no_owner {
-        sql.extend(statements::owner(&step.entry));
-    }
-    for statement in sql {
+    for statement in statements::of_step(step, choice, is_partial, placement) {
         if let Err(error) = session.execute(&statement).await {
             return Err((statement, error));
         }

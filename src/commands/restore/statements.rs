@@ -1,12 +1,35 @@
 //! The statements around an entry's own: owner, tablespace, access method, drop. The words are pg_restore's
 //! (`pg_backup_archiver.c`, `_getObjectDescription` and `_printTocEntry`).
 
+use super::choose::{Choice, Phase, Plan, Step};
 use crate::archive::toc::TocEntry;
 use crate::commands::source::oids_of_group;
-use crate::model::{ident, qualified};
+use crate::model::{ident, literal, qualified};
+
+/// All statements of a step, in order: placement, its own, its owner.
+pub(crate) fn of_step(step: &Step, choice: &Choice, is_partial: bool, placement: &mut Placement) -> Vec<String> {
+    let mut statements = placement.statements(&step.entry);
+    statements.extend(create(&step.entry, is_partial));
+    statements.extend(access_method(&step.entry));
+    if !choice.no_owner {
+        statements.extend(owner(&step.entry));
+    }
+    statements
+}
+
+/// What drops everything that the plan makes, last first, each with the label of what it drops.
+pub(crate) fn drops(plan: &Plan, if_exists: bool) -> Vec<(String, String)> {
+    let wanted = |step: &Step| {
+        // Dropping the system's own schema would take its privileges along; everything in it goes by name.
+        let is_public = step.entry.desc == "SCHEMA" && step.entry.tag == "public";
+        step.phase != Phase::Database && !is_public && !(step.entry.desc == "EXTENSION" && plan.is_partial)
+    };
+    let steps = plan.steps.iter().rev().filter(|step| wanted(step));
+    steps.filter_map(|step| Some((step.label(), drop(&step.entry, if_exists)?))).collect()
+}
 
 /// `ALTER ... OWNER TO ...`, for an entry that has an owner of its own.
-pub(super) fn owner(entry: &TocEntry) -> Option<String> {
+fn owner(entry: &TocEntry) -> Option<String> {
     let owner = entry.owner.as_deref().filter(|owner| !owner.is_empty())?;
     let drop = entry.drop.as_deref().filter(|drop| !drop.is_empty())?;
     let object = match entry.desc.as_str() {
@@ -50,14 +73,14 @@ pub(super) fn owner(entry: &TocEntry) -> Option<String> {
 
 /// The session settings that an entry's statement relies on, where they differ from what the session has.
 #[derive(Debug, Default)]
-pub(super) struct Placement {
+pub(crate) struct Placement {
     tablespace: Option<String>,
     access_method: Option<String>,
 }
 
 impl Placement {
     /// What to run before the entry; remembers it for the next one.
-    pub(super) fn statements(&mut self, entry: &TocEntry) -> Vec<String> {
+    fn statements(&mut self, entry: &TocEntry) -> Vec<String> {
         let mut statements = Vec::new();
         if let Some(tablespace) = &entry.tablespace
             && self.tablespace.as_deref().unwrap_or_default() != tablespace
@@ -82,7 +105,7 @@ impl Placement {
 const PARTITIONED: char = 'p';
 
 /// The access method that the partitions of a partitioned table will have (`_printTableAccessMethodNoStorage`).
-pub(super) fn access_method(entry: &TocEntry) -> Option<String> {
+fn access_method(entry: &TocEntry) -> Option<String> {
     let method = entry.access_method.as_ref().filter(|method| !method.is_empty())?;
     (entry.relkind == Some(PARTITIONED)).then(|| {
         let table = qualified(entry.schema.as_deref().unwrap_or_default(), &entry.tag);
@@ -91,7 +114,7 @@ pub(super) fn access_method(entry: &TocEntry) -> Option<String> {
 }
 
 /// The entry's drop statement, with IF EXISTS when asked.
-pub(super) fn drop(entry: &TocEntry, if_exists: bool) -> Option<String> {
+pub(crate) fn drop(entry: &TocEntry, if_exists: bool) -> Option<String> {
     if entry.desc == "BLOB METADATA" {
         // Stock never minds a large object of a group that is not there.
         return Some(format!(
@@ -99,13 +122,16 @@ pub(super) fn drop(entry: &TocEntry, if_exists: bool) -> Option<String> {
             oid_array(entry)
         ));
     }
-    let drop = entry
-        .drop
-        .as_deref()
-        .map(str::trim)
-        .filter(|drop| drop.starts_with("DROP ") || drop.starts_with("ALTER ") || drop.starts_with("SELECT "))?;
+    let drop = entry.drop.as_deref().map(str::trim).filter(|drop| {
+        ["DROP ", "ALTER ", "SELECT ", "CREATE OR REPLACE "].iter().any(|word| drop.starts_with(word))
+    })?;
     if !if_exists {
         return Some(drop.to_owned());
+    }
+    if drop.starts_with("CREATE OR REPLACE ") {
+        // Something that was filled late becomes empty again, if it is there at all; its own DROP follows.
+        let attempt = format!("BEGIN EXECUTE {}; EXCEPTION WHEN OTHERS THEN NULL; END", literal(drop));
+        return Some(format!("DO {};", literal(&attempt)));
     }
     if entry.desc == "BLOB" {
         let oid = &entry.oid;
@@ -130,7 +156,7 @@ fn oid_array(entry: &TocEntry) -> String {
 }
 
 /// What makes the object. For a partial restore, a schema that is there already is what the user expects.
-pub(super) fn create(entry: &TocEntry, is_partial: bool) -> Option<String> {
+fn create(entry: &TocEntry, is_partial: bool) -> Option<String> {
     let create = entry.create.as_deref().filter(|create| !create.trim().is_empty())?;
     if entry.desc == "BLOB METADATA" {
         return Some(format!(

@@ -90,13 +90,7 @@ pub(super) async fn drop_objects(
     if_exists: bool,
     failures: &mut Failures,
 ) -> Result<()> {
-    let steps = plan.steps.iter().rev().filter(|step| {
-        // Dropping the system's own schema would take its privileges along; everything in it goes by name.
-        let is_public = step.entry.desc == "SCHEMA" && step.entry.tag == "public";
-        step.phase != Phase::Database && !is_public && !(step.entry.desc == "EXTENSION" && plan.is_partial)
-    });
-    let mut waiting: Vec<(String, String)> =
-        steps.filter_map(|step| Some((step.label(), statements::drop(&step.entry, if_exists)?))).collect();
+    let mut waiting = statements::drops(plan, if_exists);
     let mut first_round = true;
     loop {
         let mut held_back = Vec::new();

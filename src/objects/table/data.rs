@@ -2,7 +2,7 @@
 
 use super::row::TableRow;
 use super::{belongs, not_a_row, relation};
-use crate::model::{Address, Item, Object, Payload, Section, TableData, class, ident_list, qualified};
+use crate::model::{Address, Item, Object, Payload, Section, TableData, class, ident_list, one_line, qualified};
 
 /// The rows of an ordinary table; `None` for tables without storage of their own and for members of extensions, unless
 /// the extension declared them as configuration.
@@ -19,7 +19,7 @@ pub(super) fn object(row: &TableRow) -> Option<Object> {
             let root = qualified(&root.schema, &root.name);
             // Stock pg_restore looks for these words and then does not truncate the partition. A name may hold a line
             // break, which would end the comment.
-            let comment = format!("-- load via partition root {root}").replace(['\n', '\r'], " ");
+            let comment = one_line(&format!("-- load via partition root {root}"));
             (root, comment)
         }
     };

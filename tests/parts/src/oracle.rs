@@ -71,6 +71,12 @@ impl Oracle {
         output(self.command("pginstall", "pg_restore").args(arguments).arg("-d").arg(url).arg(archive))
     }
 
+    /// The script that stock `pg_restore` of 18 or 16 makes of an archive folder.
+    pub fn restore_script(&self, major: u16, archive: &Path, arguments: &[&str]) -> Result<String> {
+        let install = if major == 16 { "pginstall" } else { "pginstall18" };
+        output(self.command(install, "pg_restore").args(arguments).args(["-f", "-"]).arg(archive))
+    }
+
     /// `pg_restore -l` of 18: the table of contents of an archive folder.
     pub fn contents(&self, archive: &Path) -> Result<String> {
         output(self.command("pginstall18", "pg_restore").arg("-l").arg(archive))
