@@ -10,7 +10,7 @@ mod globals;
 mod pattern;
 mod relations;
 mod selection;
-mod unsupported;
+mod uncovered;
 
 pub use globals::{Globals, GlobalsWanted, read_globals};
 pub use pattern::Pattern;
@@ -19,7 +19,7 @@ pub use selection::{Selection, Without};
 use crate::error::{Error, Kind, Result};
 use crate::facets::{self, Facets, Subjects};
 use crate::model::{Address, Belongs, Depend, Item, Object, Oid, Question, ServerVersion};
-use crate::objects::KINDS;
+use crate::objects::{self, KINDS, subscription};
 use crate::postgres::{Session, decode};
 use asking::Asked;
 use chosen::Chosen;
@@ -39,7 +39,7 @@ pub struct Catalog {
     pub depends: Vec<Depend>,
     /// The database itself.
     pub database: DatabaseRow,
-    /// Objects that cannot be dumped yet, each with the reason.
+    /// Objects that cannot be dumped, each with the reason.
     pub skipped: Vec<(String, String)>,
     /// What the user should know.
     pub warnings: Vec<String>,
@@ -92,7 +92,7 @@ struct DependRow {
 /// on the readers', which have imported the snapshot.
 ///
 /// Errors: [`Kind::Usage`] for a selection that fits nothing; [`Kind::Database`] for what may not be locked or read;
-/// [`Kind::Incomplete`] naming what cannot be dumped yet, unless `allow_incomplete`.
+/// [`Kind::Incomplete`] naming what cannot be dumped, unless `allow_incomplete`.
 pub async fn read(
     session: &Session,
     readers: &[Session],
@@ -109,7 +109,11 @@ pub async fn read(
     warnings.extend(lock(session, &relations, &chosen).await?);
     // The leader's locks hold for all that see its snapshot, so any of them may ask.
     let sessions: Vec<&Session> = std::iter::once(session).chain(readers).collect();
-    let answers = asking::all(&sessions, &questions(version, &selection.words_without())).await?;
+    let mut kinds: Vec<(usize, &'static objects::Kind)> = KINDS.iter().enumerate().collect();
+    if !uncovered::may_read_subscriptions(session).await? {
+        kinds.retain(|(_, kind)| kind.name != subscription::KIND.name);
+    }
+    let answers = asking::all(&sessions, &questions(kinds, version, &selection.words_without())).await?;
     let Answers { objects, depends: rows, facets: found } = Answers::sorted(answers);
     let members = Members::of(&rows, &relations);
     let (made_by_extensions, own): (Vec<Object>, Vec<Object>) =
@@ -123,7 +127,7 @@ pub async fn read(
         items.chain(&mut facets).for_each(|item| item.owner = None);
     }
     let skipped = if chosen.everything() && chosen.definitions() {
-        unsupported::check(session, allow_incomplete).await?
+        uncovered::check(session, allow_incomplete).await?
     } else {
         Vec::new()
     };
@@ -179,8 +183,12 @@ impl Answers {
 }
 
 /// Every question about the database's objects, without what the selection leaves out whatever its name.
-fn questions(version: ServerVersion, without: &[&str]) -> Vec<Asked<Answer>> {
-    let kinds = KINDS.iter().enumerate().map(|(rank, kind)| Asked {
+fn questions(
+    kinds: Vec<(usize, &'static objects::Kind)>,
+    version: ServerVersion,
+    without: &[&str],
+) -> Vec<Asked<Answer>> {
+    let kinds = kinds.into_iter().map(|(rank, kind)| Asked {
         about: kind.name,
         sql: kind.question.for_server_without(version, without),
         read: Box::new(move |rows| {
@@ -206,12 +214,20 @@ fn asked<R: DeserializeOwned + 'static>(
     Asked { about, sql: question.for_server(version), read: Box::new(move |rows| decode(rows).map(answer)) }
 }
 
-/// An attachment ties two relations, an ownership a sequence and a table; where only one of them was selected there is nothing to tie, as with `pg_dump -t`.
+/// An attachment ties two relations, an ownership a sequence and a table, a membership a publication and a table or schema;
+/// where only one of them was selected there is nothing to tie, as with `pg_dump -t`.
 fn drop_half_attachments(objects: &mut Vec<Object>) {
     let provided: HashSet<Address> =
         objects.iter().flat_map(|object| object.whole.provides.iter().map(|address| address.whole())).collect();
     objects.retain(|object| {
-        let ties = matches!(object.whole.desc, "TABLE ATTACH" | "INDEX ATTACH" | "SEQUENCE OWNED BY");
+        let ties = matches!(
+            object.whole.desc,
+            "TABLE ATTACH"
+                | "INDEX ATTACH"
+                | "SEQUENCE OWNED BY"
+                | "PUBLICATION TABLE"
+                | "PUBLICATION TABLES IN SCHEMA"
+        );
         !ties || object.whole.needs.iter().all(|need| provided.contains(&need.whole()))
     });
 }

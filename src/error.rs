@@ -25,7 +25,7 @@ pub enum Kind {
     Store,
     /// The archive is missing, incomplete, damaged, or of a newer format, or what was restored differs from it; exit code 6.
     Archive,
-    /// The database holds something that cannot be dumped yet; exit code 7.
+    /// The database holds something that cannot be dumped; exit code 7.
     Incomplete,
     /// A restore went to its end, but some statements failed, or a dump of all databases but some of those; exit code 8.
     Partial,

@@ -19,6 +19,7 @@ pub mod database;
 pub mod default_privilege;
 mod domain;
 mod enum_type;
+mod event_trigger;
 mod extended_statistics;
 mod extension;
 mod foreign_data_wrapper;
@@ -31,10 +32,12 @@ mod operator;
 mod operator_class;
 mod operator_family;
 mod policy;
+mod publication;
 mod range_type;
 mod rule;
 mod schema;
 mod sequence;
+pub mod subscription;
 mod table;
 mod text_search_configuration;
 mod text_search_dictionary;
@@ -101,6 +104,9 @@ pub const KINDS: &[Kind] = &[
     rule::KIND,
     policy::KIND,
     default_privilege::KIND,
+    publication::KIND,
+    subscription::KIND,
+    event_trigger::KIND,
 ];
 
 /// Reads each row into the kind's shape and collects what `describe` makes of it.

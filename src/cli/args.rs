@@ -20,7 +20,7 @@ Exit codes:
     4  the server refused a question or a statement
     5  the store cannot be reached, refuses, or lacks what was asked for
     6  the backup is missing, incomplete, damaged, or of a newer format; or restore --verify found other rows
-    7  the database holds something that cannot be dumped yet
+    7  the database holds something that cannot be dumped
     8  it went to its end, but a part failed: statements of restore --keep-going, databases of dump --all
     9  the target of a restore already has the objects
   130  stopped by a signal";

@@ -60,7 +60,7 @@ pub struct DumpArgs {
     /// Storage class of the data objects, such as STANDARD_IA [default: the bucket's]
     #[arg(long, value_name = "CLASS")]
     pub storage_class: Option<String>,
-    /// Leave out, with a warning that the manifest keeps, kinds of objects that pgstow cannot dump yet
+    /// Leave out, with a warning that the manifest keeps, what pgstow does not know or may not read
     #[arg(long)]
     pub allow_incomplete: bool,
     /// Print one JSON document on standard output

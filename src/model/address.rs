@@ -103,6 +103,10 @@ pub mod class {
     pub const OPERATOR_CLASS: Oid = Oid(2616);
     /// `pg_opfamily`
     pub const OPERATOR_FAMILY: Oid = Oid(2753);
+    /// `pg_amop`, part of an operator class or family
+    pub const OPERATOR_OF_FAMILY: Oid = Oid(2602);
+    /// `pg_amproc`, part of an operator class or family
+    pub const FUNCTION_OF_FAMILY: Oid = Oid(2603);
     /// `pg_am`
     pub const ACCESS_METHOD: Oid = Oid(2601);
     /// `pg_ts_config`

@@ -5,7 +5,7 @@
 use super::words::{Named, Place};
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Grantable, Item, Object, Oid, Question, class, ident, qualified};
+use crate::model::{Address, Grantable, Item, Object, Oid, Question, Target, class, ident, qualified};
 use serde::Deserialize;
 
 pub(super) const KIND: Kind = Kind { name: "range types", question: QUESTION, objects };
@@ -19,6 +19,7 @@ const QUESTION: Question = Question(
   (SELECT json_build_object('schema', mn.nspname, 'name', m.typname) -- <14: NULL::json
     FROM pg_type m JOIN pg_namespace mn ON mn.oid = m.typnamespace WHERE m.oid = r.rngmultitypid) -- <14:
     AS multirange,
+  r.rngmultitypid AS multirange_oid, -- <14: 0 AS multirange_oid,
   (SELECT json_build_object('schema', rn.nspname, 'name', o.opcname)
     FROM pg_opclass o JOIN pg_namespace rn ON rn.oid = o.opcnamespace
     WHERE o.oid = r.rngsubopc AND NOT o.opcdefault) AS operator_class,
@@ -51,6 +52,7 @@ struct Row {
     owner: String,
     subtype: String,
     multirange: Option<Named>,
+    multirange_oid: Oid,
     operator_class: Option<Named>,
     collation: Option<Named>,
     canonical: Option<String>,
@@ -94,10 +96,17 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
         };
         let mut target = words::target(address, "TYPE", Some(&row.schema), &ident(&row.name));
         target.grant = Some(Grantable { on: target.on.clone(), owner: row.owner.clone() });
+        // A multirange can have a comment; its privileges are the range's.
+        let multirange = row.multirange.as_ref().map(|name| Target {
+            address: Address::new(class::TYPE, row.multirange_oid),
+            ..words::target(address, "TYPE", Some(name.schema()), &ident(name.name()))
+        });
         let built_on = words::addresses(&row.built_on);
         let opened = if row.canonical.is_some() { words::shell_and_type(&whole, &built_on) } else { Vec::new() };
         let object = Object { opened, ..Object::simple(whole, words::in_schema(&row.schema)) };
-        objects.push(object.with_target(target));
+        let mut object = object.with_target(target);
+        object.targets.extend(multirange);
+        objects.push(object);
         Ok(())
     })
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 pub(super) const KIND: Kind = Kind { name: "rules", question: QUESTION, objects };
 
+/// A view's query is its ON SELECT rule; any other rule may have any name, `_RETURN` too.
 const QUESTION: Question = Question(
     "SELECT r.oid, r.rulename AS name, pg_catalog.pg_get_ruledef(r.oid) AS definition, r.ev_enabled AS enabled,
     c.oid AS table_oid, n.nspname AS schema, c.relname AS table_name, o.rolname AS owner
@@ -15,7 +16,7 @@ FROM pg_catalog.pg_rewrite r
 JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
-WHERE r.rulename <> '_RETURN' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+WHERE NOT (r.ev_type = '1' AND c.relkind IN ('v', 'm')) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ORDER BY n.nspname, c.relname, r.rulename",
 );
 

@@ -7,11 +7,12 @@
 
 mod data;
 mod definition;
+mod inheritance;
 mod row;
 #[cfg(test)]
 mod tests;
 
-use super::{Kind, each};
+use super::{Kind, each, words};
 use crate::error::Result;
 use crate::model::{
     Address, Belongs, Columns, Grantable, Item, Object, Oid, Question, Section, Target, class, ident, qualified,
@@ -67,9 +68,10 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
             'not_null_name_is_default', nn.conname = c.relname || '_' || a.attname || '_not_null' AND NOT EXISTS (
                 SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid AND NOT c.relispartition) AND NOT EXISTS (
                 SELECT FROM pg_catalog.pg_constraint other
-                WHERE other.conname = nn.conname AND other.connamespace = nn.connamespace AND other.oid <> nn.oid),
-            'storage', CASE WHEN a.attstorage <> coalesce(inherited.storage, t.typstorage::text) THEN a.attstorage END,
-            'compression', CASE WHEN a.attcompression <> coalesce(inherited.compression, '') THEN a.attcompression END, -- <14: 'compression', NULL, -- !toast-compression: 'compression', NULL,
+                WHERE other.conname = nn.conname AND other.connamespace = nn.connamespace AND other.oid <> nn.oid
+                AND (other.conislocal OR (SELECT oc.relispartition FROM pg_catalog.pg_class oc WHERE oc.oid = other.conrelid))),
+            'storage', CASE WHEN a.attstorage <> t.typstorage OR a.attstorage <> inherited.storage THEN a.attstorage END,
+            'compression', CASE WHEN a.attcompression <> '' OR a.attcompression <> inherited.compression THEN a.attcompression END, -- <14: 'compression', NULL, -- !toast-compression: 'compression', NULL,
             'statistics', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
             'options', coalesce(a.attoptions, '{}'),
             'server_options', (
@@ -82,9 +84,11 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
         LEFT JOIN pg_catalog.pg_constraint nn
             ON nn.conrelid = a.attrelid AND nn.contype = 'n' AND nn.conkey[1] = a.attnum
         LEFT JOIN LATERAL (
-            SELECT pg_catalog.bool_or(NOT pk.convalidated) AS found
+            SELECT pg_catalog.bool_and(NOT pk.convalidated) AS found
             FROM pg_catalog.pg_inherits i
-            JOIN pg_catalog.pg_constraint pk ON pk.conrelid = i.inhparent AND pk.contype = 'n' AND pk.conname = nn.conname
+            JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.inhparent AND pa.attname = a.attname
+            JOIN pg_catalog.pg_constraint pk
+                ON pk.conrelid = i.inhparent AND pk.contype = 'n' AND pk.conkey[1] = pa.attnum
             WHERE i.inhrelid = c.oid) not_valid_above ON true
         LEFT JOIN LATERAL (
             SELECT pg_catalog.bool_or(pa.attnotnull) AS not_null,
@@ -143,16 +147,24 @@ ORDER BY n.nspname, c.relname",
 );
 
 fn objects(rows: &[String]) -> Result<Vec<Object>> {
-    each::<TableRow>(rows, |row, objects| {
-        objects.push(table(&row));
-        // What hangs on a member of an extension comes with the extension, save for the rows of a configuration table.
-        if row.extension.is_none() {
-            objects.extend(attachment(&row));
-            objects.extend(row_security(&row));
-        }
-        objects.extend(data::object(&row));
+    let mut tables: Vec<TableRow> = Vec::with_capacity(rows.len());
+    each::<TableRow>(rows, |row, _| {
+        tables.push(row);
         Ok(())
-    })
+    })?;
+    inheritance::arrange(&mut tables);
+    Ok(tables.iter().flat_map(objects_of).collect())
+}
+
+fn objects_of(row: &TableRow) -> Vec<Object> {
+    let mut objects = vec![table(row)];
+    // What hangs on a member of an extension comes with the extension, save for the rows of a configuration table.
+    if row.extension.is_none() {
+        objects.extend(attachment(row));
+        objects.extend(row_security(row));
+    }
+    objects.extend(data::object(row));
+    objects
 }
 
 fn table(row: &TableRow) -> Object {
@@ -283,7 +295,8 @@ fn targets(row: &TableRow) -> Vec<Target> {
         grant: None,
         columns: None,
     });
-    std::iter::once(whole).chain(constraints).collect()
+    let row_type = words::row_type_target(row.row_type, &row.schema, &row.name, row.owner.as_deref());
+    std::iter::once(whole).chain(row_type).chain(constraints).collect()
 }
 
 fn belongs(row: &TableRow) -> Belongs {

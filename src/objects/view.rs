@@ -1,7 +1,7 @@
 //! Views and materialized views, and the refresh of the latter.
 
 use super::words::option_setting;
-use super::{Kind, each};
+use super::{Kind, each, words};
 use crate::error::Result;
 use crate::model::{
     Address, Belongs, Columns, Grantable, Item, Object, Oid, Payload, Question, Section, Target, class, ident,
@@ -186,7 +186,7 @@ fn view(row: &Row) -> Object {
         provides: std::iter::once(row.rule()).chain(default_addresses).collect(),
         ..Item::new("RULE", row.rule(), Some(&row.schema), format!("{} _RETURN", row.name))
     };
-    Object { opened: vec![head, part], targets: vec![target(row)], ..Object::simple(whole, row.belongs()) }
+    Object { opened: vec![head, part], targets: targets(row), ..Object::simple(whole, row.belongs()) }
 }
 
 fn stub_column(column: &Column) -> String {
@@ -238,7 +238,7 @@ fn materialized(row: &Row) -> Object {
         access_method: row.access_method.clone(),
         ..bare(row)
     };
-    Object { targets: vec![target(row)], ..Object::simple(item, row.belongs()) }
+    Object { targets: targets(row), ..Object::simple(item, row.belongs()) }
 }
 
 fn refresh(row: &Row) -> Object {
@@ -252,6 +252,11 @@ fn refresh(row: &Row) -> Object {
         ..Item::new("MATERIALIZED VIEW DATA", Address { class: Oid(0), ..row.address() }, Some(&row.schema), &row.name)
     };
     Object::simple(item, row.belongs())
+}
+
+fn targets(row: &Row) -> Vec<Target> {
+    let row_type = words::row_type_target(row.row_type, &row.schema, &row.name, row.owner.as_deref());
+    std::iter::once(target(row)).chain(row_type).collect()
 }
 
 fn target(row: &Row) -> Target {

@@ -2,7 +2,7 @@
 //!
 //! Not a kind. Questions return names unquoted, as [`Named`], wherever the server has no cast that names the thing.
 
-use crate::model::{Address, Belongs, Item, Oid, Target, ident, literal, qualified};
+use crate::model::{Address, Belongs, Grantable, Item, Oid, Target, class, ident, literal, qualified};
 use serde::Deserialize;
 
 /// A name inside a row, `json_build_object('schema', ..., 'name', ...)`; both unquoted.
@@ -16,6 +16,16 @@ impl Named {
     /// `schema.name`, quoted where it must be.
     pub(super) fn sql(&self) -> String {
         qualified(&self.schema, &self.name)
+    }
+
+    /// The schema, unquoted.
+    pub(super) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The bare name, unquoted.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// `OPERATOR(schema.+)`. The name of an operator is made of symbols and is never quoted.
@@ -72,6 +82,13 @@ pub(super) fn target(address: Address, word: &str, schema: Option<&str>, name: &
         None => format!("{word} {name}"),
     };
     Target { address, on, tag: format!("{word} {name}"), grant: None, columns: None }
+}
+
+/// The row type of a relation, which is made with it and can have a comment and privileges of its own all the same.
+pub(super) fn row_type_target(oid: Oid, schema: &str, name: &str, owner: Option<&str>) -> Option<Target> {
+    let target = target(Address::new(class::TYPE, oid), "TYPE", Some(schema), &ident(name));
+    let grant = owner.map(|owner| Grantable { on: target.on.clone(), owner: owner.to_owned() });
+    (oid != Oid(0)).then_some(Target { grant, ..target })
 }
 
 /// `name=value` of `reloptions` as a setting. The value is quoted unless it is a plain word, for it may hold anything.

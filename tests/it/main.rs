@@ -10,6 +10,7 @@ mod data_plane;
 mod exporting;
 mod failures;
 mod faults;
+mod fidelity;
 mod globals;
 mod interop;
 mod past;

@@ -39,7 +39,7 @@ fn create(row: &TableRow, complete: bool) -> String {
     } else if row.of_type.is_none() {
         parts.push(" (\n)".to_owned());
     }
-    if !row.is_partition && !row.parents.is_empty() {
+    if row.inherits_at_once() {
         let parents: Vec<String> = row.parents.iter().map(|p| qualified(&p.schema, &p.name)).collect();
         parts.push(format!("\nINHERITS ({})", parents.join(", ")));
     }
@@ -106,7 +106,7 @@ fn column_element(row: &TableRow, column: &Column, complete: bool) -> Option<Str
 
 fn default_clause(row: &TableRow, column: &Column, complete: bool) -> Option<String> {
     match column.default.as_deref() {
-        Some(_) if column.is_generated_by_parent() => None,
+        Some(_) if column.is_generated_by_parent() && !row.inherits_later => None,
         Some(expression) if column.is_generated() => {
             let stored = if column.is_virtual() { "" } else { " STORED" };
             Some(format!(" GENERATED ALWAYS AS ({expression}){stored}"))
@@ -147,6 +147,10 @@ fn alterations(row: &TableRow) -> Vec<String> {
         statements.extend(column_settings(row, column));
     }
     let table = format!("ALTER {} ONLY {}", row.desc(), row.qualified());
+    if row.inherits_later {
+        let parents = row.parents.iter().map(|parent| qualified(&parent.schema, &parent.name));
+        statements.extend(parents.map(|parent| format!("{table} INHERIT {parent};\n")));
+    }
     if let Some(method) = row.access_method.as_deref().filter(|_| row.kind == 'p') {
         statements.push(format!("{table} SET ACCESS METHOD {};\n", ident(method)));
     }

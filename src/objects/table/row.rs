@@ -13,7 +13,7 @@ pub(super) struct TableRow {
     pub(super) owner: Option<String>,
     /// `relkind`: `r` ordinary, `p` partitioned, `f` foreign.
     pub(super) kind: char,
-    row_type: Oid,
+    pub(super) row_type: Oid,
     array_type: Oid,
     /// The composite type of `CREATE TABLE ... OF`, qualified and quoted.
     pub(super) of_type: Option<String>,
@@ -34,7 +34,11 @@ pub(super) struct TableRow {
     pub(super) server_options: Vec<(String, Option<String>)>,
     /// In the order of INHERITS; exactly one for a partition.
     pub(super) parents: Vec<Relation>,
-    /// In physical order, without dropped ones.
+    /// Whether it is made alone and inherits afterwards, which keeps the order of its columns; set by `inheritance.rs`.
+    #[serde(skip)]
+    pub(super) inherits_later: bool,
+    /// In the order that they will have in the copy, which is the physical one unless `inheritance.rs` says otherwise;
+    /// without dropped ones.
     pub(super) columns: Vec<Column>,
     /// The validated ones, inherited ones included.
     pub(super) checks: Vec<Check>,
@@ -83,9 +87,9 @@ pub(super) struct Column {
     not_null_oid: Option<Oid>,
     not_null_constraint: Option<String>,
     not_null_name_is_default: Option<bool>,
-    /// `attstorage` where it is not what the column gets by itself: `p`, `e`, `m` or `x`.
+    /// `attstorage` where it is not the type's, or not the parent's: `p`, `e`, `m` or `x`.
     pub(super) storage: Option<char>,
-    /// `attcompression` where it is not what the column gets by itself: `p` pglz, `l` lz4, empty for the default.
+    /// `attcompression` where it is not the default, or not the parent's: `p` pglz, `l` lz4, empty for the default.
     pub(super) compression: Option<String>,
     pub(super) statistics: Option<i32>,
     pub(super) options: Vec<String>,
@@ -128,7 +132,20 @@ impl TableRow {
 
     /// Whether the table says NOT NULL about the column.
     pub(super) fn says_not_null(&self, column: &Column) -> bool {
-        column.not_null && (column.not_null_local || self.is_partition)
+        column.not_null && (column.not_null_local || self.is_partition || self.inherits_later)
+    }
+
+    /// Whether its CREATE TABLE says INHERITS.
+    pub(super) fn inherits_at_once(&self) -> bool {
+        !self.is_partition && !self.parents.is_empty() && !self.inherits_later
+    }
+
+    /// Whether everything that a parent could hand down is declared here as well, so that INHERIT adds nothing.
+    pub(super) fn declares_everything(&self) -> bool {
+        // Before 18 a NOT NULL is of nobody in particular.
+        let says_itself = |column: &Column| column.not_null_oid.is_none() || !column.not_null || column.not_null_local;
+        self.columns.iter().all(|column| column.local && says_itself(column))
+            && self.checks.iter().all(|check| check.local)
     }
 
     /// The table, its row type and that one's array type.

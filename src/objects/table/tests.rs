@@ -25,7 +25,11 @@ fn changed(mut row: Value, changes: &Value) -> Value {
 }
 
 fn describe(changes: &Value) -> Vec<Object> {
-    let row = json!({
+    objects(&[changed(table_row(), changes).to_string()]).expect("a row of the promised shape")
+}
+
+fn table_row() -> Value {
+    json!({
         "oid": "100", "schema": "app", "name": "t", "owner": "alice", "kind": "r", "row_type": "101",
         "array_type": "102", "of_type": null, "unlogged": false, "is_partition": false, "tablespace": "",
         "access_method": "heap", "replica_identity": "d", "row_security": false, "force_row_security": false,
@@ -33,8 +37,7 @@ fn describe(changes: &Value) -> Vec<Object> {
         "server_options": [], "parents": [], "columns": [column(1, "a", &json!({}))], "checks": [],
         "estimated_bytes": 8192, "estimated_rows": 3, "pages": 1, "load_through": null, "extension": null,
         "configuration_condition": null
-    });
-    objects(&[changed(row, changes).to_string()]).expect("a row of the promised shape")
+    })
 }
 
 fn find<'a>(objects: &'a [Object], desc: &str) -> &'a Item {
@@ -212,4 +215,40 @@ fn only_its_own_statement_provides_the_tables_catalog_rows() {
         ["TABLE", "ROW SECURITY", "TABLE DATA"]
     );
     assert!(made[1..].iter().all(|object| object.whole.provides.is_empty()));
+}
+
+/// A child of a table with columns `a` and `b`, described together with it.
+fn describe_child(columns: &Value) -> Vec<Object> {
+    let row = |oid: &str, name: &str, parents: &Value, columns: &Value| {
+        let mut row = table_row();
+        for (field, value) in [("oid", json!(oid)), ("name", json!(name)), ("parents", parents.clone())] {
+            row[field] = value;
+        }
+        row["columns"] = columns.clone();
+        row.to_string()
+    };
+    let of_parent = json!([column(1, "a", &json!({})), column(2, "b", &json!({}))]);
+    // The child comes first: the order of the rows is by name.
+    let rows = [row("100", "child", &parent(), columns), row("200", "p", &json!([]), &of_parent)];
+    let objects = objects(&rows).expect("rows of the promised shape");
+    objects.into_iter().filter(|object| object.whole.tag == "child").collect()
+}
+
+#[test]
+fn a_child_that_declares_every_column_in_an_order_of_its_own_inherits_afterwards() {
+    let made = describe_child(&json!([column(1, "b", &json!({})), column(2, "a", &json!({}))]));
+    assert_eq!(
+        find(&made, "TABLE").create,
+        "CREATE TABLE app.child (\n    b integer,\n    a integer\n);\nALTER TABLE ONLY app.child INHERIT app.p;\n"
+    );
+    assert_eq!(copy_out(&made), "COPY app.child (b, a) TO STDOUT;");
+}
+
+#[test]
+fn a_column_that_a_parent_was_given_later_takes_the_place_that_it_will_have() {
+    let inherited = json!({ "local": false });
+    let made =
+        describe_child(&json!([column(1, "a", &inherited), column(2, "x", &json!({})), column(3, "b", &inherited)]));
+    assert_eq!(find(&made, "TABLE").create, "CREATE TABLE app.child (\n    x integer\n)\nINHERITS (app.p);\n");
+    assert_eq!(copy_out(&made), "COPY app.child (a, b, x) TO STDOUT;");
 }

@@ -11,15 +11,23 @@ pub type Fingerprints = BTreeMap<String, String>;
 /// Every table with rows, as SQL reads it: a plain table alone, a partitioned one with all of its partitions.
 ///
 /// Partitions of a hash are not looked at alone, for the hash of an enum follows from numbers that the server gives out
-/// anew: a restore may put a row into another partition. Materialized views count when they are filled.
+/// anew: a restore may put a row into another partition. Foreign partitions lie elsewhere and are not asked. Materialized views count when they are filled. Columns are read in
+/// the order of their names, for stock puts a parent's columns first in the copy of a child.
 const TABLES: &str = "
-SELECT CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || format('%I.%I', n.nspname, c.relname)
+SELECT CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || format('%I.%I', n.nspname, c.relname),
+(SELECT string_agg(format('t.%I', a.attname), ', ' ORDER BY a.attname) FROM pg_attribute a
+ WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 AND (c.relkind <> 'm' OR c.relispopulated)
 AND NOT EXISTS (SELECT FROM pg_inherits i JOIN pg_partitioned_table p ON p.partrelid = i.inhparent
                 WHERE i.inhrelid = c.oid AND p.partstrat = 'h')
+AND NOT (c.relkind = 'p' AND EXISTS (SELECT FROM pg_partition_tree(c.oid) part JOIN pg_class f ON f.oid = part.relid
+                                     WHERE f.relkind = 'f'))
 ORDER BY 1";
+
+/// Settings that change how rows are written as text, the same for both sides.
+const SETTINGS: &str = "SET extra_float_digits = 3; SET search_path = ''; SET row_security = off; SET DateStyle = ISO";
 
 const SEQUENCES: &str =
     "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -34,12 +42,10 @@ pub fn data(server: &Server, database: &str) -> Result<Fingerprints> {
     let names = |question: &str| -> Result<Vec<String>> {
         Ok(server.rows(database, question)?.into_iter().flatten().flatten().collect())
     };
-    for table in names(TABLES)? {
-        // A row as text would hide the difference between no columns and one NULL, but a schema comparison shows it.
-        let question = format!(
-            "SET extra_float_digits = 3; SET search_path = ''; SET row_security = off; SET DateStyle = ISO; SELECT count(*) || ' rows ' ||
-             md5(coalesce(string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\"), '')) FROM {table} t"
-        );
+    for row in server.rows(database, TABLES)? {
+        let mut fields = row.into_iter().map(Option::unwrap_or_default);
+        let (table, columns) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        let question = format!("{SETTINGS}; {}", rows_question(&table, &columns));
         prints.insert(format!("table {}", table.trim_start_matches("ONLY ")), server.value(database, &question)?);
     }
     for sequence in names(SEQUENCES)? {
@@ -54,6 +60,39 @@ pub fn data(server: &Server, database: &str) -> Result<Fingerprints> {
         prints.insert(format!("large object {oid}"), state);
     }
     Ok(prints)
+}
+
+/// The number and a digest of a relation's rows. A row as text would hide the difference between no columns and one NULL,
+/// but a schema comparison shows it.
+fn rows_question(table: &str, columns: &str) -> String {
+    format!(
+        "SELECT count(*) || ' rows ' || md5(coalesce(string_agg(row_text, E'\\n' ORDER BY row_text COLLATE \"C\"), ''))
+         FROM (SELECT ROW({columns})::text AS row_text FROM {table} t) rows"
+    )
+}
+
+/// The rows that every filled materialized view would have if it were refreshed now: a restore refreshes them, so this is
+/// what a copy must hold. Nothing is changed, for the transaction is rolled back.
+pub fn refreshed(server: &Server, database: &str) -> Result<Fingerprints> {
+    let views = server.rows(
+        database,
+        "SELECT format('%I.%I', n.nspname, c.relname), (SELECT string_agg(format('t.%I', a.attname), ', ' ORDER BY a.attname)
+            FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind = 'm' AND c.relispopulated ORDER BY c.oid",
+    )?;
+    let views: Vec<(String, String)> = views
+        .into_iter()
+        .filter_map(|row| {
+            let mut fields = row.into_iter().flatten();
+            Some((fields.next()?, fields.next().unwrap_or_default()))
+        })
+        .collect();
+    let refreshes: String = views.iter().map(|(name, _)| format!("REFRESH MATERIALIZED VIEW {name}; ")).collect();
+    let questions: String = views.iter().map(|(name, columns)| format!("{}; ", rows_question(name, columns))).collect();
+    let rows = server.rows(database, &format!("BEGIN; {refreshes}{SETTINGS}; {questions}ROLLBACK"))?;
+    let prints = rows.into_iter().map(|row| row.into_iter().flatten().next().unwrap_or_default());
+    Ok(views.into_iter().map(|(name, _)| format!("table {name}")).zip(prints).collect())
 }
 
 /// Each row a name and a definition; what the server itself can put in words.

@@ -292,6 +292,15 @@ impl Server {
         Server { inner: Arc::new(inner) }.with_major()
     }
 
+    /// The server and the database behind a URL, `postgresql://user:password@host:port/database`.
+    pub fn of_url(url: &str) -> Result<(Server, String)> {
+        let server = Server::at(url)?;
+        // The server knows best what the URL's percent signs mean.
+        let rows = ask(url, "SELECT pg_catalog.current_database()")?;
+        let database = rows.into_iter().flatten().flatten().next();
+        Ok((server, database.ok_or("the server does not say its database")?))
+    }
+
     /// Asks the server for its version and keeps it.
     fn with_major(self) -> Result<Server> {
         let rows = self.rows("postgres", "SHOW server_version_num")?;
@@ -347,23 +356,7 @@ impl Server {
 
     /// Runs statements like [`Server::execute`] and returns all rows as text; None is NULL.
     pub fn rows(&self, database: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
-        let url = self.url(database);
-        blocking(async move {
-            let (client, connection) = tokio_postgres::connect(&url, NoTls).await.map_err(|error| describe(&error))?;
-            let connection = tokio::spawn(connection);
-            let answered = client.simple_query(sql).await.map_err(|error| describe(&error));
-            drop(client);
-            let _ = connection.await;
-            let text = |row: &tokio_postgres::SimpleQueryRow| {
-                (0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect()
-            };
-            let answered = answered?;
-            let rows = answered.iter().filter_map(|message| match message {
-                SimpleQueryMessage::Row(row) => Some(text(row)),
-                _ => None,
-            });
-            Ok(rows.collect())
-        })
+        ask(&self.url(database), sql)
     }
 
     /// The single value that a query answers; empty for NULL.
@@ -374,14 +367,36 @@ impl Server {
 
     /// Makes a new empty UTF-8 database and returns its name, which begins with the hint.
     pub fn fresh_database(&self, hint: &str) -> String {
+        match self.create_database(hint, "ENCODING 'UTF8'") {
+            Ok(name) => name,
+            Err(sentence) => panic!("cannot make a database: {sentence}"),
+        }
+    }
+
+    /// Makes a new empty database with the encoding and the locale of another; its name begins with the hint.
+    pub fn fresh_database_like(&self, hint: &str, model: &str) -> Result<String> {
+        let provider = if self.major() >= 15 { "datlocprovider::text" } else { "'c'" };
+        let locale = match self.major() {
+            17.. => "datlocale",
+            15.. => "daticulocale",
+            _ => "NULL",
+        };
+        let question = format!(
+            "SELECT format('ENCODING %L LC_COLLATE %L LC_CTYPE %L', pg_encoding_to_char(encoding), datcollate, datctype) ||
+             CASE {provider} WHEN 'i' THEN format(' LOCALE_PROVIDER icu ICU_LOCALE %L', {locale})
+             WHEN 'b' THEN format(' LOCALE_PROVIDER builtin BUILTIN_LOCALE %L', {locale}) ELSE '' END
+             FROM pg_database WHERE datname = current_database()"
+        );
+        self.create_database(hint, &self.value(model, &question)?)
+    }
+
+    fn create_database(&self, hint: &str, options: &str) -> Result<String> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("{hint}_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let quoted = name.replace('"', "\"\"");
-        let create = format!("CREATE DATABASE \"{quoted}\" TEMPLATE template0 ENCODING 'UTF8'");
-        if let Err(sentence) = self.execute("postgres", &create) {
-            panic!("cannot make the database {name}: {sentence}");
-        }
-        name
+        self.execute("postgres", &format!("CREATE DATABASE \"{quoted}\" TEMPLATE template0 {options}"))
+            .map_err(|sentence| format!("database {name}: {sentence}"))?;
+        Ok(name)
     }
 
     /// Holds the right to change what all databases of this server share, such as roles.
@@ -417,6 +432,22 @@ impl Database {
         }
     }
 
+    /// A database with a subscription cannot be dropped, and a subscription with a slot not without its publisher.
+    fn drop_subscriptions(&self) -> Result<()> {
+        let mine = "SELECT quote_ident(s.subname) FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+                    WHERE d.datname = current_database()";
+        for name in self.server.rows(&self.name, mine)?.into_iter().flatten().flatten() {
+            for statement in [
+                "ALTER SUBSCRIPTION {} DISABLE",
+                "ALTER SUBSCRIPTION {} SET (slot_name = NONE)",
+                "DROP SUBSCRIPTION {}",
+            ] {
+                self.server.execute(&self.name, &statement.replace("{}", &name))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The single value that a query answers; panics with the server's words.
     pub fn value(&self, sql: &str) -> String {
         match self.server.value(&self.name, sql) {
@@ -429,10 +460,31 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let name = self.name.replace('"', "\"\"");
+        let _ = self.drop_subscriptions();
         let force = if self.server.major() >= 13 { " WITH (FORCE)" } else { "" };
         // Own servers are thrown away as a whole; on the user's, a left-over database is named like its test.
         let _ = self.server.execute("postgres", &format!("DROP DATABASE IF EXISTS \"{name}\"{force}"));
     }
+}
+
+/// Runs statements over a connection of their own and returns all rows as text.
+fn ask(url: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+    blocking(async move {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.map_err(|error| describe(&error))?;
+        let connection = tokio::spawn(connection);
+        let answered = client.simple_query(sql).await.map_err(|error| describe(&error));
+        drop(client);
+        let _ = connection.await;
+        let text = |row: &tokio_postgres::SimpleQueryRow| {
+            (0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect()
+        };
+        let answered = answered?;
+        let rows = answered.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(text(row)),
+            _ => None,
+        });
+        Ok(rows.collect())
+    })
 }
 
 /// A server's error with its detail and place, for people.

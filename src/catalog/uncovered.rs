@@ -1,0 +1,164 @@
+//! The guard of completeness: what a database holds and no kind describes, or the connected role may not read, is found
+//! and named, never left out in silence.
+
+use crate::error::{Error, Kind, Result};
+use crate::model::item::label;
+use crate::model::{Oid, Question, class};
+use crate::postgres::Session;
+use serde::Deserialize;
+
+/// So many names stand in the error.
+const NAMES_SHOWN: usize = 10;
+
+/// The catalogs whose rows kinds describe, as objects of their own or as parts of others (`pg_amop`, `pg_amproc`).
+const COVERED: &[Oid] = &[
+    class::RELATION,
+    class::FUNCTION,
+    class::TYPE,
+    class::SCHEMA,
+    class::CONSTRAINT,
+    class::DEFAULT,
+    class::TRIGGER,
+    class::RULE,
+    class::POLICY,
+    class::STATISTICS,
+    class::EXTENSION,
+    class::DEFAULT_ACL,
+    class::LARGE_OBJECT,
+    class::DATABASE,
+    class::LANGUAGE,
+    class::CAST,
+    class::COLLATION,
+    class::CONVERSION,
+    class::OPERATOR,
+    class::OPERATOR_CLASS,
+    class::OPERATOR_FAMILY,
+    class::OPERATOR_OF_FAMILY,
+    class::FUNCTION_OF_FAMILY,
+    class::ACCESS_METHOD,
+    class::TS_CONFIGURATION,
+    class::TS_DICTIONARY,
+    class::TS_PARSER,
+    class::TS_TEMPLATE,
+    class::FOREIGN_DATA_WRAPPER,
+    class::FOREIGN_SERVER,
+    class::USER_MAPPING,
+    class::EVENT_TRIGGER,
+    class::PUBLICATION,
+    class::PUBLICATION_TABLE,
+    class::PUBLICATION_SCHEMA,
+    class::SUBSCRIPTION,
+    class::TRANSFORM,
+];
+
+/// One row for each catalog that has rows of users' making, without members of extensions: every object depends on
+/// something, if only on its owner. A newer server may have catalogs that this pgstow has never heard of.
+const CLASSES: Question = Question(
+    "SELECT q.classid AS class, q.classid::pg_catalog.regclass::text AS catalog, q.count,
+    pg_catalog.pg_describe_object(q.classid, q.first, 0) AS example
+FROM (
+    SELECT d.classid, count(DISTINCT d.objid) AS count, min(d.objid) AS first
+    FROM (
+        SELECT classid, objid FROM pg_catalog.pg_depend
+        UNION ALL SELECT s.classid, s.objid FROM pg_catalog.pg_shdepend s
+        JOIN pg_catalog.pg_database b ON b.oid = s.dbid WHERE b.datname = pg_catalog.current_database()
+    ) d
+    WHERE d.objid >= 16384 AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_depend e WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e')
+    GROUP BY d.classid
+) q
+ORDER BY q.classid",
+);
+
+#[derive(Debug, Deserialize)]
+struct ClassRow {
+    class: Oid,
+    catalog: String,
+    count: u64,
+    /// `pg_describe_object` of one of them; `None` when it was dropped since the snapshot.
+    example: Option<String>,
+}
+
+/// The subscriptions, where their connections may not be read: `pg_subscription.subconninfo` is for superusers.
+const SUBSCRIPTIONS: Question = Question(
+    "SELECT s.subname AS name FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+WHERE d.datname = pg_catalog.current_database()
+AND NOT pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'subconninfo', 'SELECT')
+ORDER BY s.subname",
+);
+
+#[derive(Debug, Deserialize)]
+struct NameRow {
+    name: String,
+}
+
+const MAY_READ_SUBSCRIPTIONS: Question = Question(
+    "SELECT pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'subconninfo', 'SELECT') AS readable",
+);
+
+#[derive(Debug, Deserialize)]
+struct ReadableRow {
+    readable: bool,
+}
+
+/// Whether the question about subscriptions may be asked.
+pub(super) async fn may_read_subscriptions(session: &Session) -> Result<bool> {
+    let rows: Vec<ReadableRow> = session.question(&MAY_READ_SUBSCRIPTIONS.for_server(session.version())).await?;
+    Ok(rows.iter().all(|row| row.readable))
+}
+
+/// The objects that are missing in this dump, each with the reason.
+///
+/// Errors: [`Kind::Incomplete`] naming them, unless they are allowed to be missing.
+pub(super) async fn check(session: &Session, allow_incomplete: bool) -> Result<Vec<(String, String)>> {
+    let version = session.version();
+    let classes: Vec<ClassRow> = session.question(&CLASSES.for_server(version)).await?;
+    let subscriptions: Vec<NameRow> = session.question(&SUBSCRIPTIONS.for_server(version)).await?;
+    let mut missing: Vec<(String, String)> = classes.iter().filter_map(unknown).collect();
+    missing.extend(subscriptions.iter().map(|row| {
+        let reason = "its connection string may be read by superusers only";
+        (label("SUBSCRIPTION", None, &row.name), reason.to_owned())
+    }));
+    if missing.is_empty() || allow_incomplete {
+        for (object, reason) in &missing {
+            tracing::warn!(object, reason, "left out");
+        }
+        return Ok(missing);
+    }
+    let more = missing.len().saturating_sub(NAMES_SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let shown = missing.iter().take(NAMES_SHOWN).map(|(object, reason)| format!("{object} ({reason})"));
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    Err(Error::new(Kind::Incomplete, format!("this database holds what cannot be dumped: {shown}{more}"))
+        .hint("--allow-incomplete dumps everything else, and the manifest says what is missing"))
+}
+
+fn unknown(row: &ClassRow) -> Option<(String, String)> {
+    if COVERED.contains(&row.class) {
+        return None;
+    }
+    let example = row.example.clone().unwrap_or_else(|| "objects".to_owned()).replace(['\n', '\r'], " ");
+    let others = row.count.saturating_sub(1);
+    let others = if others > 0 { format!(" and {others} more of its kind") } else { String::new() };
+    Some((format!("{example}{others}"), format!("pgstow does not know what {} holds", row.catalog)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ClassRow, unknown};
+    use crate::model::{Oid, class};
+
+    #[test]
+    fn a_catalog_that_no_kind_covers_is_named_with_one_of_its_objects() {
+        let row = |class| ClassRow {
+            class,
+            catalog: "pg_novelty".to_owned(),
+            count: 3,
+            example: Some("novelty a".to_owned()),
+        };
+        assert_eq!(unknown(&row(class::PUBLICATION)), None);
+        let (object, reason) = unknown(&row(Oid(8000))).expect("an unknown catalog");
+        assert_eq!(object, "novelty a and 2 more of its kind");
+        assert_eq!(reason, "pgstow does not know what pg_novelty holds");
+    }
+}

@@ -1,0 +1,126 @@
+//! Every kind of object and every property of it, on every server: the corpus in `fixtures/kinds`, held against its copy.
+//!
+//! A fixture's first line says which servers it loads on (`-- servers: 14-`, `-- servers: 12-17`), its second the kinds
+//! that it is about, in pg_dump's words. All fixtures of a server share one database; each keeps to a schema of its own
+//! name. Any other database is checked by `cargo run --example fidelity -- URL`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use pgstow_parts::{Database, majors, say, server};
+
+mod check;
+
+/// One file of the corpus.
+struct Fixture {
+    name: String,
+    first: u16,
+    last: u16,
+    kinds: Vec<String>,
+    sql: String,
+}
+
+/// The corpus in the order of names; `roles.sql`, which others rely on, first.
+fn fixtures() -> Vec<Fixture> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/kinds");
+    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut fixtures: Vec<Fixture> =
+        files.filter(|path| path.extension().is_some_and(|e| e == "sql")).map(|path| read(&path)).collect();
+    fixtures.sort_by_key(|fixture| (fixture.name != "roles", fixture.name.clone()));
+    fixtures
+}
+
+fn read(path: &Path) -> Fixture {
+    let sql = std::fs::read_to_string(path).unwrap();
+    let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+    let mut lines = sql.lines();
+    let mut header = |word: &str| {
+        let line = lines.next().and_then(|line| line.strip_prefix("-- ")?.strip_prefix(word)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("{name}: the header line `-- {word}:` is missing")).trim().to_owned()
+    };
+    let servers = header("servers");
+    let (first, last) = servers.split_once('-').unwrap_or_else(|| panic!("{name}: servers are written 12- or 12-17"));
+    let last = if last.is_empty() { u16::MAX } else { last.parse().unwrap() };
+    let kinds = header("kinds");
+    let kinds = kinds.split(',').map(|kind| kind.trim().to_owned()).filter(|kind| !kind.is_empty()).collect();
+    Fixture { first: first.parse().unwrap(), last, kinds, sql, name }
+}
+
+/// Which of the fixtures a server can load.
+fn fitting(fixtures: &[Fixture], major: u16) -> impl Iterator<Item = &Fixture> {
+    fixtures.iter().filter(move |fixture| (fixture.first..=fixture.last).contains(&major))
+}
+
+fn check(major: u16) {
+    if !majors().contains(&major) {
+        say(&format!("not tested on PostgreSQL {major}: only {:?} is there", majors()));
+        return;
+    }
+    let server = server(major);
+    let fixtures = fixtures();
+    let source = Database::fresh(&server, &format!("kinds_{major}"));
+    for fixture in fitting(&fixtures, major) {
+        if let Err(sentence) = server.execute(&source.name, &fixture.sql) {
+            panic!("{} does not load on {major}: {sentence}", fixture.name);
+        }
+    }
+    let verdict = check::check(Path::new(env!("CARGO_BIN_EXE_pgstow")), &server, &source.name).unwrap();
+    assert!(verdict.differences.is_empty(), "on PostgreSQL {major}:\n{}", verdict.differences.join("\n"));
+    let kinds = fitting(&fixtures, major).flat_map(|fixture| &fixture.kinds);
+    let missing: Vec<&String> = kinds.filter(|kind| !verdict.kinds.contains_key(*kind)).collect();
+    assert!(missing.is_empty(), "fixtures name kinds that no entry has on {major}: {missing:?}");
+}
+
+#[test]
+fn every_kind_of_12_comes_back_the_same() {
+    check(12);
+}
+
+#[test]
+fn every_kind_of_13_comes_back_the_same() {
+    check(13);
+}
+
+#[test]
+fn every_kind_of_14_comes_back_the_same() {
+    check(14);
+}
+
+#[test]
+fn every_kind_of_15_comes_back_the_same() {
+    check(15);
+}
+
+#[test]
+fn every_kind_of_16_comes_back_the_same() {
+    check(16);
+}
+
+#[test]
+fn every_kind_of_17_comes_back_the_same() {
+    check(17);
+}
+
+#[test]
+fn every_kind_of_18_comes_back_the_same() {
+    check(18);
+}
+
+#[test]
+fn the_report_says_how_many_fixtures_each_kind_has_on_each_server() {
+    let fixtures = fixtures();
+    let mut rows: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (place, major) in (12..=18).enumerate() {
+        for kind in fitting(&fixtures, major).flat_map(|fixture| &fixture.kinds) {
+            rows.entry(kind).or_insert_with(|| vec![0; 7])[place] += 1;
+        }
+    }
+    let cells = |counts: &Vec<usize>| counts.iter().map(|count| format!("{count:4}")).collect::<String>();
+    let lines = rows.iter().map(|(kind, counts)| format!("{kind:30}{}\n", cells(counts)));
+    say(&format!(
+        "fixtures of each kind, by server:\n{:30}  12  13  14  15  16  17  18\n{}",
+        "",
+        lines.collect::<String>()
+    ));
+    assert!(rows.values().all(|counts| counts[6] > 0), "a kind has no fixture on the newest server");
+}
