@@ -5,14 +5,17 @@ use crate::postgres::Session;
 use futures::future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Turns rows, each the JSON text of `row_to_json`, into an answer.
+pub(super) type Read<T> = Box<dyn Fn(&[String]) -> Result<T> + Send + Sync>;
+
 /// One question.
 pub(super) struct Asked<T> {
     /// What it is about, for messages: `tables`.
     pub(super) about: &'static str,
     /// Its text for this server.
     pub(super) sql: String,
-    /// Turns its rows, each the JSON text of `row_to_json`, into the answer.
-    pub(super) read: Box<dyn Fn(&[String]) -> Result<T> + Send + Sync>,
+    /// Reads its answer.
+    pub(super) read: Read<T>,
 }
 
 /// Asks every question once and gives the answers in the order of the questions.
