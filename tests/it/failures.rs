@@ -139,24 +139,30 @@ fn a_sequence_that_may_not_be_read_fails_the_dump() {
 }
 
 #[test]
-fn a_kind_that_cannot_be_dumped_is_an_error_that_names_it_until_it_is_allowed() {
-    let (s3, database) = (garage(), Database::fresh(&server(18), "incomplete"));
-    database.execute(
+fn what_cannot_be_read_is_an_error_that_names_it_until_it_is_allowed() {
+    let (s3, server) = (garage(), server(18));
+    let database = Database::fresh(&server, "incomplete");
+    let reader = format!("{}_reader", database.name);
+    database.execute(&format!(
         "CREATE TABLE kept (id integer); INSERT INTO kept VALUES (1);
-         CREATE PUBLICATION my_publication FOR TABLE kept",
-    );
+         CREATE SUBSCRIPTION my_subscription CONNECTION 'host=nowhere.invalid' PUBLICATION p
+             WITH (connect = false, slot_name = NONE);
+         CREATE ROLE {reader} LOGIN PASSWORD 'reader' IN ROLE pg_read_all_data"
+    ));
     let prefix = s3.fresh_prefix("incomplete");
-    let store = s3.location(&prefix);
-    pgstow(&s3, &["dump", "-d", &database.url(), "--to", &store]).failed(7, &["my_publication", "--allow-incomplete"]);
+    let (store, url) = (s3.location(&prefix), server.url_as(&database.name, &reader, "reader"));
+    pgstow(&s3, &["dump", "-d", &url, "--to", &store]).failed(7, &["my_subscription", "--allow-incomplete"]);
     assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new());
-    let allowed = ["dump", "-d", &database.url(), "--to", &store, "--allow-incomplete", "--json"];
+    let allowed = ["dump", "-d", &url, "--to", &store, "--allow-incomplete", "--json"];
     let report = pgstow(&s3, &allowed).fine().json();
-    assert!(report["skipped"].to_string().contains("my_publication"), "{report}");
+    assert!(report["skipped"].to_string().contains("my_subscription"), "{report}");
     let manifest = pgstow(&s3, &["show", "latest", "--from", &store, "--json"]).fine().json();
-    assert!(manifest["skipped"].to_string().contains("my_publication"), "{manifest}");
-    let target = Database::fresh(&database.server, "incomplete_target");
+    assert!(manifest["skipped"].to_string().contains("my_subscription"), "{manifest}");
+    let target = Database::fresh(&server, "incomplete_target");
     pgstow(&s3, &["restore", "latest", "--from", &store, "-d", &target.url()]).fine();
     assert_eq!(target.value("SELECT id FROM kept"), "1");
+    // A database with a subscription cannot be dropped.
+    database.execute(&format!("DROP SUBSCRIPTION my_subscription; DROP ROLE {reader}"));
 }
 
 #[test]
