@@ -55,6 +55,8 @@ pub struct DatabaseRow {
     pub ctype: String,
     /// `libc`, `icu` or `builtin`.
     pub locale_provider: Option<String>,
+    /// The version of the library that sorts its text, where the server tells.
+    pub collation_version: Option<String>,
     /// `pg_database_size` in bytes, where it may be asked.
     pub size_bytes: Option<u64>,
 }
@@ -63,6 +65,7 @@ const DATABASE: Question = Question(
     "SELECT d.datname AS name, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate,
 d.datctype AS ctype,
 CASE d.datlocprovider WHEN 'c' THEN 'libc' WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' END AS locale_provider, -- <15: 'libc' AS locale_provider,
+pg_catalog.pg_database_collation_actual_version(d.oid) AS collation_version, -- <15: NULL::text AS collation_version,
 CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT') THEN pg_catalog.pg_database_size(d.oid) END AS size_bytes
 FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
 );

@@ -29,7 +29,7 @@ pub enum Kind {
     Incomplete,
     /// A restore went to its end, but some statements failed, or a dump of all databases but some of those; exit code 8.
     Partial,
-    /// The target is not fit for this restore, for it already has the objects; exit code 9.
+    /// The target is not fit for this restore, for it already has the objects or lacks what they need; exit code 9.
     Target,
     /// A signal stopped it; exit code 130.
     Interrupted,

@@ -22,7 +22,7 @@ pub mod windows;
 
 pub use codec::Codec;
 pub use compressors::Compressors;
-pub use digest::{Digest, Expected, frame_checksum, verified};
+pub use digest::{Digest, Expected, Run, frame_checksum, verified, verified_runs};
 pub use frames::{FrameBuilder, RawFrame, TERMINATOR};
 pub use parts::{PartCutter, part_size};
 pub use rows::{RowsDigest, RowsDigester};

@@ -68,6 +68,10 @@ pub struct DatabaseFacts {
     pub ctype: String,
     /// `libc`, `icu` or `builtin`; absent where the server does not tell.
     pub locale_provider: Option<String>,
+    /// The version of the library that sorts the database's text; absent where the server does not tell, and in the
+    /// earliest backups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collation_version: Option<String>,
     /// `pg_database_size` in bytes; absent where it may not be asked.
     pub size_bytes: Option<u64>,
 }
@@ -481,6 +485,7 @@ mod tests {
                 collate: "C".to_owned(),
                 ctype: "C".to_owned(),
                 locale_provider: Some("libc".to_owned()),
+                collation_version: Some("2.36".to_owned()),
                 size_bytes: None,
             },
             server: ServerFacts { version: "18.4".to_owned(), version_num: 180_004, in_recovery: false },

@@ -22,7 +22,7 @@ Exit codes:
     6  the backup is missing, incomplete, damaged, or of a newer format; or restore --verify found other rows
     7  the database holds something that cannot be dumped
     8  it went to its end, but a part failed: statements of restore --keep-going, databases of dump --all
-    9  the target of a restore already has the objects
+    9  the target of a restore already has the objects, or lacks what they need
   130  stopped by a signal";
 
 /// Dumps a PostgreSQL database straight to S3 and restores it, without pg_dump.

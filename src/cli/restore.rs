@@ -44,7 +44,7 @@ pub struct RestoreArgs {
     /// With --globals, leave the passwords of roles alone
     #[arg(long)]
     pub no_role_passwords: bool,
-    /// Print what would be done, and do nothing
+    /// Print what would be done, and do nothing; with -d also what the target lacks, if it can be reached
     #[arg(long)]
     pub dry_run: bool,
     /// Collect errors instead of stopping at the first; the exit code is 8 then
@@ -92,6 +92,7 @@ impl RestoreArgs {
             clean: self.choice.clean,
             if_exists: self.choice.if_exists,
             dry_run: self.dry_run,
+            look: self.database.is_some(),
             keep_going: self.keep_going,
             verify: self.verify,
         })
@@ -115,6 +116,8 @@ impl RestoreArgs {
                     "of_extensions": found.of_extensions,
                     "differences": found.differences,
                 })),
+                "lacks": report.lacks.iter()
+                    .map(|lack| json!({"what": lack.what, "hint": lack.hint})).collect::<Vec<_>>(),
                 "warnings": report.warnings,
                 "globals": report.globals.as_ref().map(|globals| json!({
                     "made": globals.made,
@@ -158,6 +161,7 @@ impl RestoreArgs {
         }
         lines
             .extend(report.plan.left_out.iter().map(|(reason, count)| format!("left out: {count} entries ({reason})")));
+        lines.extend(report.lacks.iter().map(|lack| format!("the target lacks {}", plain(&lack.line()))));
         lines.extend(report.warnings.iter().map(|warning| format!("warning: {}", plain(warning))));
         lines.extend(report.errors.iter().map(|error| format!("failed: {error}")));
         lines.extend(report.comparison.iter().flat_map(comparison_lines));

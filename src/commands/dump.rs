@@ -157,6 +157,7 @@ async fn write_backup(
             collate: database.collate,
             ctype: database.ctype,
             locale_provider: database.locale_provider,
+            collation_version: database.collation_version,
             size_bytes: database.size_bytes,
         },
         server: ServerFacts {

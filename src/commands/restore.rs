@@ -7,13 +7,17 @@
 pub(super) mod choose;
 mod globals;
 pub(super) mod load;
+mod preflight;
 mod run;
+mod slices;
 pub(super) mod statements;
 mod target;
+mod tasks;
 mod verify;
 
 pub use choose::{Choice, Step};
 pub use globals::{GlobalsChoice, GlobalsReport};
+pub use preflight::Lack;
 pub use verify::Comparison;
 
 use super::source::{Source, Wanted};
@@ -24,6 +28,7 @@ use crate::error::{Error, Kind, Result};
 use crate::postgres::{ConnectionSettings, Session, pin_for_restore};
 use crate::store::Store;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What to restore, where to, and how.
 #[derive(Debug, Clone)]
@@ -50,6 +55,8 @@ pub struct RestoreOptions {
     pub if_exists: bool,
     /// Only print the plan.
     pub dry_run: bool,
+    /// In a dry run: look at the target, if it can be reached, for what it lacks.
+    pub look: bool,
     /// Collect errors instead of stopping at the first.
     pub keep_going: bool,
     /// Read every restored table back and compare it with what the manifest says.
@@ -79,6 +86,8 @@ pub struct RestoreReport {
     pub comparison: Option<Comparison>,
     /// The major versions of the source and the target, once they are known.
     pub majors: (u32, u32),
+    /// What the archive needs and the target lacks: in a dry run, or where the restore went on nevertheless.
+    pub lacks: Vec<Lack>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Wall-clock seconds.
@@ -88,7 +97,8 @@ pub struct RestoreReport {
 /// Restores a backup, or plans to.
 ///
 /// Errors: [`Kind::Archive`] for a backup that is incomplete, damaged or newer; [`Kind::Target`] for a target that
-/// already has the objects; [`Kind::Database`] for the first statement that fails, naming its object.
+/// already has the objects, or lacks roles, extensions and the like that they need; [`Kind::Database`] for the first
+/// statement that fails, naming its object.
 pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Stop) -> Result<RestoreReport> {
     progress.phase("reading the backup");
     let source = stop.unless(Source::open(&options.store, &options.wanted)).await?;
@@ -115,19 +125,23 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
         errors: Vec::new(),
         comparison: None,
         majors: (source.manifest.as_ref().map_or(0, |manifest| manifest.server.version_num / 10_000), 0),
+        lacks: Vec::new(),
         warnings: source.warnings(),
         seconds: 0.0,
     };
     if options.create {
         source.database().clone_into(&mut report.database);
     }
+    let words = Words::of(&source.toc);
     if options.dry_run {
+        if options.look && !options.globals.is_some_and(|choice| choice.only) {
+            stop.unless(look_in_passing(&source, globals.as_ref(), &options, &words, &mut report)).await?;
+        }
         report.seconds = progress.seconds();
         return Ok(report);
     }
     progress.expect(report.plan.table_count(), report.plan.raw_bytes());
     progress.phase("connecting");
-    let words = Words::of(&source.toc);
     let mut failures = run::Failures::new(options.keep_going);
     if options.globals.is_some_and(|choice| choice.only) {
         report.globals = restore_globals(globals.as_ref(), &options, &words, &mut failures, &progress, &stop).await?;
@@ -137,8 +151,8 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     }
     let first = stop.unless(connect(&options.connection, &words)).await?;
     report.majors.1 = first.version().major();
-    report.warnings.extend(target::warnings(&first, &source));
     progress.phase("looking at the target");
+    stop.unless(look_before(&first, &source, globals.as_ref(), &options, &mut report)).await?;
     if !options.create && !options.clean && !options.choice.data_only {
         stop.unless(target::refuse_existing(&first, &report.plan)).await?;
     }
@@ -169,6 +183,47 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     report.seconds = progress.seconds();
     progress.phase("done");
     Ok(report)
+}
+
+/// Refuses a target that lacks something, unless the restore is to go on whatever happens.
+async fn look_before(
+    session: &Session,
+    source: &Source,
+    globals: Option<&globals::Plan>,
+    options: &RestoreOptions,
+    report: &mut RestoreReport,
+) -> Result<()> {
+    let found = preflight::look(session, source, &report.plan, globals, options).await?;
+    report.warnings.extend(found.warnings);
+    if !found.lacks.is_empty() && !options.keep_going {
+        return Err(preflight::refusal(&found.lacks, session));
+    }
+    report.lacks = found.lacks;
+    Ok(())
+}
+
+/// How long a dry run waits for a target.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// In a dry run: what the target lacks, if there is one to ask; a plan needs none.
+async fn look_in_passing(
+    source: &Source,
+    globals: Option<&globals::Plan>,
+    options: &RestoreOptions,
+    words: &Words,
+    report: &mut RestoreReport,
+) -> Result<()> {
+    let not_looked = |why: &dyn std::fmt::Display| format!("the target was not looked at: {why}");
+    match tokio::time::timeout(PATIENCE, connect(&options.connection, words)).await {
+        Ok(Ok(session)) => {
+            let found = preflight::look(&session, source, &report.plan, globals, options).await?;
+            report.warnings.extend(found.warnings);
+            report.lacks = found.lacks;
+        }
+        Ok(Err(error)) => report.warnings.push(not_looked(&error)),
+        Err(elapsed) => report.warnings.push(not_looked(&elapsed)),
+    }
+    Ok(())
 }
 
 /// Roles and tablespaces, which the database's entries name.

@@ -36,6 +36,22 @@ pub struct TableObject {
     pub rows: Option<u64>,
     /// Their size as text in bytes; for a stock archive as stored, for nothing better is known.
     pub raw_bytes: u64,
+    /// What the object consists of, each part of which can be read and checked alone, the terminator last. Empty when the
+    /// archive does not tell.
+    pub runs: Vec<RunOfRows>,
+}
+
+/// A part of a table's object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunOfRows {
+    /// Its size as stored, in bytes.
+    pub bytes: u64,
+    /// Its size as text, in bytes.
+    pub raw_bytes: u64,
+    /// How many rows it holds.
+    pub rows: u64,
+    /// Its checksum ([`crate::stream::frame_checksum`]).
+    pub checksum: u64,
 }
 
 /// One large object as the archive holds it.
@@ -147,7 +163,23 @@ async fn backup(origin: Origin, manifest: Manifest) -> Result<Source> {
 
 impl From<&TableEntry> for TableObject {
     fn from(table: &TableEntry) -> Self {
-        TableObject { object: (&table.object).into(), rows: Some(table.rows), raw_bytes: table.raw_bytes }
+        let runs: Option<Vec<RunOfRows>> = table
+            .frames
+            .iter()
+            .map(|frame| {
+                let (bytes, raw_bytes, rows) = (frame.bytes, frame.raw_bytes, frame.rows);
+                frame.checksum.map(|checksum| RunOfRows { bytes, raw_bytes, rows, checksum })
+            })
+            .collect();
+        // Parts can be read alone only if they are all of it.
+        let runs = runs.filter(|runs| runs.iter().map(|run| run.bytes).sum::<u64>() == table.object.bytes);
+        let ends = |runs: &Vec<RunOfRows>| runs.last().is_some_and(|last| last.rows == 0);
+        TableObject {
+            object: (&table.object).into(),
+            rows: Some(table.rows),
+            raw_bytes: table.raw_bytes,
+            runs: runs.filter(ends).unwrap_or_default(),
+        }
     }
 }
 
@@ -188,7 +220,7 @@ async fn stock(origin: Origin, without_manifest: bool) -> Result<Source> {
                     entry.file.as_deref().and_then(|name| files.compressed_or_not(name)).ok_or_else(missing)?;
                 let raw_bytes = object.bytes;
                 objects.push(object.clone());
-                tables.insert(entry.id, TableObject { object, rows: None, raw_bytes });
+                tables.insert(entry.id, TableObject { object, rows: None, raw_bytes, runs: Vec::new() });
             }
             "BLOBS" => {
                 let list = entry.file.as_deref().and_then(|name| files.exactly(name));

@@ -5,12 +5,13 @@ use super::{Progress, Stop};
 use crate::archive::manifest::StoredObject;
 use crate::error::{Error, Kind, Result};
 use crate::store::{Limits, StorageClass, Store, StoreProblem, Upload, problem};
-use crate::stream::digest::{Digest, Expected, verified};
+use crate::stream::digest::{Digest, Expected, Run, verified, verified_runs};
 use crate::stream::parts::{PartCutter, part_size};
 use bytes::Bytes;
 use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{Stream, StreamExt};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -263,6 +264,18 @@ impl Origin {
             // The store itself notices an object that ends too early.
             None => stream,
         })
+    }
+
+    /// A part of the object's bytes, ending in an error that names it when they are not these runs.
+    pub(crate) async fn read_runs(
+        &self,
+        object: &ArchiveObject,
+        stored: Range<u64>,
+        runs: Vec<Run>,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let key = format!("{}{}", self.folder, object.key);
+        let stream = self.store.get(&key, Some(stored)).await?;
+        Ok(verified_runs(stream, key, runs))
     }
 
     /// The whole object, for small ones; `limit` guards against an archive that lies about its size.

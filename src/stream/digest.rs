@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use sha2::{Digest as _, Sha256};
+use xxhash_rust::xxh3::Xxh3;
 
 /// A digest in the making.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +34,56 @@ pub fn frame_checksum(stored: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(stored)
 }
 
+/// Some bytes of an object that follow those of the run before it, and what [`frame_checksum`] must say of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// How many.
+    pub bytes: u64,
+    /// Their checksum.
+    pub checksum: u64,
+}
+
+/// Passes bytes through and ends with an error if they are not these runs, one after the other: what [`verified`] is for a
+/// whole object, for a part of one. The error comes before the stream ends, so whoever waits for its end knows.
+pub fn verified_runs(
+    stream: BoxStream<'static, Result<Bytes>>,
+    key: String,
+    runs: Vec<Run>,
+) -> BoxStream<'static, Result<Bytes>> {
+    let begin = Some((stream, key, runs.into_iter().peekable(), Xxh3::new(), 0u64));
+    stream::unfold(begin, async |state| {
+        let (mut stream, key, mut runs, mut hash, mut seen) = state?;
+        let bytes = match stream.next().await {
+            Some(Ok(bytes)) => bytes,
+            Some(Err(error)) => return Some((Err(error.on(key)), None)),
+            None if runs.peek().is_none() => return None,
+            None => return Some((Err(damaged(&key, "ends before all of its frames")), None)),
+        };
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let Some(&run) = runs.peek() else {
+                return Some((Err(damaged(&key, "goes on after its frames")), None));
+            };
+            let left = usize::try_from(run.bytes - seen).unwrap_or(usize::MAX);
+            let (now, after) = rest.split_at(left.min(rest.len()));
+            hash.update(now);
+            (seen, rest) = (seen + now.len() as u64, after);
+            if seen == run.bytes {
+                if hash.digest() != run.checksum {
+                    let message = "has a frame without the checksum that the manifest says";
+                    return Some((Err(damaged(&key, message)), None));
+                }
+                hash.reset();
+                seen = 0;
+                runs.next();
+            }
+        }
+        Some((Ok(bytes), Some((stream, key, runs, hash, seen))))
+    })
+    .fuse()
+    .boxed()
+}
+
 /// What an object should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
@@ -54,7 +105,7 @@ pub fn verified(stream: BoxStream<'static, Result<Bytes>>, expected: Expected) -
             Some(Ok(bytes)) => {
                 let seen = before.saturating_add(bytes.len() as u64);
                 if seen > expected.bytes {
-                    return Some((Err(damaged(&expected, "is longer than the manifest says")), None));
+                    return Some((Err(damaged(&expected.key, "is longer than the manifest says")), None));
                 }
                 digest.update(&bytes);
                 Some((Ok(bytes), Some((stream, digest, seen, expected))))
@@ -62,10 +113,10 @@ pub fn verified(stream: BoxStream<'static, Result<Bytes>>, expected: Expected) -
             Some(Err(error)) => Some((Err(error.on(expected.key)), None)),
             None if before < expected.bytes => {
                 let message = format!("ends after {before} of {} bytes", expected.bytes);
-                Some((Err(damaged(&expected, &message)), None))
+                Some((Err(damaged(&expected.key, &message)), None))
             }
             None if digest.finish() != expected.sha256 => {
-                Some((Err(damaged(&expected, "does not have the digest that the manifest says")), None))
+                Some((Err(damaged(&expected.key, "does not have the digest that the manifest says")), None))
             }
             None => None,
         }
@@ -74,15 +125,15 @@ pub fn verified(stream: BoxStream<'static, Result<Bytes>>, expected: Expected) -
     .boxed()
 }
 
-fn damaged(expected: &Expected, message: &str) -> Error {
+fn damaged(key: &str, message: &str) -> Error {
     Error::new(Kind::Archive, message)
-        .on(expected.key.clone())
+        .on(key)
         .hint("the object was damaged or replaced after the backup; restore from another backup")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Digest, Expected, verified};
+    use super::{Digest, Expected, Run, frame_checksum, verified, verified_runs};
     use crate::error::{Error, Kind, Result};
     use bytes::Bytes;
     use futures::{StreamExt, TryStreamExt, stream};
@@ -134,6 +185,30 @@ mod tests {
             assert_eq!((error.kind(), error.object()), (Kind::Archive, Some("data/7.dat")));
             assert!(error.message().contains(message), "{error}");
             assert!(passed.len() <= 3);
+        }
+    }
+
+    #[test]
+    fn runs_pass_at_any_cut_and_damage_is_an_error_before_the_end() {
+        let text = b"one run, another, and the last";
+        let run =
+            |range: std::ops::Range<usize>| Run { bytes: range.len() as u64, checksum: frame_checksum(&text[range]) };
+        let runs = vec![run(0..7), run(7..16), run(16..text.len())];
+        let check = |text: &[u8], cut: usize| {
+            let pieces: Vec<Result<Bytes>> = text.chunks(cut).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+            let checked = verified_runs(stream::iter(pieces).boxed(), "data/7.dat".to_owned(), runs.clone());
+            futures::executor::block_on(checked.try_collect::<Vec<Bytes>>())
+        };
+        for cut in 1..40 {
+            assert_eq!(check(text, cut).expect("as expected").concat(), text);
+            for at in 0..text.len() {
+                let mut damaged = text.to_vec();
+                damaged[at] ^= 4;
+                let error = check(&damaged, cut).expect_err("damaged");
+                assert_eq!((error.kind(), error.object()), (Kind::Archive, Some("data/7.dat")));
+                assert!(check(&text[..at], cut).is_err());
+            }
+            assert!(check(&[&text[..], b"x"].concat(), cut).is_err());
         }
     }
 

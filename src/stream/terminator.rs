@@ -60,15 +60,8 @@ impl TerminatorStripper {
         if self.last.is_none_or(|byte| byte == b'\n') && is_mark(0) {
             return true;
         }
-        let mut from = 0;
         // A line that begins right after the passing bytes begins in the tail, which is judged when more is known.
-        while let Some(length) = text[from..passing - 1].iter().position(|&byte| byte == b'\n') {
-            from += length + 1;
-            if is_mark(from) {
-                return true;
-            }
-        }
-        false
+        memchr::memmem::find(&text[..=passing], b"\n\\.").is_some()
     }
 
     /// Checks that the text ended with the terminator, on a line of its own.

@@ -52,6 +52,36 @@ fn a_table_read_in_ranges_comes_back_whole() {
 }
 
 #[test]
+fn a_table_loaded_over_several_connections_comes_back_whole_and_damage_in_any_slice_is_found() {
+    let source = Database::fresh(&server(18), "slices");
+    // About 100 MiB of text that needs little room.
+    source.execute(
+        "CREATE TABLE long (id integer PRIMARY KEY, t text); CREATE TABLE other (id integer REFERENCES long);
+         INSERT INTO long SELECT n, repeat(md5(n::text), 40) FROM generate_series(1, 80000) n;
+         INSERT INTO other SELECT generate_series(1, 1000);
+         CREATE INDEX ON long (md5(t)); CREATE INDEX ON long (length(t))",
+    );
+    let backup = Backup::make(&garage(), &source, &["-j", "2", "-Z", "lz4"]);
+    let target = Database::fresh(&source.server, "slices_target");
+    let report = backup.restore(&target, &["-j", "4", "--json"]).fine().json();
+    assert_eq!((&report["tables"], &report["rows"]), (&2.into(), &81_000.into()));
+    assert_same_data(&source, &target);
+    assert_same_schema(&source, &target);
+    let manifest = backup.s3.get(&format!("{}manifest.json", backup.folder())).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let table = manifest["tables"].as_array().unwrap().iter().find(|table| table["name"] == "long").unwrap();
+    let key = format!("{}{}", backup.folder(), table["object"]["key"].as_str().unwrap());
+    let whole = backup.s3.get(&key).unwrap();
+    for place in [whole.len() / 9, whole.len() / 2, whole.len() - 3] {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 1;
+        backup.s3.put(&key, damaged).unwrap();
+        let target = Database::fresh(&source.server, "slices_damaged");
+        backup.restore(&target, &["-j", "3"]).failed(6, &["dat.lz4"]);
+    }
+}
+
+#[test]
 fn what_does_not_fit_in_one_object_goes_into_segments_that_stock_restores_too() {
     let source = large(18, "segments");
     let cut = ["-Z", "none", "-j", "3", "--split-above", "1MiB", "--part-size", "5MiB", "--max-parts", "1"];

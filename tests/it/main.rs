@@ -12,6 +12,7 @@ mod failures;
 mod faults;
 mod fidelity;
 mod globals;
+mod hostile;
 mod interop;
 mod past;
 mod pruning;

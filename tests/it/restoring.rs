@@ -1,8 +1,11 @@
 //! What a restore does to a target that is not empty, lacks roles, or may not be touched.
 
+use std::fs;
+
+use pgstow::archive::Toc;
 use pgstow_parts::{Database, garage, server};
 
-use crate::support::{Backup, assert_same_data, assert_same_schema, pgstow, shop};
+use crate::support::{Backup, LocalBackup, assert_same_data, assert_same_schema, no_store, pgstow, shop};
 
 fn with_one_table(hint: &str) -> Database {
     let database = Database::fresh(&server(18), hint);
@@ -81,7 +84,15 @@ fn a_missing_role_stops_the_restore_unless_owners_and_privileges_are_left_out() 
     server.execute("postgres", &format!("DROP ROLE {role}")).unwrap();
 
     let target = Database::fresh(&server, "roles_stop");
-    backup.restore(&target, &[]).failed(4, &[&role]);
+    // Both uses of the role at once, and what to do about it.
+    backup.restore(&target, &[]).failed(9, &[&role, "table public.t", "--globals", "-O -x", "nothing was touched"]);
+    assert_eq!(target.value("SELECT to_regclass('t') IS NULL"), "t");
+    let plan = backup.restore(&target, &["--dry-run", "--json"]).fine().json();
+    assert!(plan["lacks"][0]["what"].as_str().is_some_and(|what| what.contains(&role)), "{plan}");
+    let elsewhere =
+        ["restore", &backup.id, "--from", &backup.store(), "--dry-run", "-d", "postgres://nobody@127.0.0.1:9/x"];
+    let words = pgstow(&backup.s3, &elsewhere).fine().stdout;
+    assert!(words.contains("nothing was done") && words.contains("was not looked at"), "{words}");
 
     let target = Database::fresh(&server, "roles_go_on");
     let ran = backup.restore(&target, &["--keep-going", "--json"]);
@@ -92,6 +103,50 @@ fn a_missing_role_stops_the_restore_unless_owners_and_privileges_are_left_out() 
     let target = Database::fresh(&server, "roles_left_out");
     backup.restore(&target, &["-O", "-x"]).fine();
     assert_eq!(target.value("SELECT note FROM t"), "of the backup");
+}
+
+#[test]
+fn everything_that_the_target_lacks_is_said_at_once_before_anything_is_touched() {
+    let source = with_one_table("lacking");
+    source.execute("CREATE FUNCTION f() RETURNS integer LANGUAGE sql AS 'SELECT 1'");
+    let backup = LocalBackup::make(&source, &[]);
+    // The one server here lacks nothing that it could have dumped, so the table of contents is made to need more.
+    let path = backup.folder().join("toc.dat");
+    let mut toc = Toc::decode(&fs::read(&path).unwrap()).unwrap();
+    let mut extension = toc.entries.iter().find(|entry| entry.desc == "FUNCTION").unwrap().clone();
+    (extension.id, extension.desc, extension.tag) = (9_001, "EXTENSION".into(), "no_such_extension".into());
+    extension.create = Some("CREATE EXTENSION no_such_extension;\n".into());
+    for entry in &mut toc.entries {
+        match entry.desc.as_str() {
+            "TABLE" => {
+                entry.owner = Some("no such role".into());
+                entry.tablespace = Some("no_such_space".into());
+            }
+            "FUNCTION" => {
+                let words =
+                    "CREATE FUNCTION public.f() RETURNS integer LANGUAGE c AS '$libdir/no_such_library', $$f$$;\n";
+                entry.create = Some(words.into());
+            }
+            _ => {}
+        }
+    }
+    toc.entries.insert(3, extension);
+    fs::write(&path, toc.encode().unwrap()).unwrap();
+    fs::remove_file(backup.folder().join("manifest.json")).unwrap();
+    let target = Database::fresh(&source.server, "lacking_target");
+    let (url, folder) = (target.url(), backup.folder());
+    let fixed = ["restore", "--archive", folder.to_str().unwrap(), "--without-manifest", "-d", &url];
+    let run = |arguments: &[&str]| pgstow(&no_store(), &[&fixed, arguments].concat());
+    let all =
+        ["extension no_such_extension", "\"no such role\"", "tablespace no_such_space", "$libdir/no_such_library"];
+    run(&[]).failed(9, &all);
+    run(&["-O"]).failed(9, &all[2..]);
+    assert_eq!(target.value("SELECT to_regclass('t') IS NULL"), "t");
+    let plan = run(&["--dry-run"]).fine().stdout;
+    assert!(all.iter().all(|what| plan.contains(what)), "{plan}");
+    let ran = run(&["--keep-going"]);
+    assert_eq!(ran.code, Some(8), "{ran:?}");
+    assert!(all.iter().all(|what| ran.stdout.contains(what)), "{}", ran.stdout);
 }
 
 #[test]

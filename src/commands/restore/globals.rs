@@ -101,6 +101,12 @@ impl Step {
 }
 
 impl Plan {
+    /// The names of this kind, `ROLE` or `TABLESPACE`, that will be there.
+    pub(super) fn makes(&self, kind: &'static str) -> impl Iterator<Item = String> {
+        let about = self.steps.iter().filter_map(|step| step.about.as_ref());
+        about.filter(move |(of, _)| *of == kind).map(|(_, name)| name.clone())
+    }
+
     /// What it would do.
     pub(super) fn report(&self) -> GlobalsReport {
         let statements = self.steps.iter().map(|step| step.shown.clone()).collect();

@@ -1,5 +1,6 @@
 //! Rows and large objects back into the server, every byte checked on the way.
 
+use super::slices::Slice;
 use super::target::table_name;
 use crate::archive::Charset;
 use crate::archive::toc::TocEntry;
@@ -52,7 +53,7 @@ fn damaged(error: std::io::Error, key: &str) -> Error {
     }
 }
 
-/// Loads one table by COPY; gives the number of rows that the server counted.
+/// Loads one table, or a slice of its rows, by COPY; gives the number of rows that the server counted.
 ///
 /// Errors: [`Kind::Archive`] when a byte, the terminator or the number of rows is not what the manifest says. The COPY is
 /// then given up before the server commits it.
@@ -60,6 +61,7 @@ pub(super) async fn load_table(
     session: &Session,
     entry: &TocEntry,
     data: &TableObject,
+    slice: Option<&Slice>,
     origin: &Origin,
     progress: &Progress,
 ) -> Result<u64> {
@@ -68,18 +70,24 @@ pub(super) async fn load_table(
             .on(table_name(entry.schema.as_deref(), &entry.tag).to_string()));
     };
     let key = &data.object.key;
+    let (promised, stored) = match slice {
+        Some(slice) => (Some(slice.rows), slice.stored.end - slice.stored.start),
+        None => (data.rows, data.object.bytes),
+    };
     let mut target = session.copy_in(copy).await?;
-    if let Err(error) = feed(&mut target, data, origin, progress).await {
+    let fed = match slice {
+        Some(slice) => feed_slice(&mut target, data, slice, origin, progress).await,
+        None => feed(&mut target, data, origin, progress).await,
+    };
+    if let Err(error) = fed {
         // The session is wanted for other steps; where it is lost too, the first error says why.
         let _second = target.give_up().await;
         return Err(error);
     }
     let rows = target.finish().await?;
     progress.moved_rows(rows);
-    progress.moved_stored(data.object.bytes);
-    if let Some(promised) = data.rows
-        && rows != promised
-    {
+    progress.moved_stored(stored);
+    if let Some(promised) = promised.filter(|&promised| promised != rows) {
         return Err(Error::new(Kind::Archive, format!("{rows} rows arrived, the manifest promises {promised}"))
             .on(key.clone())
             .hint("a trigger or rule on the target may have changed them; otherwise the backup is damaged"));
@@ -102,6 +110,45 @@ async fn feed(target: &mut CopyIn, data: &TableObject, origin: &Origin, progress
         progress.moved_raw(rows.len() as u64);
         target.send(&rows).await?;
     }
+}
+
+/// Sends the rows of a slice. Its runs have checksums, and only the last one has the terminator; what the manifest promises of
+/// it is known before the server is told that the rows are complete.
+async fn feed_slice(
+    target: &mut CopyIn,
+    data: &TableObject,
+    slice: &Slice,
+    origin: &Origin,
+    progress: &Progress,
+) -> Result<()> {
+    let key = &data.object.key;
+    let stream = origin.read_runs(&data.object, slice.stored.clone(), slice.runs.clone()).await?;
+    let stream = stream.map(|chunk| chunk.map_err(std::io::Error::other));
+    let mut decoder = Codec::of_name(key).decoder(StreamReader::new(stream));
+    let mut stripper = slice.is_last.then(TerminatorStripper::default);
+    let (mut lines, mut last) = (0u64, b'\n');
+    loop {
+        let chunk = next_chunk(&mut decoder, CHUNK, key).await?;
+        if chunk.is_empty() {
+            break;
+        }
+        let rows = match &mut stripper {
+            Some(stripper) => stripper.push(chunk),
+            None => chunk,
+        };
+        lines += memchr::memchr_iter(b'\n', &rows).count() as u64;
+        last = rows.last().copied().unwrap_or(last);
+        progress.moved_raw(rows.len() as u64);
+        target.send(&rows).await?;
+    }
+    if let Some(stripper) = stripper {
+        stripper.finish().map_err(|error| error.on(key.clone()))?;
+    }
+    if lines != slice.rows || last != b'\n' {
+        return Err(Error::new(Kind::Archive, format!("{lines} rows came, the manifest promises {}", slice.rows))
+            .on(key.clone()));
+    }
+    Ok(())
 }
 
 /// Loads one table by the INSERT statements that an archive made with `--inserts` has in place of COPY text; gives their

@@ -1,13 +1,15 @@
 //! Runs the chosen steps: definitions one by one, then everything else side by side on the workers' connections.
 
 use super::choose::{Choice, Phase, Plan, Step};
+use super::slices::Slice;
+use super::tasks::{Work, tasks};
 use super::{RestoreOptions, Words, connect, load, statements};
 use crate::archive::Charset;
 use crate::commands::source::{BlobObject, Source};
 use crate::commands::transfer::Origin;
 use crate::commands::{Progress, Stop, memory};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Lock, Ready, Task};
+use crate::plan::Ready;
 use crate::postgres::{ConnectionSettings, Session};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -124,8 +126,8 @@ struct Shared {
     stop: Stop,
     /// How many tables may be loaded at once, which is what takes memory.
     loads: Semaphore,
-    /// Position of each task's step in the plan.
-    steps: Vec<usize>,
+    /// What each task is.
+    work: Vec<Work>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -161,8 +163,8 @@ pub(super) async fn run(
             .await?;
     }
     progress.phase("restoring");
-    let (steps, tasks) = tasks(&plan);
-    let workers = options.jobs.max(1).min(steps.len().max(1));
+    let (pieces, tasks) = tasks(&plan, options.jobs);
+    let workers = options.jobs.max(1).min(pieces.len().max(1));
     let work = stop.child();
     let shared = Arc::new(Shared {
         plan,
@@ -173,7 +175,7 @@ pub(super) async fn run(
         progress: Arc::clone(progress),
         stop: work.clone(),
         loads: Semaphore::new(memory::loaders(options.memory, options.jobs)?),
-        steps,
+        work: pieces,
         state: Mutex::new(State { ready: Ready::new(tasks), failures, outcome: Outcome::default(), running: 0 }),
         changed: Notify::new(),
     });
@@ -242,16 +244,19 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
                 .await?;
             continue;
         };
-        let step = &shared.plan.steps[shared.steps[task]];
-        let outcome = shared.stop.unless(run_step(session, step, shared, &mut placement)).await;
+        let Work { step, slice } = &shared.work[task];
+        let step = &shared.plan.steps[*step];
+        let outcome = shared.stop.unless(run_step(session, step, slice.as_ref(), shared, &mut placement)).await;
         let mut state = lock(&shared.state)?;
         state.running -= 1;
         state.ready.done(task);
         match outcome {
             Ok(Some(rows)) => {
-                state.outcome.tables += 1;
                 state.outcome.rows += rows;
-                shared.progress.table_done();
+                if slice.as_ref().is_none_or(|slice| slice.is_last) {
+                    state.outcome.tables += 1;
+                    shared.progress.table_done();
+                }
             }
             Ok(None) => {}
             Err(error) => {
@@ -268,6 +273,7 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
 async fn run_step(
     session: &Session,
     step: &Step,
+    slice: Option<&Slice>,
     shared: &Shared,
     placement: &mut statements::Placement,
 ) -> Result<Option<u64>> {
@@ -275,7 +281,7 @@ async fn run_step(
         let (origin, progress) = (&shared.origin, &shared.progress);
         let _room = shared.loads.acquire().await;
         let rows = if step.entry.copy.is_some() {
-            load::load_table(session, &step.entry, data, origin, progress).await
+            load::load_table(session, &step.entry, data, slice, origin, progress).await
         } else {
             load::run_statements(session, data, &shared.charset, origin, progress).await
         };
@@ -292,77 +298,4 @@ async fn run_step(
         Ok(()) => Ok(None),
         Err((sql, error)) => Err(with_statement(error.on(step.label()), &sql)),
     }
-}
-
-/// The tasks that load rows through the same partitioned table, by the comment that names it in archives (`-- load via
-/// partition root`, `dumpTableData` in `pg_dump.c`): the rows of one partition may end up in another, so what comes
-/// after a partition has to wait for them all.
-fn loaded_through_one_root<'a>(plan: &'a Plan, steps: &[usize]) -> HashMap<&'a str, Vec<usize>> {
-    let mut siblings: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (task, &step) in steps.iter().enumerate() {
-        let step = &plan.steps[step];
-        if let Some(root) = step.entry.create.as_deref().filter(|_| step.data.is_some()) {
-            siblings.entry(root).or_default().push(task);
-        }
-    }
-    siblings
-}
-
-/// The steps that run side by side, as tasks: what they wait for, what they lock, when.
-fn tasks(plan: &Plan) -> (Vec<usize>, Vec<Task>) {
-    let steps: Vec<usize> = (0..plan.steps.len()).filter(|&index| plan.steps[index].phase >= Phase::Parallel).collect();
-    let task_of: HashMap<i32, usize> =
-        steps.iter().enumerate().map(|(task, &step)| (plan.steps[step].entry.id, task)).collect();
-    let tables: HashMap<i32, &Step> = plan
-        .steps
-        .iter()
-        .filter(|step| matches!(step.entry.desc.as_str(), "TABLE" | "MATERIALIZED VIEW" | "FOREIGN TABLE" | "VIEW"))
-        .map(|step| (step.entry.id, step))
-        .collect();
-    let siblings = loaded_through_one_root(plan, &steps);
-    // What comes after a table must come after its rows.
-    let mut rows_of: HashMap<i32, Vec<usize>> = HashMap::new();
-    for (task, &step) in steps.iter().enumerate() {
-        if plan.steps[step].data.is_some() {
-            for need in plan.steps[step].entry.needs.iter().filter(|need| tables.contains_key(need)) {
-                match plan.steps[step].entry.create.as_deref().and_then(|root| siblings.get(root)) {
-                    Some(all) => rows_of.entry(*need).or_default().extend(all),
-                    None => rows_of.entry(*need).or_default().push(task),
-                }
-            }
-        }
-    }
-    let mut tasks: Vec<Task> = Vec::with_capacity(steps.len());
-    let mut previous_serial: HashMap<u8, usize> = HashMap::new();
-    for (task, &index) in steps.iter().enumerate() {
-        let step = &plan.steps[index];
-        let is_data = step.data.is_some();
-        let mut needs: Vec<usize> = step.entry.needs.iter().filter_map(|id| task_of.get(id).copied()).collect();
-        if !is_data {
-            needs.extend(step.entry.needs.iter().filter_map(|id| rows_of.get(id)).flatten());
-        }
-        let shared_lock = is_data || step.entry.desc == "INDEX" || step.entry.desc == "COMMENT";
-        let locks = step
-            .entry
-            .needs
-            .iter()
-            .filter(|need| tables.contains_key(need))
-            .map(|&need| (i64::from(need), if shared_lock { Lock::Shared } else { Lock::Exclusive }))
-            .collect();
-        let mut stage = match step.phase {
-            Phase::Database | Phase::Definitions | Phase::Parallel => 0,
-            Phase::ForeignKeys => 1,
-            Phase::Privileges => 2,
-            Phase::Last => 3,
-        };
-        // Tasks are in the order of the table of contents, so what this one needs has its stage already.
-        stage = needs.iter().filter_map(|&need| tasks.get(need)).map(|need| need.stage).fold(stage, u8::max);
-        if stage >= 2 {
-            // Privileges and refreshes go one by one, in order: two grants on one object at once would collide.
-            needs.extend(previous_serial.insert(stage, task));
-        }
-        let weight = step.data.as_ref().map_or(0, |data| data.raw_bytes + 1);
-        tasks.push(Task { needs, locks, stage, weight });
-    }
-    (steps, tasks)
 }

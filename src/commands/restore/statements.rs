@@ -28,6 +28,11 @@ pub(crate) fn drops(plan: &Plan, if_exists: bool) -> Vec<(String, String)> {
     steps.filter_map(|step| Some((step.label(), drop(&step.entry, if_exists)?))).collect()
 }
 
+/// The role that an entry's object will be given to, if it has an owner of its own.
+pub(super) fn owner_of(entry: &TocEntry) -> Option<&str> {
+    owner(entry).and(entry.owner.as_deref())
+}
+
 /// `ALTER ... OWNER TO ...`, for an entry that has an owner of its own.
 fn owner(entry: &TocEntry) -> Option<String> {
     let owner = entry.owner.as_deref().filter(|owner| !owner.is_empty())?;

@@ -1,0 +1,124 @@
+//! What runs side by side in a restore: pieces of work, what each waits for, what it locks. Pure.
+
+use super::choose::{Phase, Plan, Step};
+use super::slices::{self, Slice, slices};
+use crate::plan::{Lock, Task};
+use std::collections::HashMap;
+
+/// One thing for one connection: a step, or a slice of a table's rows.
+#[derive(Debug, Clone)]
+pub(super) struct Work {
+    /// The step's place in the plan.
+    pub(super) step: usize,
+    /// Which rows; `None` for all of them, and for a step without any.
+    pub(super) slice: Option<Slice>,
+}
+
+/// Everything that runs side by side, in the order of the table of contents.
+fn pieces_of_work(plan: &Plan, workers: usize) -> Vec<Work> {
+    let size = slices::size(plan.raw_bytes(), workers);
+    let mut work = Vec::new();
+    for (step, of) in plan.steps.iter().enumerate().filter(|(_, step)| step.phase >= Phase::Parallel) {
+        // INSERT statements cannot be cut, and one connection loads everything in order.
+        let data = of.data.as_ref().filter(|_| workers > 1 && of.entry.copy.is_some());
+        let parts = data.map_or_else(Vec::new, |data| slices(data, size));
+        if parts.is_empty() {
+            work.push(Work { step, slice: None });
+        }
+        work.extend(parts.into_iter().map(|slice| Work { step, slice: Some(slice) }));
+    }
+    work
+}
+
+/// How many bytes of rows these tasks load, each table counted once.
+fn bytes(plan: &Plan, work: &[Work], tasks: &[usize]) -> u64 {
+    let whole = |task: &&usize| work[**task].slice.as_ref().is_none_or(|slice| slice.is_last);
+    let steps = tasks.iter().filter(whole).map(|&task| &plan.steps[work[task].step]);
+    steps.filter_map(|step| step.data.as_ref()).map(|data| data.raw_bytes).sum()
+}
+
+/// The tasks that load rows through the same partitioned table, by the comment that names it in archives (`-- load via
+/// partition root`, `dumpTableData` in `pg_dump.c`): the rows of one partition may end up in another, so what comes
+/// after a partition has to wait for them all.
+fn loaded_through_one_root<'a>(plan: &'a Plan, work: &[Work]) -> HashMap<&'a str, Vec<usize>> {
+    let mut siblings: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (task, work) in work.iter().enumerate() {
+        let step = &plan.steps[work.step];
+        if let Some(root) = step.entry.create.as_deref().filter(|_| step.data.is_some()) {
+            siblings.entry(root).or_default().push(task);
+        }
+    }
+    siblings
+}
+
+/// The steps that run side by side, as tasks: what they wait for, what they lock, when.
+///
+/// The rows of a large table are several tasks, whose order counts by the whole table, so that its indexes can begin early.
+pub(super) fn tasks(plan: &Plan, workers: usize) -> (Vec<Work>, Vec<Task>) {
+    let work = pieces_of_work(plan, workers);
+    let mut task_of: HashMap<i32, Vec<usize>> = HashMap::new();
+    for (task, work) in work.iter().enumerate() {
+        task_of.entry(plan.steps[work.step].entry.id).or_default().push(task);
+    }
+    let tables: HashMap<i32, &Step> = plan
+        .steps
+        .iter()
+        .filter(|step| matches!(step.entry.desc.as_str(), "TABLE" | "MATERIALIZED VIEW" | "FOREIGN TABLE" | "VIEW"))
+        .map(|step| (step.entry.id, step))
+        .collect();
+    let siblings = loaded_through_one_root(plan, &work);
+    // What comes after a table must come after its rows.
+    let mut rows_of: HashMap<i32, Vec<usize>> = HashMap::new();
+    for (task, work) in work.iter().enumerate() {
+        let step = &plan.steps[work.step];
+        if step.data.is_some() {
+            for need in step.entry.needs.iter().filter(|need| tables.contains_key(need)) {
+                match step.entry.create.as_deref().and_then(|root| siblings.get(root)) {
+                    Some(all) => rows_of.entry(*need).or_default().extend(all),
+                    None => rows_of.entry(*need).or_default().push(task),
+                }
+            }
+        }
+    }
+    let bytes_of: HashMap<i32, u64> =
+        rows_of.iter().map(|(&table, tasks)| (table, bytes(plan, &work, tasks))).collect();
+    let mut tasks: Vec<Task> = Vec::with_capacity(work.len());
+    let mut previous_serial: HashMap<u8, usize> = HashMap::new();
+    for (task, work) in work.iter().enumerate() {
+        let step = &plan.steps[work.step];
+        let is_data = step.data.is_some();
+        let mut needs: Vec<usize> =
+            step.entry.needs.iter().filter_map(|id| task_of.get(id)).flatten().copied().collect();
+        if !is_data {
+            needs.extend(step.entry.needs.iter().filter_map(|id| rows_of.get(id)).flatten());
+        }
+        let shared_lock = is_data || step.entry.desc == "INDEX" || step.entry.desc == "COMMENT";
+        let locks = step
+            .entry
+            .needs
+            .iter()
+            .filter(|need| tables.contains_key(need))
+            .map(|&need| (i64::from(need), if shared_lock { Lock::Shared } else { Lock::Exclusive }))
+            .collect();
+        let mut stage = match step.phase {
+            Phase::Database | Phase::Definitions | Phase::Parallel => 0,
+            Phase::ForeignKeys => 1,
+            Phase::Privileges => 2,
+            Phase::Last => 3,
+        };
+        // Tasks are in the order of the table of contents, so what this one needs has its stage already.
+        stage = needs.iter().filter_map(|&need| tasks.get(need)).map(|need| need.stage).fold(stage, u8::max);
+        if stage >= 2 {
+            // Privileges and refreshes go one by one, in order: two grants on one object at once would collide.
+            needs.extend(previous_serial.insert(stage, task));
+        }
+        let weight = match &step.data {
+            Some(data) => data.raw_bytes + 1,
+            // An index or a key takes the longer the more rows there are, and keeps one connection busy.
+            None if stage == 0 => step.entry.needs.iter().filter_map(|need| bytes_of.get(need)).sum(),
+            None => 0,
+        };
+        tasks.push(Task { needs, locks, stage, weight });
+    }
+    (work, tasks)
+}
