@@ -132,6 +132,19 @@ mod tests {
     }
 
     #[test]
+    fn the_copy_is_read_on_to_its_end() {
+        let mut asked_at_the_end = false;
+        let mut messages = vec![Ok(Bytes::from(wire(&[b"one"], true)))].into_iter();
+        let source = stream::poll_fn(|_| {
+            let next = messages.next();
+            asked_at_the_end |= next.is_none();
+            std::task::Poll::Ready(next)
+        });
+        assert_eq!(block_on(BinaryRows::new(source).collect::<Vec<_>>()).len(), 1);
+        assert!(asked_at_the_end);
+    }
+
+    #[test]
     fn a_stream_without_its_trailer_is_an_error() {
         let message = Ok(Bytes::from(wire(&[b"one"], false)));
         let rows: Vec<_> = block_on(BinaryRows::new(stream::iter([message])).collect());
