@@ -8,15 +8,25 @@
 //! one that draws on a terminal. An error is printed once, here, with its hint, and becomes the exit code of its kind.
 
 pub mod args;
+mod bucket;
+mod check;
 mod choice;
+mod config;
 mod display;
+mod doctor;
 mod dump;
+mod env_file;
 mod export;
 mod filter;
+mod jobs;
 mod list;
+mod notify;
 mod output;
 mod prune;
+mod report;
 mod restore;
+mod run;
+mod schedule;
 mod selection;
 mod show;
 mod size;
@@ -35,6 +45,9 @@ use std::sync::Arc;
 
 /// Runs the program with the process's arguments and environment.
 pub fn main() -> ExitCode {
+    if let Err(error) = env_file::enter() {
+        return report(&error);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -52,7 +65,7 @@ pub fn main() -> ExitCode {
     // Connections that hang must not hold up the exit.
     runtime.shutdown_background();
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => report(&error),
     }
 }
@@ -102,19 +115,29 @@ impl Context {
     }
 }
 
-async fn run(arguments: &Arguments) -> Result<()> {
+async fn run(arguments: &Arguments) -> Result<ExitCode> {
     let context = Context { progress: Arc::default(), stop: Stop::default(), quiet: arguments.quiet };
     listen_for_signals(context.stop.clone());
-    match &arguments.command {
+    let done = match &arguments.command {
         Command::Dump(verb) => verb.run(context).await,
         Command::Restore(verb) => verb.run(context).await,
         Command::Export(verb) => verb.run(context).await,
         Command::List(verb) => verb.run(context).await,
         Command::Show(verb) => verb.run(context).await,
+        Command::Run(verb) => verb.run(context).await,
+        Command::Schedule(verb) => verb.run(context).await,
+        Command::Doctor(verb) => verb.run(context).await,
+        Command::Report(verb) => verb.run(context).await,
+        Command::Config(verb) => verb.run(),
+        Command::Notify(verb) => verb.run(context).await,
         Command::Sweep(verb) => verb.run(context).await,
         Command::Verify(verb) => verb.run(context).await,
         Command::Prune(verb) => verb.run(context).await,
-    }
+        Command::Bucket(verb) => verb.run(context).await,
+        // It alone has exit codes of its own, which its users' monitoring prescribes.
+        Command::Check(verb) => return verb.run(context).await,
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// An environment variable, if it is set and text.

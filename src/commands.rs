@@ -4,20 +4,28 @@
 //! never reads the environment, never prints, and stops soon after its [`Stop`] says so.
 
 pub mod backups;
+pub mod bucket;
+pub mod check;
+pub mod doctor;
 pub mod dump;
 pub mod examine;
 pub mod export;
+pub mod journal;
 pub mod leftovers;
 pub mod list;
 pub mod memory;
 pub mod progress;
 pub mod prune;
+pub mod report;
 pub mod restore;
+pub mod run;
+pub mod schedule;
 pub mod source;
 pub mod sweep;
 pub mod transfer;
 pub mod verify;
 
+pub use journal::Journal;
 pub use progress::Progress;
 
 use crate::error::{Error, Kind, Result};

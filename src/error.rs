@@ -31,6 +31,12 @@ pub enum Kind {
     Partial,
     /// The target is not fit for this restore, for it already has the objects or lacks what they need; exit code 9.
     Target,
+    /// A check went to its end and found something that needs attention; exit code 10.
+    Unhealthy,
+    /// A notification did not arrive, which ends no command but `pgstow notify test`; exit code 12.
+    Notify,
+    /// Another process runs the job already; exit code 13.
+    Busy,
     /// A signal stopped it; exit code 130.
     Interrupted,
 }
@@ -48,6 +54,9 @@ impl Kind {
             Kind::Incomplete => 7,
             Kind::Partial => 8,
             Kind::Target => 9,
+            Kind::Unhealthy => 10,
+            Kind::Notify => 12,
+            Kind::Busy => 13,
             Kind::Interrupted => 130,
         }
     }

@@ -1,10 +1,12 @@
 //! What happens to backups after they exist: which stay, whether they are healthy, what they cost.
 //!
-//! May import: error, archive. Always true here: pure functions from facts and rules to verdicts. Nothing asks a store
+//! May import: error, archive, store (for its nouns alone). Always true here: pure functions from facts and rules to verdicts. Nothing asks a store
 //! or a clock; the moment is an argument, so that a test can travel in time.
 
 pub mod age;
+pub mod bucket;
 pub mod health;
+pub mod policy;
 pub mod retention;
 
 pub use age::Age;

@@ -14,9 +14,11 @@
 //! | [`stream`] | bytes: frames, codecs, digests, equal parts | error |
 //! | [`archive`] | what lies in the bucket: keys, table of contents, manifest | error, model |
 //! | [`store`] | where it lies: S3, a folder, memory | error, model |
-//! | [`keep`] | which backups stay, whether they are healthy, what they cost; pure | error, archive |
+//! | [`keep`] | which backups stay, whether they are healthy, what they cost; pure | error, archive, store |
 //! | [`postgres`] | the only room that holds a connection | error, model |
 //! | [`catalog`] | asks the questions and selects | error, model, objects, facets, globals, postgres |
+//! | [`notify`] | telling how a job went: mail, webhooks, pings, text files | error, model |
+//! | [`jobs`] | what is backed up, when, where to: `pgstow.toml`, scripts' environments | error, model, stream, store, keep, postgres, catalog, notify |
 //! | [`commands`] | one file a verb | all of the above |
 //! | [`cli`] | arguments, environment, terminal | all of the above |
 //!
@@ -29,8 +31,10 @@ pub mod commands;
 pub mod error;
 pub mod facets;
 pub mod globals;
+pub mod jobs;
 pub mod keep;
 pub mod model;
+pub mod notify;
 pub mod objects;
 pub mod plan;
 pub mod postgres;

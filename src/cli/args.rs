@@ -1,10 +1,18 @@
 //! What the user can type before and after the verb, and the list of verbs. Inert: nothing here has an effect.
 
+use super::bucket::BucketArgs;
+use super::check::CheckArgs;
+use super::config::ConfigVerb;
+use super::doctor::DoctorArgs;
 use super::dump::DumpArgs;
 use super::export::ExportArgs;
 use super::list::ListArgs;
+use super::notify::NotifyVerb;
 use super::prune::PruneArgs;
+use super::report::ReportArgs;
 use super::restore::RestoreArgs;
+use super::run::RunArgs;
+use super::schedule::ScheduleArgs;
 use super::show::ShowArgs;
 use super::sweep::SweepArgs;
 use super::verify::VerifyArgs;
@@ -23,6 +31,9 @@ Exit codes:
     7  the database holds something that cannot be dumped
     8  it went to its end, but a part failed: statements of restore --keep-going, databases of dump --all
     9  the target of a restore already has the objects, or lacks what they need
+   10  a check found something that needs attention
+   12  a notification did not arrive (`notify test` only)
+   13  another process runs the job already
   130  stopped by a signal";
 
 /// Dumps a PostgreSQL database straight to S3 and restores it, without pg_dump.
@@ -38,6 +49,9 @@ pub struct Arguments {
     /// Say nothing but errors on standard error, and show no progress
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Take the variables of this file (lines `export NAME=value`) over the environment's; its owner alone may read it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub env_file: Option<std::path::PathBuf>,
     /// How log lines on standard error look
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -54,7 +68,6 @@ pub enum LogFormat {
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it in a run")]
 pub enum Command {
     /// Dump one database into the store
     Dump(DumpArgs),
@@ -66,10 +79,26 @@ pub enum Command {
     List(ListArgs),
     /// Show one backup
     Show(ShowArgs),
+    /// Run one backup job: of pgstow.toml, or what the environment of a backup script describes
+    Run(RunArgs),
+    /// Run the jobs of pgstow.toml whenever their time comes, until stopped by a signal
+    Schedule(ScheduleArgs),
+    /// Try everything that a backup needs, and say what to do about what is amiss
+    Doctor(DoctorArgs),
+    /// Write a page for people about the backups in the store
+    Report(ReportArgs),
+    /// Write an example of pgstow.toml, or say what its jobs will do
+    Config(ConfigVerb),
+    /// Try the notifications of pgstow.toml
+    Notify(NotifyVerb),
     /// Abort the uploads and remove the objects that killed dumps left
     Sweep(SweepArgs),
     /// Check that every object of a backup is what it was
     Verify(VerifyArgs),
     /// Remove the backups that no rule keeps, and what killed dumps left
     Prune(PruneArgs),
+    /// Say whether the backups in the store are healthy
+    Check(CheckArgs),
+    /// Set up a bucket for backups, check it, print policies for it
+    Bucket(BucketArgs),
 }

@@ -1,11 +1,15 @@
-//! Arguments that choose what of an archive comes back, and how; `restore` and `export` share them.
+//! What of an archive comes back, and how, as it is typed: the arguments of `pg_restore` under the same names; `restore` and
+//! `export` share them.
 
+use super::filter;
+use super::selection::SectionName;
 use crate::commands::restore::Choice;
 use crate::error::{Error, Kind, Result};
 use clap::Args;
 
-/// What of an archive, and how.
+/// What to restore. Names are exact, without patterns.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "What comes back, and how")]
 pub struct ChoiceArgs {
     /// Make the database first, under the name it had
     #[arg(short = 'C', long)]
@@ -16,54 +20,149 @@ pub struct ChoiceArgs {
     /// With -c, do not mind what is not there
     #[arg(long, requires = "clean")]
     pub if_exists: bool,
+    /// Restore only this schema; may be repeated
+    #[arg(short = 'n', long = "schema", value_name = "SCHEMA")]
+    pub schemas: Vec<String>,
+    /// Do not restore this schema; may be repeated
+    #[arg(short = 'N', long = "exclude-schema", value_name = "SCHEMA")]
+    pub exclude_schemas: Vec<String>,
+    /// Restore only this table (view, sequence) with what hangs on it; may be repeated
+    #[arg(short = 't', long = "table", value_name = "TABLE")]
+    pub tables: Vec<String>,
+    /// Restore only this index; may be repeated
+    #[arg(short = 'I', long = "index", value_name = "INDEX")]
+    pub indexes: Vec<String>,
+    /// Restore only this function, with its argument types as --list shows them; may be repeated
+    #[arg(short = 'P', long = "function", value_name = "NAME(ARGS)")]
+    pub functions: Vec<String>,
+    /// Restore only this trigger, with its table before it as --list shows them; may be repeated
+    #[arg(short = 'T', long = "trigger", value_name = "TABLE TRIGGER")]
+    pub triggers: Vec<String>,
+    /// Read what to include and exclude from a file in pg_restore's format, - is standard input; may be repeated
+    #[arg(long = "filter", value_name = "FILE")]
+    pub filters: Vec<String>,
+    /// Restore the entries that this file lists, in its order, as --list writes it
+    #[arg(short = 'L', long, value_name = "FILE")]
+    pub use_list: Option<String>,
+    /// Restore only this section; may be repeated
+    #[arg(long = "section", value_name = "SECTION", value_enum)]
+    pub sections: Vec<SectionName>,
+    /// Restore definitions only, no rows
+    #[arg(short, long, conflicts_with_all = ["data_only", "no_schema"])]
+    pub schema_only: bool,
+    /// Restore rows only, no definitions
+    #[arg(short = 'a', long, conflicts_with = "no_data")]
+    pub data_only: bool,
+    /// Restore no definitions
+    #[arg(long)]
+    pub no_schema: bool,
+    /// Restore no rows
+    #[arg(long)]
+    pub no_data: bool,
     /// Do not set owners
     #[arg(short = 'O', long)]
     pub no_owner: bool,
     /// Do not set privileges
     #[arg(short = 'x', long, alias = "no-acl")]
     pub no_privileges: bool,
-    /// Restore only this schema; may be repeated
-    #[arg(short = 'n', long = "schema", value_name = "SCHEMA")]
-    pub schemas: Vec<String>,
-    /// Restore only this table (view, sequence) with what hangs on it; may be repeated
-    #[arg(short = 't', long = "table", value_name = "TABLE")]
-    pub tables: Vec<String>,
-    /// Restore definitions only, no rows
-    #[arg(short, long, conflicts_with = "data_only")]
-    pub schema_only: bool,
-    /// Restore rows only, no definitions
-    #[arg(short = 'a', long)]
-    pub data_only: bool,
+    /// Leave out comments
+    #[arg(long)]
+    pub no_comments: bool,
+    /// Leave out row security policies
+    #[arg(long)]
+    pub no_policies: bool,
+    /// Leave out publications
+    #[arg(long)]
+    pub no_publications: bool,
+    /// Leave out security labels
+    #[arg(long)]
+    pub no_security_labels: bool,
+    /// Leave out subscriptions
+    #[arg(long)]
+    pub no_subscriptions: bool,
+    /// Let everything be in the default tablespace
+    #[arg(long)]
+    pub no_tablespaces: bool,
+    /// Let tables have the default access method
+    #[arg(long)]
+    pub no_table_access_method: bool,
 }
 
 impl ChoiceArgs {
-    /// Refuses what contradicts itself.
-    pub(super) fn check(&self) -> Result<()> {
-        if self.create && (!self.schemas.is_empty() || !self.tables.is_empty()) {
-            return Err(Error::new(Kind::Usage, "-C makes the whole database, -n and -t choose a part of it")
-                .hint("make the database yourself and restore the part into it"));
-        }
-        if self.data_only && self.clean {
-            return Err(Error::new(Kind::Usage, "-c drops definitions, -a restores none"));
-        }
-        Ok(())
-    }
-
-    /// Which entries.
-    pub(super) fn choice(&self) -> Choice {
-        Choice {
+    /// Resolves the arguments, filter files and the list among them; refuses what contradicts itself.
+    pub(super) fn choice(&self) -> Result<Choice> {
+        let mut choice = Choice {
             schemas: self.schemas.clone(),
+            exclude_schemas: self.exclude_schemas.clone(),
             tables: self.tables.clone(),
+            indexes: self.indexes.clone(),
+            functions: self.functions.clone(),
+            triggers: self.triggers.clone(),
+            sections: self.sections.iter().map(|&name| name.into()).collect(),
+            list: self.use_list.as_deref().map(list).transpose()?,
             schema_only: self.schema_only,
             data_only: self.data_only,
+            no_schema: self.no_schema,
+            no_data: self.no_data,
             no_owner: self.no_owner,
             no_privileges: self.no_privileges,
+            no_comments: self.no_comments,
+            no_policies: self.no_policies,
+            no_publications: self.no_publications,
+            no_security_labels: self.no_security_labels,
+            no_subscriptions: self.no_subscriptions,
+            no_tablespaces: self.no_tablespaces,
+            no_table_access_method: self.no_table_access_method,
+        };
+        for file in &self.filters {
+            for rule in filter::read(file)? {
+                let list = match (rule.include, rule.sort.as_str()) {
+                    (true, "schema") => &mut choice.schemas,
+                    (false, "schema") => &mut choice.exclude_schemas,
+                    (true, "table") => &mut choice.tables,
+                    (true, "index") => &mut choice.indexes,
+                    (true, "function") => &mut choice.functions,
+                    (true, "trigger") => &mut choice.triggers,
+                    _ => return Err(rule.refused(file)),
+                };
+                list.push(rule.pattern);
+            }
         }
+        if self.create && choice.by_name() {
+            let message = "-C makes the whole database, -n, -t and their like choose a part of it";
+            return Err(
+                Error::new(Kind::Usage, message).hint("make the database yourself and restore the part into it")
+            );
+        }
+        if (choice.data_only || choice.no_schema) && self.clean {
+            return Err(Error::new(Kind::Usage, "-c drops definitions, -a restores none"));
+        }
+        Ok(choice)
     }
 
-    /// Whether anything is left out or done otherwise.
-    pub(super) fn is_anything(&self) -> bool {
-        let flags = [self.create, self.clean, self.no_owner, self.no_privileges, self.schema_only, self.data_only];
-        flags.contains(&true) || !self.schemas.is_empty() || !self.tables.is_empty()
+    /// Whether anything is left out or done otherwise; `choice` is what these arguments resolve to.
+    pub(super) fn is_anything(&self, choice: &Choice) -> bool {
+        self.create || self.clean || *choice != Choice::default()
     }
+}
+
+/// The ids at the beginnings of the lines; what is behind a semicolon is a comment (`SortTocFromFile`,
+/// `pg_backup_archiver.c`).
+fn list(file: &str) -> Result<Vec<i32>> {
+    let text = std::fs::read_to_string(file);
+    let text =
+        text.map_err(|error| Error::new(Kind::Usage, "cannot be read").on(format!("list {file}")).because(error))?;
+    let mut ids = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let id = line.split(';').next().unwrap_or_default().trim();
+        if id.is_empty() {
+            continue;
+        }
+        let id = id.parse().ok().filter(|id| *id > 0 && !ids.contains(id)).ok_or_else(|| {
+            Error::new(Kind::Usage, "it has to begin with the number of an entry, each once")
+                .on(format!("list {file}, line {}", number + 1))
+        })?;
+        ids.push(id);
+    }
+    Ok(ids)
 }

@@ -40,6 +40,12 @@ impl Display {
             });
             return Display { task: Some(task), bar: Some(bar) };
         }
+        Display::lines(verb, &progress)
+    }
+
+    /// Plain lines also on a terminal, for a command that prints its steps meanwhile.
+    pub(super) fn lines(verb: &'static str, progress: &Arc<Progress>) -> Self {
+        let progress = Arc::clone(progress);
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(PLAIN).await;

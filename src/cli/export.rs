@@ -62,8 +62,8 @@ impl ExportArgs {
     }
 
     async fn options(&self, to_stdout: bool) -> Result<ExportOptions> {
-        self.choice.check()?;
-        if self.format == Format::Directory && self.choice.is_anything() {
+        let choice = self.choice.choice()?;
+        if self.format == Format::Directory && self.choice.is_anything(&choice) {
             return Err(Error::new(Kind::Usage, "a directory is a copy of the whole archive")
                 .hint("choose when you restore it, with pgstow restore --archive or pg_restore"));
         }
@@ -72,7 +72,7 @@ impl ExportArgs {
             Format::Directory => Form::Directory(self.folder()?),
             Format::Plain => Form::Script(Script {
                 sink: self.sink(to_stdout).await?,
-                choice: self.choice.choice(),
+                choice,
                 create: self.choice.create,
                 clean: self.choice.clean,
                 if_exists: self.choice.if_exists,

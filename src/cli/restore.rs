@@ -36,7 +36,7 @@ pub struct RestoreArgs {
     #[arg(long)]
     pub globals: bool,
     /// Bring nothing but those
-    #[arg(short = 'g', long, conflicts_with_all = ["create", "clean", "data_only", "schema_only", "schemas", "tables"])]
+    #[arg(short = 'g', long, conflicts_with_all = ["create", "clean", "list"])]
     pub globals_only: bool,
     /// Do not touch roles and tablespaces (this is the default)
     #[arg(long, conflicts_with_all = ["globals", "globals_only"])]
@@ -44,6 +44,9 @@ pub struct RestoreArgs {
     /// With --globals, leave the passwords of roles alone
     #[arg(long)]
     pub no_role_passwords: bool,
+    /// Print the table of contents, or what is chosen of it, in pg_restore's format, for -L
+    #[arg(short = 'l', long)]
+    pub list: bool,
     /// Print what would be done, and do nothing; with -d also what the target lacks, if it can be reached
     #[arg(long)]
     pub dry_run: bool,
@@ -62,16 +65,19 @@ impl RestoreArgs {
     /// Runs the verb.
     pub(super) async fn run(&self, context: Context) -> Result<()> {
         let options = self.options().await?;
-        let display = context.display("restore", self.json || self.dry_run);
+        let display = context.display("restore", self.json || self.dry_run || self.list);
         let report = restore(options, context.progress, context.stop).await;
         display.finish();
         let report = report?;
+        if self.list {
+            return print(&contents(&report));
+        }
         self.print_report(&report)?;
         partial(&report).map_or(Ok(()), Err)
     }
 
     async fn options(&self) -> Result<RestoreOptions> {
-        self.choice.check()?;
+        let choice = self.choice.choice()?;
         let (store, wanted) = self.archive.open().await?;
         Ok(RestoreOptions {
             connection: ConnectionSettings::resolve(self.database.as_deref(), &environment)?,
@@ -79,20 +85,20 @@ impl RestoreArgs {
             wanted,
             jobs: usize::from(self.jobs),
             memory: self.memory,
-            choice: self.choice.choice(),
             globals: (self.globals || self.globals_only).then_some(GlobalsChoice {
                 only: self.globals_only,
                 passwords: !self.no_role_passwords,
-                tablespaces: true,
-                comments: true,
-                labels: true,
-                privileges: !self.choice.no_privileges,
+                tablespaces: !choice.no_tablespaces,
+                comments: !choice.no_comments,
+                labels: !choice.no_security_labels,
+                privileges: !choice.no_privileges,
             }),
+            choice,
             create: self.choice.create,
             clean: self.choice.clean,
             if_exists: self.choice.if_exists,
-            dry_run: self.dry_run,
-            look: self.database.is_some(),
+            dry_run: self.dry_run || self.list,
+            look: self.database.is_some() && !self.list,
             keep_going: self.keep_going,
             verify: self.verify,
         })
@@ -167,6 +173,19 @@ impl RestoreArgs {
         lines.extend(report.comparison.iter().flat_map(comparison_lines));
         print(&lines)
     }
+}
+
+/// A line for each chosen entry, as `pg_restore --list` writes it (`PrintTOCSummary`, `pg_backup_archiver.c`).
+fn contents(report: &RestoreReport) -> Vec<String> {
+    let mut lines = vec![format!("; {} of database {}", report.archive, plain(&report.database)), ";".to_owned()];
+    lines.extend(report.plan.steps.iter().map(|step| {
+        let entry = &step.entry;
+        let schema = entry.schema.as_deref().unwrap_or("-");
+        let owner = entry.owner.as_deref().unwrap_or_default();
+        let numbers = format!("{}; {} {}", entry.id, entry.table_oid, entry.oid);
+        plain(&format!("{numbers} {} {schema} {} {owner}", entry.desc, entry.tag))
+    }));
+    lines
 }
 
 /// What the target was found to hold.

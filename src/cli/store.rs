@@ -4,7 +4,7 @@
 
 use crate::commands::source::Wanted;
 use crate::error::{Error, Kind, Result};
-use crate::store::{Patience, S3Options, Store, StoreUrl};
+use crate::store::{Patience, S3Options, S3Store, Store, StoreUrl};
 use clap::Args;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +98,16 @@ impl ToArgs {
     pub(super) async fn open(&self) -> Result<Arc<dyn Store>> {
         self.reach.open(&self.to).await
     }
+
+    /// Opens the store as a bucket, which a folder is not.
+    pub(super) async fn open_s3(&self) -> Result<S3Store> {
+        match self.to.parse()? {
+            StoreUrl::S3 { bucket, prefix } => S3Store::connect(&bucket, &prefix, &self.reach.options()).await,
+            StoreUrl::Folder(_) => Err(Error::new(Kind::Usage, "a folder is no bucket")
+                .on(self.to.as_str())
+                .hint("give a store like s3://bucket/prefix")),
+        }
+    }
 }
 
 impl FromArgs {
@@ -111,7 +121,11 @@ impl StoreArgs {
     /// Opens the store of this URL.
     pub(super) async fn open(&self, url: &str) -> Result<Arc<dyn Store>> {
         let url: StoreUrl = url.parse()?;
-        let options = S3Options {
+        crate::store::open(&url, &self.options()).await
+    }
+
+    fn options(&self) -> S3Options {
+        S3Options {
             endpoint: self.endpoint.clone(),
             region: self.region.clone(),
             path_style: self.path_style,
@@ -120,7 +134,6 @@ impl StoreArgs {
                 stall: Duration::from_secs(self.stall_timeout),
             },
             ..S3Options::default()
-        };
-        crate::store::open(&url, &options).await
+        }
     }
 }

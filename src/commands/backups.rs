@@ -79,6 +79,16 @@ pub async fn manifest_in(store: &dyn Store, folder: &str) -> Result<Option<Manif
     Manifest::decode(&text).map(Some).map_err(|error| error.on(key))
 }
 
+/// The newest complete backup of a database.
+pub async fn newest(store: &dyn Store, database: &str) -> Result<Option<(Place, Manifest)>> {
+    for place in places(store).await?.into_iter().filter(|place| place.database == database) {
+        if let Some(manifest) = manifest(store, &place).await? {
+            return Ok(Some((place, manifest)));
+        }
+    }
+    Ok(None)
+}
+
 /// Finds one backup by `ID`, `latest`, `DATABASE/ID` or `DATABASE/latest`.
 ///
 /// Errors: [`Kind::Archive`] when there is none, or none with a manifest; [`Kind::Usage`] when `latest` could mean

@@ -35,6 +35,7 @@ pub struct ExportOptions {
 }
 
 /// What an archive becomes.
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a run")]
 pub enum Form {
     /// A script for psql.
     Script(Script),

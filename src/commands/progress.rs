@@ -1,7 +1,8 @@
 //! Counters that a command moves and a terminal or a log shows.
 
-use std::sync::Mutex;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
 /// How far the work is. Cheap to move from many tasks; reading gives a moment's picture.
@@ -9,6 +10,7 @@ use std::time::Instant;
 pub struct Progress {
     started: Instant,
     phase: Mutex<&'static str>,
+    listener: OnceLock<Listener>,
     tables: AtomicU64,
     all_tables: AtomicU64,
     rows: AtomicU64,
@@ -43,6 +45,7 @@ impl Default for Progress {
         Progress {
             started: Instant::now(),
             phase: Mutex::new("starting"),
+            listener: OnceLock::new(),
             tables: AtomicU64::new(0),
             all_tables: AtomicU64::new(0),
             rows: AtomicU64::new(0),
@@ -53,12 +56,29 @@ impl Default for Progress {
     }
 }
 
+/// Who hears of every phase.
+struct Listener(Box<dyn Fn(&'static str) + Send + Sync>);
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
+}
+
 impl Progress {
+    /// Lets somebody hear of every phase that begins; the first who asks is the only one.
+    pub fn on_phase(&self, listener: impl Fn(&'static str) + Send + Sync + 'static) {
+        let _only_one = self.listener.set(Listener(Box::new(listener)));
+    }
+
     /// Names what begins now.
     pub fn phase(&self, phase: &'static str) {
         tracing::debug!(phase, "phase");
         if let Ok(mut current) = self.phase.lock() {
             *current = phase;
+        }
+        if let Some(Listener(listener)) = self.listener.get() {
+            listener(phase);
         }
     }
 

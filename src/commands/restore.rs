@@ -7,6 +7,7 @@
 pub(super) mod choose;
 mod globals;
 pub(super) mod load;
+mod named;
 mod preflight;
 mod run;
 mod slices;

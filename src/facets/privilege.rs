@@ -23,10 +23,12 @@ pub const QUESTION: Question = Question(
 SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AS class, c.oid AS object, 0 AS sub, c.relacl AS acl,
 c.relowner AS owner, CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END AS letter, c.relnamespace AS schema, NULL::name AS col
 FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+AND (c.relacl IS NOT NULL OR c.oid IN (SELECT objoid FROM pg_catalog.pg_init_privs))
 UNION ALL
 SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, a.attnum, a.attacl, c.relowner, 'c', c.relnamespace, a.attname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT a.attisdropped
+AND (a.attacl IS NOT NULL OR a.attrelid IN (SELECT objoid FROM pg_catalog.pg_init_privs))
 UNION ALL
 SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0, p.proacl, p.proowner, 'f', p.pronamespace, NULL
 FROM pg_catalog.pg_proc p

@@ -5,7 +5,7 @@
 
 use super::Age;
 use super::retention::CLOCK_TOLERANCE;
-use crate::archive::manifest::Selection;
+use crate::archive::Selection;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -202,7 +202,7 @@ pub fn words(length: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::{BackupFacts, Facts, Limits, Severity, is_future, judge, words};
-    use crate::archive::manifest::Selection;
+    use crate::archive::Selection;
     use crate::keep::Age;
     use jiff::{SignedDuration, Timestamp};
 

@@ -143,6 +143,12 @@ impl LifecycleRule {
         self.enabled && !self.narrowed && prefix.starts_with(&self.prefix)
     }
 
+    /// The same without what needs versions.
+    #[must_use]
+    pub fn versionless(&self) -> LifecycleRule {
+        LifecycleRule { hidden_days: None, ..self.clone() }
+    }
+
     /// Whether it acts on anything below a prefix.
     pub fn touches(&self, prefix: &str) -> bool {
         self.enabled && (prefix.starts_with(&self.prefix) || self.prefix.starts_with(prefix))

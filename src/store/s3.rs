@@ -48,6 +48,8 @@ struct Place {
     /// Made anew when the credentials have expired: the SDK's client keeps those it has found.
     client: RwLock<Client>,
     options: S3Options,
+    /// The server's address; `None` is AWS itself.
+    endpoint: Option<String>,
     bucket: String,
     /// Empty, or ending in a slash.
     prefix: String,
@@ -71,10 +73,12 @@ impl fmt::Debug for S3Store {
 impl S3Store {
     /// Prepares a client from the options and the AWS environment. Sends nothing to the bucket.
     pub async fn connect(bucket: &str, prefix: &str, options: &S3Options) -> Result<Self> {
-        let (client, checksums) = connect::client(options).await?;
+        let connect::Connected { client, checksums, endpoint } = connect::client(options).await?;
         let prefix = as_folder(prefix.trim_matches('/'));
         let (client, options) = (RwLock::new(client), options.clone());
-        Ok(S3Store { place: Arc::new(Place { client, options, bucket: bucket.to_owned(), prefix, checksums }) })
+        Ok(S3Store {
+            place: Arc::new(Place { client, options, endpoint, bucket: bucket.to_owned(), prefix, checksums }),
+        })
     }
 
     fn patience(&self) -> Patience {
@@ -232,7 +236,7 @@ impl Store for S3Store {
     }
 
     async fn renew(&self) -> Result<()> {
-        let (client, _) = connect::client(&self.place.options).await?;
+        let connect::Connected { client, .. } = connect::client(&self.place.options).await?;
         *self.place.client.write().unwrap_or_else(PoisonError::into_inner) = client;
         Ok(())
     }

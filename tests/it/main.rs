@@ -4,9 +4,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
+mod bucket;
+mod checking;
 mod cli;
 mod connections;
 mod data_plane;
+mod doctor;
 mod exporting;
 mod failures;
 mod faults;
@@ -14,8 +17,12 @@ mod fidelity;
 mod globals;
 mod hostile;
 mod interop;
+mod jobs;
+mod listeners;
+mod notifying;
 mod past;
 mod pruning;
+mod reporting;
 mod restoring;
 mod round_trip;
 mod selection;

@@ -78,7 +78,7 @@ pub(super) async fn write(
         out.text("\n").await?;
     }
     let charset = source.toc.charset();
-    let mut placement = statements::Placement::default();
+    let mut placement = statements::Placement::of(&style.choice);
     let passes: [&[Phase]; 3] =
         [&[Phase::Definitions, Phase::Parallel, Phase::ForeignKeys], &[Phase::Privileges], &[Phase::Last]];
     for phases in passes {
@@ -121,7 +121,7 @@ async fn make_database(plan: &Plan, style: &Style, key: &str, out: &mut Output) 
     {
         out.text(&format!("{}\n", sql.trim_end())).await?;
     }
-    let mut placement = statements::Placement::default();
+    let mut placement = statements::Placement::of(&style.choice);
     for step in &steps {
         heading(&step.entry, &style.choice, out).await?;
         for sql in statements::of_step(step, &style.choice, plan.is_partial, &mut placement) {

@@ -1,5 +1,6 @@
 //! Which entries of a table of contents are restored, in which phase, and why the others are not. Pure.
 
+use super::named;
 use crate::archive::toc::{Toc, TocEntry};
 use crate::commands::source::{Source, TableObject};
 use crate::error::{Error, Kind, Result};
@@ -8,12 +9,24 @@ use crate::model::item::label;
 use std::collections::{HashMap, HashSet};
 
 /// What the user chose of the backup.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choice {
     /// Only these schemas (exact names), with everything in them.
     pub schemas: Vec<String>,
+    /// All but these schemas (exact names).
+    pub exclude_schemas: Vec<String>,
     /// Only these tables, views, sequences (exact names, with or without `schema.`), with what hangs on them.
     pub tables: Vec<String>,
+    /// Only these indexes (exact names).
+    pub indexes: Vec<String>,
+    /// Only these functions, procedures and aggregates, each as the table of contents has it: `f(integer, text)`.
+    pub functions: Vec<String>,
+    /// Only these triggers, each as the table of contents has it: its table's name, a space, its own.
+    pub triggers: Vec<String>,
+    /// Only these sections; empty means all.
+    pub sections: Vec<Section>,
+    /// Only these entries, definitions in this order (`-L`).
+    pub list: Option<Vec<i32>>,
     /// Definitions only.
     pub schema_only: bool,
     /// Rows only.
@@ -22,6 +35,33 @@ pub struct Choice {
     pub no_owner: bool,
     /// Leave out privileges.
     pub no_privileges: bool,
+    /// No definitions.
+    pub no_schema: bool,
+    /// No rows.
+    pub no_data: bool,
+    /// Leave out comments.
+    pub no_comments: bool,
+    /// Leave out policies, and that row security is on.
+    pub no_policies: bool,
+    /// Leave out publications.
+    pub no_publications: bool,
+    /// Leave out security labels.
+    pub no_security_labels: bool,
+    /// Leave out subscriptions.
+    pub no_subscriptions: bool,
+    /// Let everything be in the default tablespace.
+    pub no_tablespaces: bool,
+    /// Let tables have the default access method.
+    pub no_table_access_method: bool,
+}
+
+impl Choice {
+    /// Names, or a list, choose a part.
+    pub fn by_name(&self) -> bool {
+        let names =
+            [&self.schemas, &self.exclude_schemas, &self.tables, &self.indexes, &self.functions, &self.triggers];
+        self.list.is_some() || names.iter().any(|names| !names.is_empty())
+    }
 }
 
 /// When a step runs.
@@ -82,9 +122,6 @@ impl Plan {
     }
 }
 
-/// Relations that `-t` can name.
-const RELATIONS: &[&str] = &["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE"];
-
 /// Chooses.
 ///
 /// Errors: [`Kind::Usage`] when a named schema or table is not in the backup; [`Kind::Archive`] when the table of
@@ -92,20 +129,35 @@ const RELATIONS: &[&str] = &["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABL
 pub(crate) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Plan> {
     let toc = &source.toc;
     let mut data = source.tables.clone();
-    let selected = selected_by_name(toc, choice)?;
-    let mut plan = Plan { is_partial: selected.is_some(), ..Plan::default() };
+    let selected = named::selected(toc, choice)?;
+    let listed = listed(toc, choice)?;
+    let mut plan = Plan { is_partial: selected.is_some() || listed.is_some(), ..Plan::default() };
     let mut left_out: HashMap<&'static str, usize> = HashMap::new();
     let mut pre_data = true;
+    let mut section = Section::PreData;
     for entry in &toc.entries {
         let has_rows = data.remove(&entry.id);
         if entry.desc == "TABLE DATA" && has_rows.is_none() {
             return Err(Error::new(Kind::Archive, "the manifest has no rows for this table of the table of contents")
                 .on(label(&entry.desc, entry.schema.as_deref(), &entry.tag)));
         }
+        section = section_of(entry, section);
         pre_data &= !matches!(entry.section, Section::Data | Section::PostData);
-        let reason = left_out_because(entry, choice, create).or_else(|| {
-            selected.as_ref().is_some_and(|ids| !ids.contains(&entry.id)).then_some("not chosen by -n or -t")
-        });
+        let reason = left_out_because(entry, choice, create)
+            .or_else(|| {
+                let wanted = choice.sections.is_empty()
+                    || choice.sections.contains(&section)
+                    || phase(entry, pre_data) == Phase::Database;
+                (!wanted).then_some("of other sections")
+            })
+            .or_else(|| {
+                let left_out = selected.as_ref().is_some_and(|ids| !ids.contains(&entry.id));
+                left_out.then_some("not chosen by name")
+            })
+            .or_else(|| {
+                let left_out = listed.as_ref().is_some_and(|places| !places.contains_key(&entry.id));
+                left_out.then_some("not in the list of -L")
+            });
         match reason {
             Some("") => {}
             Some(reason) => *left_out.entry(reason).or_default() += 1,
@@ -114,6 +166,13 @@ pub(crate) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Pla
     }
     if let Some(id) = data.keys().next() {
         return Err(Error::new(Kind::Archive, format!("the table of contents lacks entry {id} of the manifest")));
+    }
+    if let Some(places) = &listed {
+        // What runs side by side is put in order by what it needs.
+        let (mut one_by_one, rest): (Vec<Step>, Vec<Step>) =
+            plan.steps.into_iter().partition(|step| step.phase <= Phase::Definitions);
+        one_by_one.sort_by_key(|step| (step.phase, places.get(&step.entry.id).copied()));
+        plan.steps = one_by_one.into_iter().chain(rest).collect();
     }
     plan.left_out = left_out.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
     plan.left_out.sort();
@@ -129,14 +188,64 @@ fn left_out_because(entry: &TocEntry, choice: &Choice, create: bool) -> Option<&
         "ACL" | "DEFAULT ACL" if choice.no_privileges => return Some("privileges, because of -x"),
         _ => {}
     }
-    let is_data = entry.section == Section::Data;
-    if choice.schema_only && (is_data || entry.desc == "MATERIALIZED VIEW DATA") {
+    if sort_left_out(entry, choice) {
+        return Some("of a sort that was left out");
+    }
+    if is_data(entry) {
+        return (choice.schema_only || choice.no_data).then_some("rows, because of -s");
+    }
+    // A refresh is a definition that takes rows: it needs both.
+    if entry.desc == "MATERIALIZED VIEW DATA" && (choice.schema_only || choice.no_data) {
         return Some("rows, because of -s");
     }
-    if choice.data_only && !is_data && entry.desc != "MATERIALIZED VIEW DATA" {
-        return Some("definitions, because of -a");
+    (choice.data_only || choice.no_schema).then_some("definitions, because of -a")
+}
+
+/// Whether it is data: rows, values of sequences, large objects and what stands beside those.
+fn is_data(entry: &TocEntry) -> bool {
+    match entry.desc.as_str() {
+        "BLOB" => true,
+        "ACL" | "COMMENT" | "SECURITY LABEL" => entry.tag.starts_with("LARGE OBJECT"),
+        _ => entry.section == Section::Data,
     }
-    None
+}
+
+/// The section that an entry belongs to, `before` being that of the entry before: what stands beside something belongs to
+/// that one's.
+fn section_of(entry: &TocEntry, before: Section) -> Section {
+    match entry.section {
+        _ if is_data(entry) => Section::Data,
+        Section::None => before,
+        section => section,
+    }
+}
+
+/// `--no-comments` and its like (`_tocEntryRequired`, `pg_backup_archiver.c`).
+fn sort_left_out(entry: &TocEntry, choice: &Choice) -> bool {
+    let of = |sort: &str| match entry.desc.as_str() {
+        "COMMENT" | "SECURITY LABEL" => entry.tag.starts_with(&format!("{sort} ")),
+        desc => desc == sort,
+    };
+    let publishes = matches!(entry.desc.as_str(), "PUBLICATION TABLE" | "PUBLICATION TABLES IN SCHEMA");
+    (choice.no_comments && entry.desc == "COMMENT")
+        || (choice.no_security_labels && entry.desc == "SECURITY LABEL")
+        || (choice.no_policies && (of("POLICY") || entry.desc == "ROW SECURITY"))
+        || (choice.no_publications && (of("PUBLICATION") || publishes))
+        || (choice.no_subscriptions && of("SUBSCRIPTION"))
+}
+
+/// Where each entry stands in the list of `-L`.
+fn listed(toc: &Toc, choice: &Choice) -> Result<Option<HashMap<i32, usize>>> {
+    let Some(list) = &choice.list else { return Ok(None) };
+    let known: HashSet<i32> = toc.entries.iter().map(|entry| entry.id).collect();
+    if let Some(unknown) = list.iter().find(|id| !known.contains(id)) {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("the list names entry {unknown}, which the archive does not have"),
+        )
+        .hint("make the list with `pgstow restore --list` of the same backup"));
+    }
+    Ok(Some(list.iter().enumerate().map(|(place, id)| (*id, place)).collect()))
 }
 
 fn phase(entry: &TocEntry, pre_data: bool) -> Phase {
@@ -153,88 +262,5 @@ fn phase(entry: &TocEntry, pre_data: bool) -> Phase {
         }
         _ if pre_data => Phase::Definitions,
         _ => Phase::Parallel,
-    }
-}
-
-/// The ids that -n and -t choose; `None` when everything is.
-///
-/// A table takes along its rows, the sequences it needs and those it owns, and everything that hangs on it and on
-/// chosen tables only: indexes, constraints, triggers, policies, comments, privileges. A foreign key to a table that is
-/// not chosen stays out.
-fn selected_by_name(toc: &Toc, choice: &Choice) -> Result<Option<HashSet<i32>>> {
-    if choice.schemas.is_empty() && choice.tables.is_empty() {
-        return Ok(None);
-    }
-    let in_schema = |entry: &TocEntry| {
-        choice.schemas.is_empty() || entry.schema.as_ref().is_some_and(|schema| choice.schemas.contains(schema))
-    };
-    for schema in &choice.schemas {
-        let known =
-            toc.entries.iter().any(|e| e.schema.as_ref() == Some(schema) || (e.desc == "SCHEMA" && e.tag == *schema));
-        if !known {
-            return Err(Error::new(Kind::Usage, "the backup has no such schema").on(schema.clone()));
-        }
-    }
-    let mut selected: HashSet<i32> = HashSet::new();
-    if choice.tables.is_empty() {
-        for entry in &toc.entries {
-            let is_schema = entry.desc == "SCHEMA" && choice.schemas.contains(&entry.tag);
-            let follows = entry.section == Section::None && entry.needs.iter().any(|id| selected.contains(id));
-            if is_schema || in_schema(entry) || follows {
-                selected.insert(entry.id);
-            }
-        }
-        return Ok(Some(selected));
-    }
-    for wanted in &choice.tables {
-        let before = selected.len();
-        for entry in toc.entries.iter().filter(|entry| RELATIONS.contains(&entry.desc.as_str()) && in_schema(entry)) {
-            let full = entry.schema.as_ref().map(|schema| format!("{schema}.{}", entry.tag));
-            if entry.tag == *wanted || full.as_ref() == Some(wanted) {
-                selected.insert(entry.id);
-            }
-        }
-        if selected.len() == before {
-            return Err(Error::new(Kind::Usage, "the backup has no such table, view or sequence")
-                .on(wanted.clone())
-                .hint("`pgstow show` lists its tables; names are exact, without patterns"));
-        }
-    }
-    add_what_hangs_on(toc, &mut selected);
-    Ok(Some(selected))
-}
-
-fn add_what_hangs_on(toc: &Toc, selected: &mut HashSet<i32>) {
-    let by_id: HashMap<i32, &TocEntry> = toc.entries.iter().map(|entry| (entry.id, entry)).collect();
-    let is_relation = |id: &i32| by_id.get(id).is_some_and(|entry| RELATIONS.contains(&entry.desc.as_str()));
-    let sequences: Vec<i32> = toc
-        .entries
-        .iter()
-        .filter(|entry| selected.contains(&entry.id))
-        .flat_map(|entry| entry.needs.iter().copied())
-        .filter(|id| by_id.get(id).is_some_and(|entry| entry.desc == "SEQUENCE"))
-        .collect();
-    selected.extend(sequences);
-    // The table of contents is in order, so one pass sees every parent before its children.
-    for entry in &toc.entries {
-        let relations: Vec<&i32> = entry.needs.iter().filter(|id| is_relation(id)).collect();
-        let hangs = match entry.desc.as_str() {
-            "SEQUENCE" => entry.needs.iter().any(|id| selected.contains(id) && is_relation(id)),
-            desc if RELATIONS.contains(&desc) => false,
-            "TABLE DATA"
-            | "SEQUENCE SET"
-            | "SEQUENCE OWNED BY"
-            | "TABLE ATTACH"
-            | "DEFAULT"
-            | "MATERIALIZED VIEW DATA" => !relations.is_empty() && relations.iter().all(|id| selected.contains(id)),
-            _ if entry.section == Section::None => entry.needs.iter().any(|id| selected.contains(id)),
-            _ if entry.section == Section::PostData => {
-                !relations.is_empty() && relations.iter().all(|id| selected.contains(id))
-            }
-            _ => false,
-        };
-        if hangs {
-            selected.insert(entry.id);
-        }
     }
 }

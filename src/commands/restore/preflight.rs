@@ -86,10 +86,14 @@ impl Needs {
             {
                 note(&mut needs.owners, owner, entry);
             }
-            if let Some(tablespace) = entry.tablespace.as_deref().filter(|name| !name.is_empty()) {
+            if let Some(tablespace) =
+                entry.tablespace.as_deref().filter(|name| !name.is_empty() && !options.choice.no_tablespaces)
+            {
                 note(&mut needs.tablespaces, tablespace, entry);
             }
-            if let Some(method) = entry.access_method.as_deref().filter(|name| !name.is_empty()) {
+            if let Some(method) =
+                entry.access_method.as_deref().filter(|name| !name.is_empty() && !options.choice.no_table_access_method)
+            {
                 note(&mut needs.access_methods, method, entry);
             }
             match entry.desc.as_str() {
@@ -260,7 +264,10 @@ fn lacking(needs: &Needs, target: &Target, lacks: &mut Vec<Lack>) {
         }
     }
     for (name, users) in needs.tablespaces.iter().filter(|(name, _)| !target.tablespaces.contains(*name)) {
-        add(format!("tablespace {} ({})", ident(name), used_by(users)), "make it, or bring it along with --globals");
+        add(
+            format!("tablespace {} ({})", ident(name), used_by(users)),
+            "make it, bring it along with --globals, or restore with --no-tablespaces",
+        );
     }
     for name in needs.extensions.keys().filter(|name| !target.extensions.contains(*name)) {
         add(format!("extension {}", ident(name)), "install its package on the target's server");

@@ -157,7 +157,7 @@ pub(super) async fn run(
 ) -> Result<Outcome> {
     progress.phase("definitions");
     let plan = plan.clone();
-    let mut placement = statements::Placement::default();
+    let mut placement = statements::Placement::of(&options.choice);
     for step in plan.steps.iter().filter(|step| step.phase == Phase::Definitions) {
         stop.unless(execute_entry(&first, step, &options.choice, plan.is_partial, &mut placement, &mut failures))
             .await?;
@@ -216,7 +216,7 @@ fn lock<T>(mutex: &Mutex<T>) -> Result<std::sync::MutexGuard<'_, T>> {
 }
 
 async fn worker(session: &Session, shared: &Shared) -> Result<()> {
-    let mut placement = statements::Placement::default();
+    let mut placement = statements::Placement::of(&shared.choice);
     loop {
         let changed = shared.changed.notified();
         tokio::pin!(changed);

@@ -10,7 +10,9 @@ use crate::model::{ident, literal, qualified};
 pub(crate) fn of_step(step: &Step, choice: &Choice, is_partial: bool, placement: &mut Placement) -> Vec<String> {
     let mut statements = placement.statements(&step.entry);
     statements.extend(create(&step.entry, is_partial));
-    statements.extend(access_method(&step.entry));
+    if !choice.no_table_access_method {
+        statements.extend(access_method(&step.entry));
+    }
     if !choice.no_owner {
         statements.extend(owner(&step.entry));
     }
@@ -81,13 +83,24 @@ fn owner(entry: &TocEntry) -> Option<String> {
 pub(crate) struct Placement {
     tablespace: Option<String>,
     access_method: Option<String>,
+    no_tablespaces: bool,
+    no_access_methods: bool,
 }
 
 impl Placement {
+    /// For a session that was just opened.
+    pub(crate) fn of(choice: &Choice) -> Self {
+        Placement {
+            no_tablespaces: choice.no_tablespaces,
+            no_access_methods: choice.no_table_access_method,
+            ..Placement::default()
+        }
+    }
+
     /// What to run before the entry; remembers it for the next one.
     fn statements(&mut self, entry: &TocEntry) -> Vec<String> {
         let mut statements = Vec::new();
-        if let Some(tablespace) = &entry.tablespace
+        if let Some(tablespace) = entry.tablespace.as_ref().filter(|_| !self.no_tablespaces)
             && self.tablespace.as_deref().unwrap_or_default() != tablespace
         {
             let value = if tablespace.is_empty() { "''".to_owned() } else { ident(tablespace) };
@@ -95,7 +108,8 @@ impl Placement {
             self.tablespace = Some(tablespace.clone());
         }
         // A partitioned table has no storage; its method is one of its properties ([`access_method`]).
-        if let Some(method) = entry.access_method.as_ref().filter(|method| !method.is_empty())
+        if let Some(method) =
+            entry.access_method.as_ref().filter(|method| !method.is_empty() && !self.no_access_methods)
             && entry.relkind != Some(PARTITIONED)
             && self.access_method.as_deref().unwrap_or("heap") != method.as_str()
         {

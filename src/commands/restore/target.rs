@@ -145,7 +145,7 @@ pub(super) async fn create_database(
     }
     for step in plan.steps.iter().filter(|step| step.phase == Phase::Database) {
         // CREATE DATABASE cannot run beside another statement, so each goes alone.
-        let mut placement = statements::Placement::default();
+        let mut placement = statements::Placement::of(&options.choice);
         execute_entry(&first, step, &options.choice, plan.is_partial, &mut placement, failures).await?;
     }
     let connection = options.connection.with_database(&database.entry.tag);

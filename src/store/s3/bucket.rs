@@ -43,6 +43,11 @@ impl S3Store {
         &self.place.bucket
     }
 
+    /// Whether requests go over TLS.
+    pub fn uses_tls(&self) -> bool {
+        self.place.endpoint.as_ref().is_none_or(|endpoint| endpoint.starts_with("https://"))
+    }
+
     /// How the bucket is set up; `None` when there is none.
     ///
     /// Errors: [`StoreProblem::Denied`] where even its existence is not told.

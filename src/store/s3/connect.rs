@@ -66,8 +66,17 @@ pub(super) fn answer_within(read: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(read).build()
 }
 
-/// The client, and whether its requests carry checksums.
-pub(super) async fn client(options: &S3Options) -> Result<(Client, bool)> {
+/// A client, and what was settled while making it.
+pub(super) struct Connected {
+    pub(super) client: Client,
+    /// Whether its requests carry checksums.
+    pub(super) checksums: bool,
+    /// The server's address; `None` is AWS itself.
+    pub(super) endpoint: Option<String>,
+}
+
+/// The client that the options and the environment describe.
+pub(super) async fn client(options: &S3Options) -> Result<Connected> {
     if let Some(endpoint) = &options.endpoint {
         check_endpoint(endpoint)?;
     }
@@ -102,7 +111,7 @@ pub(super) async fn client(options: &S3Options) -> Result<(Client, bool)> {
     {
         config = config.retry_config(retries.clone().with_max_attempts(DEFAULT_ATTEMPTS));
     }
-    Ok((Client::from_conf(config.build()), checksums))
+    Ok(Connected { client: Client::from_conf(config.build()), checksums, endpoint })
 }
 
 async fn shared_config(options: &S3Options, http_client: &SharedHttpClient) -> SdkConfig {

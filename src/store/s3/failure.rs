@@ -131,6 +131,15 @@ fn by_code(code: &str, status: u16, region: Option<&str>) -> (StoreProblem, Opti
             StoreProblem::Other,
             "the object lies in an archive class: restore it there first (for instance with `aws s3api restore-object`)",
         ),
+        // Object Lock wants one on every write (Amazon S3 API reference, PutObject).
+        ("MissingUploadObjectWithObjectLockHeaders", _) => (
+            StoreProblem::Other,
+            "the bucket locks objects, so writes need checksums: set AWS_REQUEST_CHECKSUM_CALCULATION=when_supported",
+        ),
+        ("InvalidBucketState", _) => (
+            StoreProblem::Other,
+            "this store locks only buckets that were made with a lock: use a new one, or no --lock",
+        ),
         ("InvalidStorageClass", _) => (StoreProblem::Other, "this store does not have that storage class"),
         ("EntityTooSmall", _) => (StoreProblem::Other, "all parts except the last need at least 5 MiB"),
         ("NotImplemented" | "MethodNotAllowed", _) | (_, 405 | 501) => (StoreProblem::Unsupported, ""),

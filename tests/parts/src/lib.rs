@@ -21,6 +21,7 @@ pub mod cache;
 pub mod compare;
 pub mod fetch;
 pub mod fixtures;
+pub mod moto;
 pub mod oracle;
 pub mod proxy;
 pub mod s3;
@@ -28,6 +29,7 @@ pub mod server;
 pub mod tls;
 pub mod watchdog;
 
+pub use moto::moto;
 pub use oracle::{Oracle, oracle};
 pub use proxy::{Harm, Proxy, Trigger};
 pub use s3::{S3, folder_s3, garage};

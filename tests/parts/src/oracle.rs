@@ -82,6 +82,11 @@ impl Oracle {
         output(self.command("pginstall18", "pg_restore").arg("-l").arg(archive))
     }
 
+    /// `pg_restore -l` of 18 with more arguments: the part of an archive that they choose.
+    pub fn contents_with(&self, archive: &Path, arguments: &[&str]) -> Result<String> {
+        output(self.command("pginstall18", "pg_restore").arg("-l").args(arguments).arg(archive))
+    }
+
     /// Runs a script with `psql` 18, stopping at the first error.
     pub fn psql(&self, url: &str, script: &str) -> Result<String> {
         let mut command = self.command("pginstall18", "psql");

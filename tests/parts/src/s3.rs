@@ -200,6 +200,14 @@ impl S3 {
         aws_sdk_s3::Client::from_conf(configuration)
     }
 
+    /// Makes the bucket; one that is there and ours is no error on AWS's kind of store.
+    pub fn create_bucket(&self) -> Result<()> {
+        let client = self.client();
+        blocking(async move {
+            client.create_bucket().bucket(&self.bucket).send().await.map(drop).map_err(|error| describe(&error))
+        })
+    }
+
     /// All keys under a prefix, in order.
     pub fn keys(&self, prefix: &str) -> Result<Vec<String>> {
         let client = self.client();

@@ -1,0 +1,157 @@
+//! `pgstow config`: arguments, options, report.
+
+use super::environment;
+use super::jobs::ConfigArgs;
+use super::output::{plain, print, print_json};
+use crate::error::{Error, Kind, Result};
+use crate::jobs::{EXAMPLE, Job, Verification};
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde_json::json;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+/// `pgstow config`.
+#[derive(Debug, Args)]
+pub struct ConfigVerb {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: ConfigAction,
+}
+
+/// What `pgstow config` can do.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Write a commented example; a file that is there is left alone
+    Init(InitArgs),
+    /// Read the file, look everything up, and say what each job will do and when it runs next
+    Check(CheckArgs),
+}
+
+/// `pgstow config init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Where to write it; - is standard output
+    #[arg(value_name = "FILE", default_value = "pgstow.toml")]
+    pub file: PathBuf,
+}
+
+/// `pgstow config check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The file.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl ConfigVerb {
+    /// Runs the verb.
+    pub(super) fn run(&self) -> Result<()> {
+        match &self.action {
+            ConfigAction::Init(arguments) => arguments.run(),
+            ConfigAction::Check(arguments) => arguments.run(),
+        }
+    }
+}
+
+impl InitArgs {
+    fn run(&self) -> Result<()> {
+        if self.file.as_os_str() == "-" {
+            return print(&[EXAMPLE.trim_end().to_owned()]);
+        }
+        let failed = |error: std::io::Error| {
+            let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
+            let message = if exists { "is there already, and was left alone" } else { "cannot be written" };
+            Error::new(Kind::Usage, message).on(self.file.display().to_string()).because(error)
+        };
+        // Readable by its owner alone: passwords will be written into it.
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.file).map_err(failed)?;
+        file.write_all(EXAMPLE.as_bytes()).map_err(failed)?;
+        print(&[format!("wrote {}; change it, then try `pgstow config check`", self.file.display())])
+    }
+}
+
+impl CheckArgs {
+    fn run(&self) -> Result<()> {
+        let jobs = self.config.need()?.jobs(&environment)?;
+        let now = Timestamp::now();
+        if self.json {
+            return print_json(&json!(jobs.iter().map(|job| document(job, now)).collect::<Vec<_>>()));
+        }
+        print(&jobs.iter().flat_map(|job| explain(job, now)).collect::<Vec<_>>())
+    }
+}
+
+fn document(job: &Job, now: Timestamp) -> serde_json::Value {
+    json!({
+        "job": job.name,
+        "source": job.connection.describe(),
+        "store": job.store.url.to_string(),
+        "storage_class": job.store.class.as_ref().map(ToString::to_string),
+        "verify": job.verify.map(|how| if how == Verification::Quick { "quick" } else { "full" }),
+        "retention": job.retention.as_ref().map(ToString::to_string),
+        "schedule": job.schedule.as_ref().map(crate::jobs::Schedule::describe),
+        "next": job.schedule.as_ref().and_then(|schedule| schedule.next_after(now)).map(|next| next.to_string()),
+        "notifies": job.notifiers.iter().map(|notifier| notifier.name.clone()).collect::<Vec<_>>(),
+    })
+}
+
+/// What a job will do, a line each thing.
+fn explain(job: &Job, now: Timestamp) -> Vec<String> {
+    let mut lines = vec![format!("job {}", job.name)];
+    let mut line = |name: &str, text: String| lines.push(format!("  {name:<10}{}", plain(&text)));
+    line("source", job.connection.describe());
+    let class = job.store.class.as_ref().map(|class| format!(", {class}")).unwrap_or_default();
+    line("store", format!("{}{class}", job.store.url));
+    line("dumps", format!("{}; {}, {} connections", selection(job), job.codec, job.connections));
+    match job.verify {
+        None => {}
+        Some(Verification::Quick) => line("verifies", "the sizes of a new backup's objects".to_owned()),
+        Some(Verification::Full) => line("verifies", "a new backup, every byte".to_owned()),
+    }
+    match &job.retention {
+        None => line("keeps", "all backups; it has no retention".to_owned()),
+        Some(rules) => line("keeps", rules.to_string().trim_start_matches("keep ").to_owned()),
+    }
+    match &job.schedule {
+        None => line("runs", "when `pgstow run` is called; it has no schedule".to_owned()),
+        Some(schedule) => {
+            line("runs", schedule.describe());
+            let first = schedule.next_after(now);
+            let following = first.and_then(|first| schedule.next_after(first));
+            let shown: Vec<String> = [first, following].into_iter().flatten().map(|at| schedule.show(at)).collect();
+            line("next", shown.join(", then "));
+        }
+    }
+    for notifier in &job.notifiers {
+        let moments: Vec<&str> = notifier.moments.iter().map(|moment| moment.as_str()).collect();
+        line("tells", format!("{}: {} on {}", notifier.name, notifier.describe(), moments.join(", ")));
+    }
+    lines
+}
+
+fn selection(job: &Job) -> String {
+    let chosen = &job.selection;
+    let list = |words: &str, patterns: &[crate::catalog::Pattern]| {
+        let texts: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+        (!texts.is_empty()).then(|| format!("{words} {}", texts.join(" ")))
+    };
+    let parts: Vec<String> = [
+        list("schemas", &chosen.schemas),
+        list("tables", &chosen.tables),
+        list("not schemas", &chosen.exclude_schemas),
+        list("not tables", &chosen.exclude_tables),
+        list("no rows of", &chosen.exclude_table_data),
+        chosen.schema_only.then(|| "definitions only".to_owned()),
+        chosen.data_only.then(|| "rows only".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if parts.is_empty() { "everything".to_owned() } else { parts.join("; ") }
+}

@@ -1,0 +1,219 @@
+//! Examining the store: writing, reading, listing, deleting, uploads in parts, and writes that must not replace.
+
+use super::{Finding, clock};
+use crate::error::{Error, Kind, Result};
+use crate::store::{Deletion, Meta, StorageClass, Store, StoreProblem, problem};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use std::time::SystemTime;
+
+/// So many writers try to be the first.
+const RIVALS: usize = 4;
+
+/// Uploads that somebody began longer ago than this were left by something that was killed.
+const OLD_UPLOAD: std::time::Duration = std::time::Duration::from_hours(24);
+
+pub(super) async fn examine(store: &dyn Store, class: Option<&StorageClass>) -> Vec<Finding> {
+    match store.list_folders("").await {
+        Ok(_) => {}
+        Err(error) => return vec![Finding::failed("store", &error)],
+    }
+    let mut findings = vec![Finding::ok("store", format!("{} answers", store.describe()))];
+    let probe = Probe { store, prefix: format!("pgstow-doctor-{}", hex::encode(rand::random::<[u8; 6]>())) };
+    match probe.write(class).await {
+        Ok(meta) => {
+            findings.push(Finding::ok("writing", "objects can be written and read back"));
+            findings.extend(class.map(|class| storage_class(class, meta.class.as_deref())));
+            findings.extend(meta.modified.map(store_clock));
+        }
+        Err(error) => {
+            findings.push(Finding::failed("writing", &error));
+            return findings;
+        }
+    }
+    findings.push(probe.listing().await);
+    findings.push(probe.upload(class).await);
+    findings.push(probe.only_one_wins().await);
+    findings.push(left_over(store).await);
+    findings.push(versions(store).await);
+    findings.push(probe.clean().await);
+    findings
+}
+
+fn storage_class(asked: &StorageClass, got: Option<&str>) -> Finding {
+    // S3 says nothing for STANDARD.
+    let got = got.unwrap_or("STANDARD");
+    if got == asked.as_str() {
+        return Finding::ok("storage class", format!("{asked}, as asked"));
+    }
+    Finding::warn(
+        "storage class",
+        format!("{asked} was asked, and the object is in {got}"),
+        "the store does not know the class, or keeps it to itself; do not count on its price",
+    )
+}
+
+fn store_clock(modified: SystemTime) -> Finding {
+    let now = SystemTime::now();
+    let ahead = match modified.duration_since(now) {
+        Ok(ahead) => ahead.as_secs_f64(),
+        Err(behind) => -behind.duration().as_secs_f64(),
+    };
+    // Stores tell whole seconds, and the write took its time.
+    clock("store clock", "the store's clock", ahead, Kind::Store)
+}
+
+/// Uploads of others that were begun long ago and cost money.
+async fn left_over(store: &dyn Store) -> Finding {
+    match store.open_uploads("").await {
+        Ok(uploads) => {
+            let old = |started: SystemTime| started.elapsed().is_ok_and(|age| age > OLD_UPLOAD);
+            let count = uploads.iter().filter(|upload| upload.started.is_some_and(old)).count();
+            if count == 0 {
+                return Finding::ok("old uploads", "no upload was left unfinished for a day");
+            }
+            Finding::warn(
+                "old uploads",
+                format!("{count} uploads were left unfinished for more than a day, and are paid for"),
+                "let the bucket's lifecycle abort incomplete uploads after a few days",
+            )
+        }
+        Err(error) if problem(&error) == Some(StoreProblem::Unsupported) => Finding::warn(
+            "old uploads",
+            "the store does not tell which uploads are unfinished",
+            "look at its own tools",
+        ),
+        Err(error) => Finding::warn(
+            "old uploads",
+            error.to_string(),
+            "allow s3:ListBucketMultipartUploads, so that what a killed dump left can be found",
+        ),
+    }
+}
+
+/// Whether pruning frees anything.
+async fn versions(store: &dyn Store) -> Finding {
+    match store.deletion().await {
+        Ok(Deletion::Final) => Finding::ok("versions", "none are kept: what is deleted is gone, and costs nothing"),
+        Ok(Deletion::Hides { kept_days: Some(days), .. }) => {
+            Finding::ok("versions", format!("the bucket keeps what is deleted for {days} days"))
+        }
+        Ok(Deletion::Hides { kept_days: None, .. }) => Finding::warn(
+            "versions",
+            "the bucket keeps what is deleted for ever: pruning saves nothing",
+            "let the bucket's lifecycle expire noncurrent versions",
+        ),
+        Ok(Deletion::Untold) => Finding::warn(
+            "versions",
+            "these credentials may not ask whether the bucket keeps what is deleted",
+            "allow s3:GetBucketVersioning and s3:GetLifecycleConfiguration, or look for yourself",
+        ),
+        Err(error) => Finding::failed("versions", &error),
+    }
+}
+
+/// Objects of the examination's own.
+struct Probe<'a> {
+    store: &'a dyn Store,
+    prefix: String,
+}
+
+impl Probe<'_> {
+    fn key(&self, name: &str) -> String {
+        format!("{}-{name}", self.prefix)
+    }
+
+    /// Writes an object, and reads it back.
+    async fn write(&self, class: Option<&StorageClass>) -> Result<Meta> {
+        let (key, body) = (self.key("object"), Bytes::from_static(b"written by pgstow doctor"));
+        self.store.put(&key, body.clone(), class).await?;
+        let missing = || Error::new(Kind::Store, "an object that was just written is not there").on(key.clone());
+        let meta = self.store.head(&key).await?.ok_or_else(missing)?;
+        let read: Vec<Bytes> = self.store.get(&key, None).await?.try_collect().await?;
+        if read.concat() != body {
+            return Err(Error::new(Kind::Store, "what is read is not what was written").on(key));
+        }
+        Ok(meta)
+    }
+
+    async fn listing(&self) -> Finding {
+        match self.store.list(&self.prefix).await {
+            Ok(entries) if entries.iter().any(|entry| entry.key == self.key("object")) => {
+                Finding::ok("listing", "what was written is listed at once")
+            }
+            Ok(_) => Finding::warn(
+                "listing",
+                "an object that was just written is not listed yet",
+                "`list` and `latest` may miss the newest backup on such a store",
+            ),
+            Err(error) => Finding::failed("listing", &error),
+        }
+    }
+
+    /// An upload that is completed, and one that is aborted.
+    async fn upload(&self, class: Option<&StorageClass>) -> Finding {
+        let tried = async {
+            let upload = self.store.start_upload(&self.key("upload"), class).await?;
+            upload.part(1, Bytes::from_static(b"one part")).await?;
+            upload.complete().await?;
+            let upload = self.store.start_upload(&self.key("aborted"), class).await?;
+            upload.part(1, Bytes::from_static(b"one part")).await?;
+            upload.abort().await?;
+            let missing = || Error::new(Kind::Store, "an upload that was completed is not there");
+            self.store.head(&self.key("upload")).await?.ok_or_else(missing)
+        };
+        match tried.await {
+            Ok(_) => Finding::ok("large uploads", "uploads in parts can be completed and aborted"),
+            Err(error) => Finding::failed("large uploads", &error),
+        }
+    }
+
+    /// A manifest must never replace another; with conditional writes that is so even at the same instant.
+    async fn only_one_wins(&self) -> Finding {
+        let key = self.key("once");
+        let rivals = (0..RIVALS).map(|number| self.store.put_new(&key, Bytes::from(format!("rival {number}"))));
+        let mut won = 0;
+        for outcome in futures::future::join_all(rivals).await {
+            match outcome {
+                Ok(()) => won += 1,
+                Err(error) if problem(&error) == Some(StoreProblem::AlreadyExists) => {}
+                Err(error) => return Finding::failed("exclusive writes", &error),
+            }
+        }
+        match self.store.put_new(&key, Bytes::from_static(b"late")).await {
+            Err(error) if problem(&error) == Some(StoreProblem::AlreadyExists) => {}
+            Err(error) => return Finding::failed("exclusive writes", &error),
+            Ok(()) => {
+                return Finding::fail(
+                    "exclusive writes",
+                    Kind::Store,
+                    "an object that was there was replaced",
+                    "do not use this store: two dumps could overwrite each other's manifest",
+                );
+            }
+        }
+        if won == 1 {
+            return Finding::ok("exclusive writes", format!("of {RIVALS} writers at one instant one wins"));
+        }
+        Finding::warn(
+            "exclusive writes",
+            format!(
+                "of {RIVALS} writers at one instant {won} believed that they won: the store has no conditional writes"
+            ),
+            "harmless as long as ids differ, and they do; copies of one backup should not be made twice at once",
+        )
+    }
+
+    async fn clean(&self) -> Finding {
+        let keys: Vec<String> = ["object", "upload", "once"].iter().map(|name| self.key(name)).collect();
+        match self.store.delete(&keys).await {
+            Ok(()) => Finding::ok("deleting", "objects can be deleted"),
+            Err(error) if problem(&error) == Some(StoreProblem::Denied) => Finding::warn(
+                "deleting",
+                format!("{error}; left behind: {}", keys.join(", ")),
+                "good for a writer that may only add; let `pgstow prune` run with other credentials, or the bucket's lifecycle",
+            ),
+            Err(error) => Finding::failed("deleting", &error),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The page.
+
+use super::chart::{bars, calendar};
+use super::{BackupLine, DatabaseReport, Report, ago};
+use indicatif::{HumanBytes, HumanCount};
+
+const STYLE: &str = "
+:root { color-scheme: light dark; --ink: #1c2430; --dim: #5c6878; --line: #d8dee6; --back: #fff; --bar: #3d74c9; --good: #3c9a5f; --bad: #c0392b; --soft: #eef1f5 }
+@media (prefers-color-scheme: dark) { :root { --ink: #dde3ea; --dim: #97a3b2; --line: #38424f; --back: #171c22; --bar: #6c9ee8; --good: #55b87a; --bad: #e2705f; --soft: #232b34 } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back); max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.2rem; margin-top: 2.5rem; border-bottom: 1px solid var(--line) } h3 { font-size: 0.95rem; margin: 1rem 0 0.3rem; color: var(--dim) }
+p.dim, td.dim { color: var(--dim) } .bad { color: var(--bad); font-weight: 600 }
+table { border-collapse: collapse; width: 100% } th { text-align: left; color: var(--dim); font-weight: 500 } th, td { padding: 0.25rem 0.8rem 0.25rem 0; border-bottom: 1px solid var(--line); vertical-align: top } .n { text-align: right; font-variant-numeric: tabular-nums }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 0 2rem } .wide { overflow-x: auto }
+svg { width: 100%; height: auto } svg text { font-size: 11px; fill: var(--dim) } svg rect { fill: var(--bar) } svg line { stroke: var(--line) }
+.calendar { max-width: 34rem } .calendar .before { fill: var(--soft) } .calendar .none { fill: var(--bad); opacity: 0.35 } .calendar .one { fill: var(--good); opacity: 0.65 } .calendar .more { fill: var(--good) }
+code { font-family: ui-monospace, monospace; font-size: 0.9em } ul { margin: 0.3rem 0 }
+";
+
+/// The whole page.
+pub fn page(report: &Report) -> String {
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
+         <title>Backups in {store}</title><style>{STYLE}</style></head><body>\n\
+         <h1>Backups in <code>{store}</code></h1>\n<p class=\"dim\">{}, by pgstow {}</p>\n",
+        report.made_at.strftime("%Y-%m-%d %H:%M UTC"),
+        env!("CARGO_PKG_VERSION"),
+        store = escape(&report.store),
+    );
+    if report.databases.is_empty() {
+        page += "<p class=\"bad\">There are no backups.</p>\n";
+    } else {
+        page += &overview(report);
+    }
+    if !report.unfinished.is_empty() {
+        page += "<h2>Not finished</h2>\n<p>Folders without a manifest are no backups: their dumps run now, or were killed.</p>\n<ul>";
+        page +=
+            &report.unfinished.iter().map(|name| format!("<li><code>{}</code></li>", escape(name))).collect::<String>();
+        page += "</ul>\n";
+    }
+    for database in &report.databases {
+        page += &section(database, report);
+    }
+    page + "</body></html>\n"
+}
+
+fn overview(report: &Report) -> String {
+    let mut rows = String::new();
+    for database in &report.databases {
+        let Some(newest) = database.newest() else { continue };
+        let remarks = newest.remarks.len();
+        let remarks = if remarks == 0 { String::new() } else { format!("<span class=\"bad\">{remarks}</span>") };
+        rows += &format!(
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+             <td class=\"n\">{}</td><td class=\"n\">{remarks}</td></tr>\n",
+            escape(&database.name),
+            newest.begun.strftime("%Y-%m-%d %H:%M UTC"),
+            ago(newest.begun, report.made_at),
+            HumanBytes(newest.stored_bytes),
+            duration(newest.seconds),
+            database.backups.len(),
+            HumanBytes(database.stored_bytes()),
+        );
+    }
+    format!(
+        "<div class=\"wide\"><table><tr><th>database</th><th>last success</th><th></th><th class=\"n\">size</th>\
+         <th class=\"n\">took</th><th class=\"n\">backups</th><th class=\"n\">together</th><th class=\"n\">remarks</th></tr>\n\
+         {rows}</table></div>\n"
+    )
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for a picture")]
+fn section(database: &DatabaseReport, report: &Report) -> String {
+    let size = bars(&database.backups, |backup| backup.stored_bytes as f64, bytes);
+    let time = bars(&database.backups, |backup| backup.seconds, duration);
+    let rows: String = database.backups.iter().map(row).collect();
+    format!(
+        "<h2>{}</h2>\n<h3>Days with a backup, the last half year</h3>{}\n<div class=\"charts\"><div><h3>Size in the store</h3>{size}\
+         </div><div><h3>Duration</h3>{time}</div></div>\n<div class=\"wide\"><table><tr><th>backup</th><th>begun</th>\
+         <th class=\"n\">took</th><th class=\"n\">tables</th><th class=\"n\">rows</th><th class=\"n\">size</th><th>server</th>\
+         </tr>\n{rows}</table></div>\n",
+        escape(&database.name),
+        calendar(&database.backups, report.made_at),
+    )
+}
+
+fn row(backup: &BackupLine) -> String {
+    let remarks: String = backup.remarks.iter().map(|remark| format!("<li>{}</li>", escape(remark))).collect();
+    let remarks = if remarks.is_empty() {
+        String::new()
+    } else {
+        format!("<tr><td></td><td class=\"dim\" colspan=\"6\"><ul>{remarks}</ul></td></tr>\n")
+    };
+    format!(
+        "<tr><td><code>{}</code></td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+         <td class=\"n\">{}</td><td>{}</td></tr>\n{remarks}",
+        backup.id,
+        backup.begun.strftime("%Y-%m-%d %H:%M"),
+        duration(backup.seconds),
+        HumanCount(backup.tables),
+        HumanCount(backup.rows),
+        HumanBytes(backup.stored_bytes),
+        escape(&backup.server),
+    )
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was whole bytes before")]
+fn bytes(count: f64) -> String {
+    HumanBytes(count as u64).to_string()
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shown to people")]
+fn duration(seconds: f64) -> String {
+    let whole = seconds as u64;
+    match whole {
+        0..=9 => format!("{seconds:.1} s"),
+        10..=119 => format!("{whole} s"),
+        120..=7199 => format!("{} min", whole / 60),
+        _ => format!("{} h {} min", whole / 3600, whole / 60 % 60),
+    }
+}
+
+/// Text from a database within a page.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' => escaped += "&quot;",
+            '\'' => escaped += "&#39;",
+            c if c.is_control() => escaped.push(' '),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BackupLine, DatabaseReport, Report};
+    use super::page;
+
+    fn backup(day: u32, stored_bytes: u64, remarks: &[&str]) -> BackupLine {
+        BackupLine {
+            id: format!("202611{day:02}T023000Z-4f7a2c"),
+            begun: format!("2026-11-{day:02}T02:30:00Z").parse().expect("a moment"),
+            seconds: 75.0,
+            tables: 3,
+            rows: 1000,
+            stored_bytes,
+            server: "18.4".into(),
+            remarks: remarks.iter().map(|remark| (*remark).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_page_escapes_what_comes_from_databases_and_fetches_nothing() {
+        let report = Report {
+            store: "s3://acme/<x>".into(),
+            made_at: "2026-11-24T12:00:00Z".parse().expect("a moment"),
+            databases: vec![DatabaseReport {
+                name: "a<script>alert('x')</script>".into(),
+                backups: vec![backup(24, 2048, &["left out: table \"<b>\" & more"]), backup(22, 1024, &[])],
+            }],
+            unfinished: vec!["a/<i>".into()],
+        };
+        let page = page(&report);
+        assert!(!page.contains("<script") && !page.contains("<b>") && !page.contains("<i>"), "{page}");
+        assert!(!page.contains("src=") && !page.contains("http://") && !page.contains("https://"), "{page}");
+        assert!(page.contains("left out: table &quot;&lt;b&gt;&quot; &amp; more"), "{page}");
+        assert!(page.contains("9 h 30 min ago"), "{page}");
+        for (day, class) in [(21, "before"), (22, "one"), (23, "none"), (24, "one")] {
+            let square = page
+                .split("<rect ")
+                .find(|square| square.contains(&format!("<title>2026-11-{day}: ")))
+                .expect("a square");
+            assert!(square.starts_with(&format!("class=\"{class}\"")), "{square}");
+        }
+    }
+}

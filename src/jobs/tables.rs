@@ -1,0 +1,343 @@
+//! The tables of `pgstow.toml` as they are written, before anything is looked up or checked.
+//!
+//! The JSON schema that is published is generated from these types, their comments included.
+
+use super::expand::SecretText;
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+
+/// Backup jobs of pgstow.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileTable {
+    /// What every job says unless it says otherwise.
+    pub(super) defaults: JobTable,
+    /// The jobs by name.
+    pub(super) job: BTreeMap<String, JobTable>,
+    /// Stores by name, for jobs that need more than a URL to reach them.
+    pub(super) store: BTreeMap<String, StoreTable>,
+    /// Who is told how jobs went.
+    pub(super) notify: NotifyTable,
+}
+
+/// One job. Text may hold `${NAME}`, which is replaced by that environment variable; `$$` is one dollar sign.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct JobTable {
+    /// The database: a libpq URI, a keyword string or a bare name. The PG* variables fill in what it leaves open.
+    pub(super) source: Option<SecretText>,
+    /// The password of the source, best as `${NAME}` or `file:/path`.
+    pub(super) password: Option<SecretText>,
+    /// Where backups go: a URL (`s3://bucket/prefix`, `file:///folder`) or the name of a store below `store`.
+    pub(super) store: Option<String>,
+    /// What is dumped; everything, if this is absent.
+    pub(super) selection: Option<SelectionTable>,
+    /// How many connections read at once, 1 to 256.
+    pub(super) connections: Option<u16>,
+    /// Compression: zstd[:1-19], gzip[:1-9], lz4 or none.
+    pub(super) compress: Option<String>,
+    /// Storage class of the data objects, such as `STANDARD_IA`.
+    pub(super) storage_class: Option<String>,
+    /// Leave out, with a warning, kinds of objects that pgstow cannot dump yet.
+    pub(super) allow_incomplete: Option<bool>,
+    /// Keep the server's roles, tablespaces and privileges on parameters beside the backup; true, if this is absent.
+    pub(super) globals: Option<bool>,
+    /// Keep the passwords of roles among them; true, if this is absent.
+    pub(super) role_passwords: Option<bool>,
+    /// Whether a new backup is verified before old ones are removed: `quick` (sizes) or `full` (read again, every byte); not
+    /// at all, if this is absent.
+    pub(super) verify: Option<VerifyWord>,
+    /// Which backups of this database stay in the store after a good run; all, if this is absent.
+    pub(super) retention: Option<RetentionTable>,
+    /// When it runs, for `pgstow schedule`: a cron expression (`30 2 * * *`) or `@daily`, `@hourly`, `@weekly`, `@monthly`.
+    pub(super) schedule: Option<String>,
+    /// The time zone of the schedule, such as `Europe/Madrid`; the machine's, if this is absent.
+    pub(super) timezone: Option<String>,
+    /// Start up to so much later than the schedule says, such as `10m`, so that many jobs do not start at once.
+    pub(super) jitter: Option<String>,
+    /// Run once at the start of `pgstow schedule` when a run was missed since the last backup; true, if this is absent.
+    pub(super) catch_up: Option<bool>,
+    /// Who is told, by the names below `notify`; all of them, if this is absent, and nobody, if it is empty.
+    #[serde(deserialize_with = "one_or_many")]
+    #[cfg_attr(test, schemars(with = "OneOrMany"))]
+    pub(super) notify: Option<Vec<String>>,
+}
+
+/// What is dumped, in psql's patterns.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SelectionTable {
+    /// Dump only these schemas.
+    pub(super) schemas: Vec<String>,
+    /// Do not dump these schemas.
+    pub(super) exclude_schemas: Vec<String>,
+    /// Dump only these tables.
+    pub(super) tables: Vec<String>,
+    /// Do not dump these tables.
+    pub(super) exclude_tables: Vec<String>,
+    /// Dump these tables without their rows.
+    pub(super) exclude_table_data: Vec<String>,
+    /// Definitions only, no rows.
+    pub(super) schema_only: bool,
+    /// Rows only, no definitions.
+    pub(super) data_only: bool,
+}
+
+/// Which backups stay: each that one of these rules wants. Hours, days and the rest begin in the job's time zone.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RetentionTable {
+    /// The newest so many.
+    pub(super) keep_last: u32,
+    /// All that are not this much older than the newest: `36h`, `30d`, `6mo`.
+    pub(super) keep_within: Option<String>,
+    /// The newest of each of the last so many hours that have a backup.
+    pub(super) keep_hourly: u32,
+    /// The same by days.
+    pub(super) keep_daily: u32,
+    /// The same by weeks, which begin on Monday.
+    pub(super) keep_weekly: u32,
+    /// The same by months.
+    pub(super) keep_monthly: u32,
+    /// The same by years.
+    pub(super) keep_yearly: u32,
+    /// Never fewer good ones than so many, whatever the other rules say; the newest good one stays always.
+    pub(super) keep_min: Option<u32>,
+}
+
+/// A store and how to reach it. What is absent comes from the standard AWS environment and files.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct StoreTable {
+    /// `s3://bucket/prefix` or `file:///folder`.
+    pub(super) url: String,
+    /// Endpoint of an S3-compatible store.
+    pub(super) endpoint: Option<String>,
+    /// Region of the bucket.
+    pub(super) region: Option<String>,
+    /// Whether the bucket stands in the path instead of the host name.
+    pub(super) path_style: Option<bool>,
+    /// The access key; together with `secret_access_key`.
+    pub(super) access_key_id: Option<SecretText>,
+    /// The secret key, best as `${NAME}` or `file:/path`.
+    pub(super) secret_access_key: Option<SecretText>,
+    /// Storage class in this store, instead of the job's.
+    pub(super) storage_class: Option<String>,
+}
+
+/// Ways to tell, each under a name.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NotifyTable {
+    /// E-mail by SMTP.
+    pub(super) email: BTreeMap<String, EmailTable>,
+    /// JSON posted to a URL: Slack, Mattermost, Discord, or a service of one's own.
+    pub(super) webhook: BTreeMap<String, WebhookTable>,
+    /// Pings as healthchecks.io takes them: start, success and failure, with the end of the log.
+    pub(super) ping: BTreeMap<String, PingTable>,
+    /// Files for the textfile collector of Prometheus' node exporter.
+    pub(super) textfile: BTreeMap<String, TextfileTable>,
+}
+
+/// E-mail by SMTP.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct EmailTable {
+    /// The mail server.
+    pub(super) host: String,
+    /// Its port; 465 with tls, 587 with starttls, 25 with none, if this is absent.
+    pub(super) port: Option<u16>,
+    /// `tls` (from the first byte), `starttls`, or `none`; starttls, if this is absent.
+    pub(super) security: Option<SecurityWord>,
+    /// A PEM file of certificates to trust besides the machine's.
+    pub(super) certificates: Option<String>,
+    /// The user; together with `password`.
+    pub(super) username: Option<String>,
+    /// The password, best as `${NAME}` or `file:/path`.
+    pub(super) password: Option<SecretText>,
+    /// The sender, such as `pgstow <backup@example.com>`.
+    pub(super) from: String,
+    /// The recipients.
+    pub(super) to: Vec<String>,
+    /// What is told: start, success, failure; failure alone, if this is absent.
+    pub(super) on: Option<Vec<MomentWord>>,
+}
+
+/// JSON posted to a URL.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct WebhookTable {
+    /// The URL, a secret: best as `${NAME}` or `file:/path`.
+    pub(super) url: SecretText,
+    /// `json` (everything that is known), `slack` (also Mattermost and Rocket.Chat) or `discord`; json, if this is absent.
+    pub(super) format: Option<FormatWord>,
+    /// A JSON text of your own instead, with `{{job}}`, `{{headline}}`, `{{text}}`, `{{rows}}` and the like in its strings.
+    pub(super) body: Option<String>,
+    /// Headers to send, such as Authorization; the values are secrets.
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, SecretText>,
+    /// A PEM file of certificates to trust besides the machine's.
+    pub(super) certificates: Option<String>,
+    /// What is told: start, success, failure; success and failure, if this is absent.
+    pub(super) on: Option<Vec<MomentWord>>,
+}
+
+/// Pings as healthchecks.io takes them.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct PingTable {
+    /// The URL that means success, a secret: best as `${NAME}` or `file:/path`.
+    pub(super) url: SecretText,
+    /// A PEM file of certificates to trust besides the machine's.
+    pub(super) certificates: Option<String>,
+}
+
+/// Files for the textfile collector.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct TextfileTable {
+    /// The folder that node exporter reads (`--collector.textfile.directory`).
+    pub(super) folder: String,
+}
+
+/// How a new backup is verified.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(super) enum VerifyWord {
+    /// The sizes of its objects.
+    Quick,
+    /// Every byte of them.
+    Full,
+}
+
+/// How a mail server is spoken to.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SecurityWord {
+    /// TLS from the first byte.
+    Tls,
+    /// TLS by STARTTLS, and nothing without.
+    Starttls,
+    /// No encryption, for a relay on this machine.
+    None,
+}
+
+/// What a webhook takes.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(super) enum FormatWord {
+    /// Everything that is known.
+    Json,
+    /// Slack, Mattermost, Rocket.Chat.
+    Slack,
+    /// Discord.
+    Discord,
+}
+
+/// A moment of a run.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(super) enum MomentWord {
+    /// It began.
+    Start,
+    /// It ended well.
+    Success,
+    /// It failed.
+    Failure,
+}
+
+/// One text, or a list of them.
+#[cfg(test)]
+#[derive(schemars::JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it exists for its schema")]
+enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+/// Reads a text, or a list of them; says what was expected instead of serde's word for untagged choices.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    struct Visitor;
+    impl<'de> serde::de::Visitor<'de> for Visitor {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a text or a list of texts")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(vec![text.to_owned()])
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut texts = Vec::new();
+            while let Some(text) = list.next_element()? {
+                texts.push(text);
+            }
+            Ok(texts)
+        }
+    }
+    deserializer.deserialize_any(Visitor).map(Some)
+}
+
+impl JobTable {
+    /// This job, with the defaults where it says nothing.
+    pub(super) fn over(self, defaults: &JobTable) -> JobTable {
+        let JobTable {
+            source,
+            password,
+            store,
+            selection,
+            connections,
+            compress,
+            storage_class,
+            allow_incomplete,
+            globals,
+            role_passwords,
+            verify,
+            retention,
+            schedule,
+            timezone,
+            jitter,
+            catch_up,
+            notify,
+        } = self;
+        let or = defaults.clone();
+        JobTable {
+            source: source.or(or.source),
+            password: password.or(or.password),
+            store: store.or(or.store),
+            selection: selection.or(or.selection),
+            connections: connections.or(or.connections),
+            compress: compress.or(or.compress),
+            storage_class: storage_class.or(or.storage_class),
+            allow_incomplete: allow_incomplete.or(or.allow_incomplete),
+            globals: globals.or(or.globals),
+            role_passwords: role_passwords.or(or.role_passwords),
+            verify: verify.or(or.verify),
+            retention: retention.or(or.retention),
+            schedule: schedule.or(or.schedule),
+            timezone: timezone.or(or.timezone),
+            jitter: jitter.or(or.jitter),
+            catch_up: catch_up.or(or.catch_up),
+            notify: notify.or(or.notify),
+        }
+    }
+}

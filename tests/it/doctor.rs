@@ -1,0 +1,93 @@
+//! `pgstow doctor` finds what would fail a backup before a backup does.
+
+use pgstow_parts::{Database, S3, garage, server};
+use serde_json::Value;
+
+use crate::support::{Ran, command, pgstow};
+
+/// What the doctor says of one thing: the grade and the sentence.
+fn found(findings: &Value, subject: &str) -> (String, String) {
+    let finding = findings.as_array().unwrap().iter().find(|finding| finding["subject"] == subject);
+    let finding = finding.unwrap_or_else(|| panic!("nothing is said of {subject}: {findings}"));
+    let text = |key: &str| finding[key].as_str().unwrap().to_owned();
+    (text("grade"), text("says"))
+}
+
+fn examine(s3: &S3, arguments: &[&str]) -> Ran {
+    pgstow(s3, &[&["doctor", "--json"], arguments].concat())
+}
+
+#[test]
+fn a_server_and_a_store_that_are_well_are_found_well_and_left_clean() {
+    for major in [12, 18] {
+        let (s3, database) = (garage(), Database::fresh(&server(major), "well"));
+        database.execute("CREATE TABLE t (id integer); SELECT lo_create(0)");
+        let prefix = s3.fresh_prefix("well");
+        let (url, store) = (database.url(), s3.location(&prefix));
+        let findings = examine(&s3, &["-d", &url, "--to", &store]).fine().json();
+        for subject in [
+            "connection",
+            "encryption",
+            "privileges",
+            "large objects",
+            "locks",
+            "connections",
+            "standby",
+            "snapshots",
+            "source clock",
+            "store",
+            "writing",
+            "store clock",
+            "listing",
+            "large uploads",
+            "deleting",
+        ] {
+            assert_eq!(found(&findings, subject).0, "ok", "{subject}: {findings}");
+        }
+        // Which of these it is depends on the store and its bucket; something is said of each.
+        for subject in ["exclusive writes", "old uploads", "versions"] {
+            assert_ne!(found(&findings, subject).0, "fail", "{subject}: {findings}");
+        }
+        assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new());
+        assert_eq!(s3.open_uploads(&prefix).unwrap(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_a_role_may_not_read_is_named_with_what_to_do() {
+    let (s3, database) = (garage(), Database::fresh(&server(18), "rights"));
+    database.execute(&format!(
+        "CREATE ROLE {0} LOGIN CONNECTION LIMIT 3; CREATE TABLE secret (id integer); CREATE SCHEMA closed; CREATE TABLE closed.t (id integer);
+         CREATE TABLE mine (id integer); ALTER TABLE mine ENABLE ROW LEVEL SECURITY; GRANT SELECT ON mine TO {0}; SELECT lo_create(0)",
+        database.name
+    ));
+    let url = database.server.url_as(&database.name, &database.name, "");
+    let ran = examine(&s3, &["-d", &url]);
+    ran.failed(4, &["would fail a backup"]);
+    let findings = ran.json();
+    let (grade, says) = found(&findings, "privileges");
+    assert_eq!(grade, "fail");
+    assert!(says.ends_with("may not read 2: table closed.t, table public.secret"), "{says}");
+    assert!(found(&findings, "row security").1.contains("table public.mine"), "{findings}");
+    assert_eq!(found(&findings, "large objects").1, "1 of 1 may not be read");
+    assert_eq!(found(&findings, "connections").0, "fail");
+    let words = pgstow(&s3, &["doctor", "-d", &url]).stdout;
+    assert!(words.contains("-> GRANT pg_read_all_data TO "), "{words}");
+    database.execute(&format!("DROP OWNED BY {0}; DROP ROLE {0}", database.name));
+}
+
+#[test]
+fn a_server_or_a_store_out_of_reach_is_a_finding_and_the_other_is_examined_all_the_same() {
+    let (s3, database) = (garage(), Database::fresh(&server(18), "reach"));
+    let store = s3.location(&s3.fresh_prefix("reach"));
+    let ran = examine(&s3, &["-d", "postgres://postgres@127.0.0.1:1/x", "--to", &store]);
+    ran.failed(3, &[]);
+    assert_eq!(found(&ran.json(), "connection").0, "fail");
+    assert_eq!(found(&ran.json(), "writing").0, "ok");
+    let mut command = command(&s3);
+    command.env("AWS_SECRET_ACCESS_KEY", "geheim").args(["doctor", "--json", "-d", &database.url(), "--to", &store]);
+    let ran = Ran::of(&command.output().unwrap());
+    ran.failed(5, &[]);
+    assert_eq!(found(&ran.json(), "store").0, "fail");
+    assert!(!format!("{ran:?}").contains("geheim"), "{ran:?}");
+}
