@@ -143,6 +143,14 @@ fn build_pgstow() -> Result<PathBuf> {
         concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
     ]);
     build.arg("--target-dir").arg(profile.parent().unwrap_or(profile));
+    // What `cargo run` tells this example about itself is not meant for the build: ring watches CARGO_MANIFEST_DIR, and
+    // would be compiled anew with all that depends on it, here and in the next build outside.
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy();
+        if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|start| name.starts_with(start)) {
+            build.env_remove(&variable);
+        }
+    }
     if profile.ends_with("release") {
         build.arg("--release");
     }

@@ -4,6 +4,7 @@
 //! number of objects, in the leader's snapshot and after the locks; what is not kept was not selected, comes with an
 //! extension, or is named in [`Catalog::skipped`].
 
+mod asking;
 mod chosen;
 mod globals;
 mod pattern;
@@ -17,12 +18,14 @@ pub use selection::{Selection, Without};
 
 use crate::error::{Error, Kind, Result};
 use crate::facets::{self, Facets, Subjects};
-use crate::model::{Address, Belongs, Depend, Item, Object, Oid, Question};
-use crate::objects::{KINDS, subscription};
-use crate::postgres::Session;
+use crate::model::{Address, Belongs, Depend, Item, Object, Oid, Question, ServerVersion};
+use crate::objects::{self, KINDS, subscription};
+use crate::postgres::{Session, decode};
+use asking::Asked;
 use chosen::Chosen;
 use relations::Relations;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::collections::{HashMap, HashSet};
 
 /// What the source holds of what was selected.
@@ -88,11 +91,17 @@ struct DependRow {
     member: bool,
 }
 
-/// Reads everything, on the leader's session, inside its snapshot.
+/// Reads everything in the leader's snapshot: relations and locks on the leader's session, then all questions on that and
+/// on the readers', which have imported the snapshot.
 ///
 /// Errors: [`Kind::Usage`] for a selection that fits nothing; [`Kind::Database`] for what may not be locked or read;
 /// [`Kind::Incomplete`] naming what cannot be dumped, unless `allow_incomplete`.
-pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bool) -> Result<Catalog> {
+pub async fn read(
+    session: &Session,
+    readers: &[Session],
+    selection: &Selection,
+    allow_incomplete: bool,
+) -> Result<Catalog> {
     let version = session.version();
     let mut database: Vec<DatabaseRow> = session.question(&DATABASE.for_server(version)).await?;
     let database = database.pop().ok_or_else(|| Error::new(Kind::Internal, "the server does not know its database"))?;
@@ -101,31 +110,27 @@ pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bo
     let chosen = Chosen::resolve(selection, &relations)?;
     let mut warnings = chosen.warnings.clone();
     warnings.extend(lock(session, &relations, &chosen).await?);
-    let rows: Vec<DependRow> = session.question(&DEPENDS.for_server(version)).await?;
-    let members = Members::of(&rows, &relations);
-    let without = selection.words_without();
-    let mut objects = Vec::new();
-    let readable = uncovered::may_read_subscriptions(session).await?;
-    for (rank, kind) in KINDS.iter().enumerate().filter(|(_, kind)| readable || kind.name != subscription::KIND.name) {
-        let rows = session
-            .json_rows(&kind.question.for_server_without(version, &without))
-            .await
-            .map_err(|error| error.on(format!("reading {}", kind.name)))?;
-        tracing::debug!(kind = kind.name, count = rows.len(), "read");
-        objects.extend((kind.objects)(&rows)?.into_iter().map(|object| Object { rank, ..object }));
+    // The leader's locks hold for all that see its snapshot, so any of them may ask.
+    let sessions: Vec<&Session> = std::iter::once(session).chain(readers).collect();
+    let mut kinds: Vec<(usize, &'static objects::Kind)> = KINDS.iter().enumerate().collect();
+    if !uncovered::may_read_subscriptions(session).await? {
+        kinds.retain(|(_, kind)| kind.name != subscription::KIND.name);
     }
+    let answers = asking::all(&sessions, &questions(kinds, version, &selection.words_without())).await?;
+    let Answers { objects, depends: rows, facets: found } = Answers::sorted(answers);
+    let members = Members::of(&rows, &relations);
     let (made_by_extensions, own): (Vec<Object>, Vec<Object>) =
         objects.into_iter().partition(|object| members.holds(object));
     let mut objects: Vec<Object> = own.into_iter().filter(|object| chosen.keeps(object)).collect();
     drop_half_attachments(&mut objects);
-    let (mut facets, loose) = facets(session, &objects, &made_by_extensions, &members, &chosen).await?;
+    let (mut facets, loose) = facets(&found, &objects, &made_by_extensions, &members, &chosen)?;
     objects.extend(loose);
     if chosen.without(Without::Owners) {
         let items = objects.iter_mut().flat_map(|object| std::iter::once(&mut object.whole).chain(&mut object.opened));
         items.chain(&mut facets).for_each(|item| item.owner = None);
     }
     let skipped = if chosen.everything() && chosen.definitions() {
-        uncovered::check(session, allow_incomplete).await?
+        uncovered::check(session, !chosen.without(Without::Subscriptions), allow_incomplete).await?
     } else {
         Vec::new()
     };
@@ -137,6 +142,79 @@ pub async fn read(session: &Session, selection: &Selection, allow_incomplete: bo
         })
         .collect();
     Ok(Catalog { objects, facets, depends, database, skipped, warnings })
+}
+
+/// What one question brought.
+enum Answer {
+    Objects(Vec<Object>),
+    Depends(Vec<DependRow>),
+    Comments(Vec<facets::comment::Row>),
+    Labels(Vec<facets::label::Row>),
+    Privileges(Vec<facets::privilege::Row>),
+}
+
+/// What all questions brought.
+#[derive(Default)]
+struct Answers {
+    objects: Vec<Object>,
+    depends: Vec<DependRow>,
+    facets: FacetRows,
+}
+
+/// The facets of everything, wanted or not.
+#[derive(Default)]
+struct FacetRows {
+    comments: Vec<facets::comment::Row>,
+    labels: Vec<facets::label::Row>,
+    privileges: Vec<facets::privilege::Row>,
+}
+
+impl Answers {
+    fn sorted(answers: Vec<Answer>) -> Self {
+        let mut all = Answers::default();
+        for answer in answers {
+            match answer {
+                Answer::Objects(objects) => all.objects.extend(objects),
+                Answer::Depends(rows) => all.depends = rows,
+                Answer::Comments(rows) => all.facets.comments = rows,
+                Answer::Labels(rows) => all.facets.labels = rows,
+                Answer::Privileges(rows) => all.facets.privileges = rows,
+            }
+        }
+        all
+    }
+}
+
+/// Every question about the database's objects, without what the selection leaves out whatever its name.
+fn questions(
+    kinds: Vec<(usize, &'static objects::Kind)>,
+    version: ServerVersion,
+    without: &[&str],
+) -> Vec<Asked<Answer>> {
+    let kinds = kinds.into_iter().map(|(rank, kind)| Asked {
+        about: kind.name,
+        sql: kind.question.for_server_without(version, without),
+        read: Box::new(move |rows| {
+            let objects = (kind.objects)(rows)?.into_iter();
+            Ok(Answer::Objects(objects.map(|object| Object { rank, ..object }).collect()))
+        }),
+    });
+    let others = [
+        asked("dependencies", DEPENDS, version, Answer::Depends),
+        asked("comments", facets::comment::QUESTION, version, Answer::Comments),
+        asked("security labels", facets::label::QUESTION, version, Answer::Labels),
+        asked("privileges", facets::privilege::QUESTION, version, Answer::Privileges),
+    ];
+    kinds.chain(others).collect()
+}
+
+fn asked<R: DeserializeOwned + 'static>(
+    about: &'static str,
+    question: Question,
+    version: ServerVersion,
+    answer: fn(Vec<R>) -> Answer,
+) -> Asked<Answer> {
+    Asked { about, sql: question.for_server(version), read: Box::new(move |rows| decode(rows).map(answer)) }
 }
 
 /// An attachment ties two relations, an ownership a sequence and a table, a membership a publication and a table or schema;
@@ -204,15 +282,15 @@ impl Members {
     }
 }
 
-/// Asks for all facets; gives the items with a parent, and objects for those that hang on nothing.
-async fn facets(
-    session: &Session,
+/// Gives the facets' items with a parent, and objects for those that hang on nothing.
+fn facets(
+    found: &FacetRows,
     objects: &[Object],
     made_by_extensions: &[Object],
     members: &Members,
     chosen: &Chosen,
 ) -> Result<(Vec<Item>, Vec<Object>)> {
-    let version = session.version();
+    let FacetRows { comments, labels, privileges } = found;
     let own = Subjects::of(objects);
     let mut with_members = Subjects::of(objects);
     for object in made_by_extensions.iter().filter(|_| chosen.definitions()) {
@@ -220,17 +298,13 @@ async fn facets(
             with_members.add(object, Some(extension));
         }
     }
-    let comments: Vec<facets::comment::Row> = session.question(&facets::comment::QUESTION.for_server(version)).await?;
-    let labels: Vec<facets::label::Row> = session.question(&facets::label::QUESTION.for_server(version)).await?;
-    let privileges: Vec<facets::privilege::Row> =
-        session.question(&facets::privilege::QUESTION.for_server(version)).await?;
     let provided: HashSet<Address> =
         objects.iter().flat_map(|object| object.whole.provides.iter().map(|address| address.whole())).collect();
     let mut items = Vec::new();
     for (left_out, found) in [
-        (Without::Privileges, facets::privilege::items(&privileges, &with_members)),
-        (Without::Comments, facets::comment::items(&comments, &own)),
-        (Without::SecurityLabels, facets::label::items(&labels, &with_members)),
+        (Without::Privileges, facets::privilege::items(privileges, &with_members)),
+        (Without::Comments, facets::comment::items(comments, &own)),
+        (Without::SecurityLabels, facets::label::items(labels, &with_members)),
     ] {
         if chosen.without(left_out) {
             continue;

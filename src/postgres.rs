@@ -28,6 +28,6 @@ mod tls;
 pub use copy::{CopyIn, CopyOut, Piece};
 pub use failure::{ServerError, sqlstate};
 pub use pin::{client_encoding_for_dump, pin_for_dump, pin_for_restore};
-pub use session::{Canceller, Session};
+pub use session::{Canceller, Session, decode};
 pub use settings::ConnectionSettings;
 pub use snapshot::{Snapshot, export_snapshot, import_snapshot};

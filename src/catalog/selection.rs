@@ -116,7 +116,8 @@ impl Selection {
 
     /// The words of what is left out.
     pub fn words_without(&self) -> Vec<&'static str> {
-        self.without.iter().map(|without| without.word()).collect()
+        let sizes = (!self.rows()).then_some("rows");
+        self.without.iter().map(|without| without.word()).chain(sizes).collect()
     }
 
     /// Refuses what contradicts itself or reaches into another database. `current` is the database's name.

@@ -33,11 +33,15 @@ use crate::postgres::{ConnectionSettings, Session, Snapshot, export_snapshot, im
 use crate::store::{StorageClass, Store};
 use crate::stream::codec::Codec;
 use bytes::Bytes;
+use futures::future;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// After a failure or a signal the workers get this long to abort their uploads.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// So many connections ask the catalogs at most; more would only wait for one another on the longest questions.
+const CATALOG_READERS: usize = 3;
 
 /// What to dump, where to, and how.
 #[derive(Debug, Clone)]
@@ -122,7 +126,9 @@ async fn write_backup(
     progress.phase("connecting");
     let (leader, snapshot) = stop.unless(take_snapshot(options)).await?;
     progress.phase("reading the catalogs");
-    let catalog = stop.unless(catalog::read(&leader, &options.selection, options.allow_incomplete)).await?;
+    let readers = (1..options.jobs.min(CATALOG_READERS)).map(|_| follow_snapshot(options, &snapshot));
+    let readers = stop.unless(future::try_join_all(readers)).await?;
+    let catalog = stop.unless(catalog::read(&leader, &readers, &options.selection, options.allow_incomplete)).await?;
     let Catalog { objects, facets, depends, database, skipped, mut warnings } = catalog;
     let mut planned = plan(objects, facets, &depends)?;
     // What only holds a place in the order for its facets (the schema `public` as every database has it) is not written.
@@ -134,7 +140,7 @@ async fn write_backup(
     let jobs = tables::jobs(&planned, snapshot.in_recovery);
     progress.expect(jobs.tables.len() as u64, jobs.estimated_bytes());
     progress.phase("dumping");
-    let mut loaded = tables::copy_all(options, shares, &snapshot, &leader, jobs, destination, stop).await?;
+    let mut loaded = tables::copy_all(options, shares, &snapshot, &leader, readers, jobs, destination, stop).await?;
     let segments = contents::number_segments(&planned, &mut loaded.tables);
     progress.phase("finishing");
     let toc = contents::table_of_contents(&planned, &segments, options.codec, &database, leader.version())?.encode()?;

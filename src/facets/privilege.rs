@@ -12,6 +12,9 @@ use std::collections::{HashMap, HashSet};
 
 /// Every access list that differs from its baseline, outside of temporary schemas and `information_schema`.
 ///
+/// `every` is what 17 and newer know, whatever the server: all that an older one knows is not all of a table's privileges,
+/// and says so word by word, as `pg_dump` does, so that nobody gains MAINTAIN by a move to a newer server.
+///
 /// A multirange has the privileges of its range: from 17 on GRANT refuses to say otherwise, and what older servers noted
 /// there `pg_dump` leaves out too. Things of schema `pg_catalog` and built-in languages have no kind that describes them, so their rows bring names of
 /// their own. A role that no longer exists can do nothing: its entries are left out on both sides.
@@ -20,10 +23,12 @@ pub const QUESTION: Question = Question(
 SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AS class, c.oid AS object, 0 AS sub, c.relacl AS acl,
 c.relowner AS owner, CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END AS letter, c.relnamespace AS schema, NULL::name AS col
 FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+AND (c.relacl IS NOT NULL OR c.oid IN (SELECT objoid FROM pg_catalog.pg_init_privs))
 UNION ALL
 SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, a.attnum, a.attacl, c.relowner, 'c', c.relnamespace, a.attname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT a.attisdropped
+AND (a.attacl IS NOT NULL OR a.attrelid IN (SELECT objoid FROM pg_catalog.pg_init_privs))
 UNION ALL
 SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0, p.proacl, p.proowner, 'f', p.pronamespace, NULL
 FROM pg_catalog.pg_proc p
@@ -73,9 +78,12 @@ FROM pg_catalog.pg_type t WHERE t.oid = p.object)
 WHEN p.letter = 'n' AND p.nspname = 'pg_catalog' THEN pg_catalog.json_build_object('word', 'SCHEMA')
 WHEN p.letter = 'l' AND p.object < 16384 THEN (SELECT pg_catalog.json_build_object('word', 'LANGUAGE', 'name', l.lanname)
 FROM pg_catalog.pg_language l WHERE l.oid = p.object) END AS system,
-(SELECT pg_catalog.json_agg(x.privilege_type)
+(SELECT pg_catalog.json_agg(e.privilege_type) FROM (
+SELECT x.privilege_type
 FROM pg_catalog.aclexplode(CASE p.letter WHEN 'c' THEN NULL ELSE pg_catalog.acldefault(p.letter::\"char\", p.owner) END) x
-WHERE x.grantee = p.owner) AS every,
+WHERE x.grantee = p.owner
+-- <17: UNION ALL SELECT 'MAINTAIN' WHERE p.letter = 'r'
+) e) AS every,
 (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('grantee', e.rolname, 'grantor', r.rolname,
 'privilege', x.privilege_type, 'grantable', x.is_grantable) ORDER BY x.ordinality)
 FROM pg_catalog.aclexplode(p.now) WITH ORDINALITY x

@@ -14,7 +14,7 @@ const QUESTION: Question = Question(
     coalesce(ts.spcname, '') AS tablespace, -- !tablespaces: '' AS tablespace,
     c.relkind AS kind,
     t.oid AS table_oid, tn.nspname AS table_schema, t.relname AS table_name, t.relkind AS table_kind,
-    pg_catalog.pg_get_indexdef(i.indexrelid) AS definition,
+    CASE WHEN k.oid IS NULL THEN pg_catalog.pg_get_indexdef(i.indexrelid) ELSE '' END AS definition,
     i.indisclustered AS clustered, i.indisreplident AS replica_identity,
     k.oid AS constraint_oid,
     parent.oid AS parent_oid, po.rolname AS parent_owner, pn.nspname AS parent_schema, parent.relname AS parent_name, pi.indrelid AS parent_table_oid,
@@ -50,6 +50,7 @@ struct Row {
     table_schema: String,
     table_name: String,
     table_kind: char,
+    /// Empty for the index of a constraint.
     definition: String,
     clustered: bool,
     replica_identity: bool,

@@ -101,17 +101,7 @@ impl Session {
 
     /// Asks a question and reads each row into a type whose fields are the question's columns.
     pub async fn question<R: DeserializeOwned>(&self, sql: &str) -> Result<Vec<R>> {
-        self.json_rows(sql)
-            .await?
-            .iter()
-            .map(|row| {
-                serde_json::from_str(row).map_err(|error| {
-                    Error::new(Kind::Internal, "an answer does not have the shape that its question promises")
-                        .on(std::any::type_name::<R>())
-                        .because(error)
-                })
-            })
-            .collect()
+        decode(&self.json_rows(sql).await?)
     }
 
     /// The first column of each row, as text; an absent value is an empty text.
@@ -175,6 +165,19 @@ impl Session {
     fn failed(&self, error: tokio_postgres::Error) -> Error {
         statement_failed(error, &self.fate)
     }
+}
+
+/// Reads rows, each the JSON text of `row_to_json`, into a type whose fields are the question's columns.
+pub fn decode<R: DeserializeOwned>(rows: &[String]) -> Result<Vec<R>> {
+    rows.iter()
+        .map(|row| {
+            serde_json::from_str(row).map_err(|error| {
+                Error::new(Kind::Internal, "an answer does not have the shape that its question promises")
+                    .on(std::any::type_name::<R>())
+                    .because(error)
+            })
+        })
+        .collect()
 }
 
 /// Cancels what a session runs. The server does not say whether there was anything to cancel; the statement that was

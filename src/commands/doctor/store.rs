@@ -2,7 +2,7 @@
 
 use super::{Finding, clock};
 use crate::error::{Error, Kind, Result};
-use crate::store::{Meta, StorageClass, Store, StoreProblem, problem};
+use crate::store::{Deletion, Meta, StorageClass, Store, StoreProblem, problem};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use std::time::SystemTime;
@@ -35,6 +35,7 @@ pub(super) async fn examine(store: &dyn Store, class: Option<&StorageClass>) -> 
     findings.push(probe.upload(class).await);
     findings.push(probe.only_one_wins().await);
     findings.push(left_over(store).await);
+    findings.push(versions(store).await);
     findings.push(probe.clean().await);
     findings
 }
@@ -87,6 +88,27 @@ async fn left_over(store: &dyn Store) -> Finding {
             error.to_string(),
             "allow s3:ListBucketMultipartUploads, so that what a killed dump left can be found",
         ),
+    }
+}
+
+/// Whether pruning frees anything.
+async fn versions(store: &dyn Store) -> Finding {
+    match store.deletion().await {
+        Ok(Deletion::Final) => Finding::ok("versions", "none are kept: what is deleted is gone, and costs nothing"),
+        Ok(Deletion::Hides { kept_days: Some(days), .. }) => {
+            Finding::ok("versions", format!("the bucket keeps what is deleted for {days} days"))
+        }
+        Ok(Deletion::Hides { kept_days: None, .. }) => Finding::warn(
+            "versions",
+            "the bucket keeps what is deleted for ever: pruning saves nothing",
+            "let the bucket's lifecycle expire noncurrent versions",
+        ),
+        Ok(Deletion::Untold) => Finding::warn(
+            "versions",
+            "these credentials may not ask whether the bucket keeps what is deleted",
+            "allow s3:GetBucketVersioning and s3:GetLifecycleConfiguration, or look for yourself",
+        ),
+        Err(error) => Finding::failed("versions", &error),
     }
 }
 

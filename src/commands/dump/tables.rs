@@ -100,13 +100,18 @@ struct Shared {
 
 type Outcome = Result<Vec<TableEntry>>;
 
-/// Copies everything with as many connections as the options say. When one fails, the others abort their uploads and end;
+/// Copies everything with as many connections as the options say, those given first. When one fails, the others abort their uploads and end;
 /// the first failure is returned.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a different thing, and a struct would be made for this one call"
+)]
 pub(super) async fn copy_all(
     options: &DumpOptions,
     shares: &DumpShares,
     snapshot: &Snapshot,
     leader: &Session,
+    mut sessions: Vec<Session>,
     jobs: Jobs,
     destination: &Destination,
     stop: &Stop,
@@ -130,10 +135,12 @@ pub(super) async fn copy_all(
         open: Arc::new(Semaphore::new(workers + TABLES_ENDING)),
         stop: stop.clone(),
     });
-    let sessions = future::try_join_all((0..workers).map(|_| follow_snapshot(options, snapshot)));
+    let more = (sessions.len()..workers).map(|_| follow_snapshot(options, snapshot));
+    sessions.extend(stop.unless(future::try_join_all(more)).await?);
+    sessions.truncate(workers);
     let (outcomes, mut results) = mpsc::unbounded_channel::<Outcome>();
     let mut readers = JoinSet::new();
-    for session in stop.unless(sessions).await? {
+    for session in sessions {
         let reader = Reader::new(session, shares.frame_bytes, shares.frames_per_worker);
         readers.spawn(work(reader, Arc::clone(&shared), outcomes.clone()));
     }

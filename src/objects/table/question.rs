@@ -1,0 +1,165 @@
+//! What is asked about tables. Everything that hangs on a table is gathered once for all tables and joined to them: a
+//! subquery a table is planned for one table, and ten thousand of those take several times as long.
+
+use crate::model::Question;
+
+/// `locked` keeps the size estimate from waiting behind somebody's ACCESS EXCLUSIVE lock; `inherited` is what a column
+/// gets from the parents of plain inheritance (`flagInhAttrs`, `src/bin/pg_dump/common.c`). A NOT NULL has a name, a
+/// place and a validity of its own from 18 on; before, one that a parent has too counts as inherited.
+///
+/// `pages` is 0 where a range of pages cannot be read without reading all: only heaps have pages in `ctid`, and scans of a
+/// range of them (`nodeTidrangescan.c`) exist from 14 on.
+///
+/// A partition has its columns from its own statement, so `inherited` leaves it out.
+pub(super) const QUESTION: Question = Question(
+    "WITH locked AS MATERIALIZED (
+    SELECT DISTINCT l.relation FROM pg_catalog.pg_locks l
+    WHERE l.mode = 'AccessExclusiveLock' AND l.granted AND l.relation IS NOT NULL AND l.pid <> pg_catalog.pg_backend_pid()
+), child AS MATERIALIZED (
+    SELECT i.inhrelid AS relation, i.inhparent AS parent, i.inhseqno AS place, c.relispartition AS is_partition
+    FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid WHERE c.relkind IN ('r', 'p', 'f')
+), parents AS MATERIALIZED (
+    SELECT i.relation, pg_catalog.json_agg(pg_catalog.json_build_object(
+            'oid', p.oid, 'schema', n.nspname, 'name', p.relname) ORDER BY i.place) AS list
+    FROM child i
+    JOIN pg_catalog.pg_class p ON p.oid = i.parent
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+    GROUP BY i.relation
+), inherited AS MATERIALIZED (
+    SELECT i.relation, pa.attname AS name,
+        pg_catalog.bool_or(pa.attnotnull) AS not_null,
+        pg_catalog.bool_or(pa.atthasdef AND pa.attgenerated = '') AS has_default,
+        pg_catalog.bool_or(pa.attgenerated <> '' AND pg_catalog.pg_get_expr(pd.adbin, pd.adrelid)
+            IS NOT DISTINCT FROM pg_catalog.pg_get_expr(d.adbin, d.adrelid)) AS same_generated,
+        pg_catalog.bool_or(pa.attgenerated <> '' AND pg_catalog.pg_get_expr(pd.adbin, pd.adrelid)
+            IS DISTINCT FROM pg_catalog.pg_get_expr(d.adbin, d.adrelid)) AS other_generated,
+        pg_catalog.min(pa.attcompression::text) AS compression, -- <14:
+        pg_catalog.min(pa.attstorage::text) AS storage
+    FROM child i
+    JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.parent AND pa.attnum > 0 AND NOT pa.attisdropped
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.relation AND a.attname = pa.attname AND a.attnum > 0
+    LEFT JOIN pg_catalog.pg_attrdef pd ON pd.adrelid = pa.attrelid AND pd.adnum = pa.attnum
+    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE NOT i.is_partition
+    GROUP BY i.relation, pa.attname
+), not_valid_above AS MATERIALIZED (
+    SELECT i.relation, pa.attname AS name, pg_catalog.bool_and(NOT k.convalidated) AS found
+    FROM child i
+    JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.parent
+    JOIN pg_catalog.pg_constraint k ON k.conrelid = i.parent AND k.contype = 'n' AND k.conkey[1] = pa.attnum
+    GROUP BY i.relation, pa.attname
+), columns AS MATERIALIZED (
+    SELECT col.relation, pg_catalog.json_agg(col) AS list
+    FROM (
+        SELECT a.attrelid AS relation, a.attnum AS number, a.attname AS name,
+            pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
+            CASE WHEN a.attcollation <> t.typcollation THEN (
+                SELECT pg_catalog.json_build_array(con.nspname, co.collname)
+                FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace con ON con.oid = co.collnamespace
+                WHERE co.oid = a.attcollation) END AS collation,
+            a.attislocal AS local, a.attgenerated AS generated,
+            d.oid AS default_oid, pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default,
+            coalesce(above.has_default, false) AS parent_has_default,
+            coalesce(above.same_generated AND NOT above.other_generated, false) AS parent_generates,
+            coalesce(nn.convalidated, false) AS not_null, -- <18: a.attnotnull AS not_null,
+            coalesce(nn.conislocal OR nn.convalidated AND nv.found, false) AS not_null_local, -- <18: NOT coalesce(above.not_null, false) AS not_null_local,
+            NOT coalesce(nn.connoinherit, false) AS not_null_inherits,
+            nn.oid AS not_null_oid, nn.conname AS not_null_constraint,
+            nn.conname = c.relname || '_' || a.attname || '_not_null'
+                AND (c.relispartition OR c.oid NOT IN (SELECT relation FROM child)) AND NOT EXISTS (
+                SELECT FROM pg_catalog.pg_constraint other
+                WHERE other.conname = nn.conname AND other.connamespace = nn.connamespace AND other.oid <> nn.oid
+                AND (other.conislocal OR (SELECT oc.relispartition FROM pg_catalog.pg_class oc WHERE oc.oid = other.conrelid)))
+                AS not_null_name_is_default,
+            CASE WHEN a.attstorage <> t.typstorage OR a.attstorage::text <> above.storage THEN a.attstorage END AS storage,
+            CASE WHEN a.attcompression <> '' OR a.attcompression::text <> above.compression THEN a.attcompression END AS compression, -- <14: NULL AS compression, -- !toast-compression: NULL AS compression,
+            CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END AS statistics,
+            coalesce(a.attoptions, '{}') AS options,
+            CASE WHEN a.attfdwoptions IS NULL THEN '[]' ELSE (
+                SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(x.option_name, x.option_value)), '[]')
+                FROM pg_catalog.pg_options_to_table(a.attfdwoptions) x) END AS server_options
+        FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+        LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        LEFT JOIN pg_catalog.pg_constraint nn
+            ON nn.conrelid = a.attrelid AND nn.contype = 'n' AND nn.conkey[1] = a.attnum
+        LEFT JOIN not_valid_above nv ON nv.relation = a.attrelid AND nv.name = a.attname
+        LEFT JOIN inherited above ON above.relation = a.attrelid AND above.name = a.attname
+        WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'
+            AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+        ORDER BY a.attrelid, a.attnum
+    ) col
+    GROUP BY col.relation
+), checks AS MATERIALIZED (
+    SELECT k.relation, pg_catalog.json_agg(k) AS list
+    FROM (
+        SELECT k.conrelid AS relation, k.oid, k.conname AS name, pg_catalog.pg_get_constraintdef(k.oid) AS definition,
+            k.conislocal AS local
+        FROM pg_catalog.pg_constraint k WHERE k.contype = 'c' AND k.convalidated AND k.conrelid >= 16384
+        ORDER BY k.conrelid, k.conname
+    ) k
+    GROUP BY k.relation
+), members AS MATERIALIZED (
+    SELECT e.objid AS relation, pg_catalog.min(e.refobjid) AS extension FROM pg_catalog.pg_depend e
+    WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objsubid = 0 AND e.deptype = 'e'
+    GROUP BY e.objid
+), configurations AS MATERIALIZED (
+    SELECT u.relation, coalesce(pg_catalog.min(u.condition), '') AS condition
+    FROM pg_catalog.pg_extension e, unnest(e.extconfig, e.extcondition) u(relation, condition)
+    GROUP BY u.relation
+)
+SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relkind AS kind,
+    c.reltype AS row_type, coalesce(rt.typarray, 0) AS array_type,
+    CASE WHEN c.reloftype <> 0 THEN pg_catalog.format_type(c.reloftype, NULL) END AS of_type,
+    c.relpersistence = 'u' AS unlogged, c.relispartition AS is_partition,
+    coalesce(ts.spcname, '') AS tablespace, -- !tablespaces: '' AS tablespace,
+    am.amname AS access_method, -- !table-access-method: NULL AS access_method,
+    c.relreplident AS replica_identity, c.relrowsecurity AS row_security, c.relforcerowsecurity AS force_row_security,
+    coalesce(c.reloptions, '{}') AS options, coalesce(tc.reloptions, '{}') AS toast_options,
+    CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END AS partition_key,
+    CASE WHEN c.relispartition THEN pg_catalog.pg_get_expr(c.relpartbound, c.oid) END AS partition_bound,
+    fs.srvname AS server,
+    CASE WHEN ft.ftoptions IS NULL THEN '[]' ELSE (
+        SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.option_name, x.option_value))
+        FROM pg_catalog.pg_options_to_table(ft.ftoptions) x) END AS server_options,
+    coalesce(parents.list, '[]') AS parents,
+    coalesce(columns.list, '[]') AS columns,
+    coalesce(checks.list, '[]') AS checks,
+    CASE WHEN c.relkind <> 'r' THEN 0 -- !rows: CASE WHEN true THEN 0
+        WHEN c.oid IN (SELECT relation FROM locked)
+            THEN (c.relpages + coalesce(tc.relpages, 0))::bigint * pg_catalog.current_setting('block_size')::bigint
+        ELSE coalesce(pg_catalog.pg_table_size(c.oid), 0) END AS estimated_bytes,
+    greatest(c.reltuples, 0)::bigint AS estimated_rows,
+    CASE WHEN c.relkind = 'r' AND am.amname = 'heap' -- <14: CASE WHEN false -- !rows: CASE WHEN false
+        AND c.oid NOT IN (SELECT relation FROM locked)
+        THEN coalesce(pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint, 0)
+        ELSE 0 END AS pages,
+    (SELECT pg_catalog.json_build_object('oid', r.oid, 'schema', rn.nspname, 'name', r.relname)
+        FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
+        WHERE c.relkind = 'r' AND c.relispartition AND r.oid = pg_catalog.pg_partition_root(c.oid) AND EXISTS (
+            SELECT FROM pg_catalog.pg_partition_ancestors(c.oid) ancestor(oid)
+            JOIN pg_catalog.pg_partitioned_table pt ON pt.partrelid = ancestor.oid
+            JOIN pg_catalog.pg_opclass oc ON oc.oid = ANY (pt.partclass)
+            WHERE pt.partstrat = 'h' AND oc.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace
+                AND oc.opcname IN ('enum_ops', 'array_ops', 'record_ops', 'range_ops', 'multirange_ops'))) AS load_through,
+    members.extension, configurations.condition AS configuration_condition
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
+LEFT JOIN pg_catalog.pg_type rt ON rt.oid = c.reltype
+LEFT JOIN pg_catalog.pg_tablespace ts ON ts.oid = c.reltablespace
+LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
+LEFT JOIN pg_catalog.pg_class tc ON tc.oid = c.reltoastrelid
+LEFT JOIN pg_catalog.pg_foreign_table ft ON ft.ftrelid = c.oid
+LEFT JOIN pg_catalog.pg_foreign_server fs ON fs.oid = ft.ftserver
+LEFT JOIN parents ON parents.relation = c.oid
+LEFT JOIN columns ON columns.relation = c.oid
+LEFT JOIN checks ON checks.relation = c.oid
+LEFT JOIN members ON members.relation = c.oid
+LEFT JOIN configurations ON configurations.relation = c.oid
+WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'
+    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY n.nspname, c.relname",
+);
