@@ -130,7 +130,7 @@ pub async fn read(
         items.chain(&mut facets).for_each(|item| item.owner = None);
     }
     let skipped = if chosen.everything() && chosen.definitions() {
-        uncovered::check(session, allow_incomplete).await?
+        uncovered::check(session, !chosen.without(Without::Subscriptions), allow_incomplete).await?
     } else {
         Vec::new()
     };

@@ -140,8 +140,8 @@ impl Bench {
     /// As many `COPY ... TO STDOUT` at once as there are workers: the server's own speed.
     fn copy_only(&self) -> f64 {
         let line = format!(
-            "printf '%s\\n' narrow mixed documents pictures | xargs -P {JOBS} -I T \
-             $BIN/psql -X -q -d '{}' -c 'COPY T TO STDOUT' > /dev/null",
+            "printf '%s\\n' narrow mixed documents pictures | xargs -P {JOBS} -I NAME \
+             $BIN/psql -X -q -d '{}' -c 'COPY NAME TO STDOUT' > /dev/null",
             self.mixed.url()
         );
         shell(&self.s3, &line)

@@ -107,15 +107,19 @@ pub(super) async fn may_read_subscriptions(session: &Session) -> Result<bool> {
     Ok(rows.iter().all(|row| row.readable))
 }
 
-/// The objects that are missing in this dump, each with the reason.
+/// The objects that are missing in this dump, each with the reason; subscriptions only where they are wanted.
 ///
 /// Errors: [`Kind::Incomplete`] naming them, unless they are allowed to be missing.
-pub(super) async fn check(session: &Session, allow_incomplete: bool) -> Result<Vec<(String, String)>> {
+pub(super) async fn check(
+    session: &Session,
+    with_subscriptions: bool,
+    allow_incomplete: bool,
+) -> Result<Vec<(String, String)>> {
     let version = session.version();
     let classes: Vec<ClassRow> = session.question(&CLASSES.for_server(version)).await?;
     let subscriptions: Vec<NameRow> = session.question(&SUBSCRIPTIONS.for_server(version)).await?;
     let mut missing: Vec<(String, String)> = classes.iter().filter_map(unknown).collect();
-    missing.extend(subscriptions.iter().map(|row| {
+    missing.extend(subscriptions.iter().filter(|_| with_subscriptions).map(|row| {
         let reason = "its connection string may be read by superusers only";
         (label("SUBSCRIPTION", None, &row.name), reason.to_owned())
     }));

@@ -12,6 +12,9 @@ use std::collections::{HashMap, HashSet};
 
 /// Every access list that differs from its baseline, outside of temporary schemas and `information_schema`.
 ///
+/// `every` is what 17 and newer know, whatever the server: all that an older one knows is not all of a table's privileges,
+/// and says so word by word, as `pg_dump` does, so that nobody gains MAINTAIN by a move to a newer server.
+///
 /// A multirange has the privileges of its range: from 17 on GRANT refuses to say otherwise, and what older servers noted
 /// there `pg_dump` leaves out too. Things of schema `pg_catalog` and built-in languages have no kind that describes them, so their rows bring names of
 /// their own. A role that no longer exists can do nothing: its entries are left out on both sides.
@@ -75,9 +78,12 @@ FROM pg_catalog.pg_type t WHERE t.oid = p.object)
 WHEN p.letter = 'n' AND p.nspname = 'pg_catalog' THEN pg_catalog.json_build_object('word', 'SCHEMA')
 WHEN p.letter = 'l' AND p.object < 16384 THEN (SELECT pg_catalog.json_build_object('word', 'LANGUAGE', 'name', l.lanname)
 FROM pg_catalog.pg_language l WHERE l.oid = p.object) END AS system,
-(SELECT pg_catalog.json_agg(x.privilege_type)
+(SELECT pg_catalog.json_agg(e.privilege_type) FROM (
+SELECT x.privilege_type
 FROM pg_catalog.aclexplode(CASE p.letter WHEN 'c' THEN NULL ELSE pg_catalog.acldefault(p.letter::\"char\", p.owner) END) x
-WHERE x.grantee = p.owner) AS every,
+WHERE x.grantee = p.owner
+-- <17: UNION ALL SELECT 'MAINTAIN' WHERE p.letter = 'r'
+) e) AS every,
 (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('grantee', e.rolname, 'grantor', r.rolname,
 'privilege', x.privilege_type, 'grantable', x.is_grantable) ORDER BY x.ordinality)
 FROM pg_catalog.aclexplode(p.now) WITH ORDINALITY x

@@ -16,7 +16,10 @@ pub const KIND: Kind = Kind {
         "SELECT d.oid, r.rolname AS role, n.nspname AS schema,
 CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS' WHEN 'T' THEN 'TYPES'
 WHEN 'n' THEN 'SCHEMAS' WHEN 'L' THEN 'LARGE OBJECTS' END AS objects,
-(SELECT pg_catalog.json_agg(x.privilege_type) FROM pg_catalog.aclexplode(f.acl) x WHERE x.grantee = d.defaclrole) AS every,
+(SELECT pg_catalog.json_agg(e.privilege_type) FROM (
+SELECT x.privilege_type FROM pg_catalog.aclexplode(f.acl) x WHERE x.grantee = d.defaclrole
+-- <17: UNION ALL SELECT 'MAINTAIN' WHERE d.defaclobjtype = 'r'
+) e) AS every,
 (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('grantee', e.rolname, 'grantor', g.rolname,
 'privilege', x.privilege_type, 'grantable', x.is_grantable) ORDER BY x.ordinality)
 FROM pg_catalog.aclexplode(d.defaclacl) WITH ORDINALITY x

@@ -17,12 +17,13 @@ pub struct BinaryRows<S> {
     buffer: BytesMut,
     header_done: bool,
     trailer_seen: bool,
+    ended: bool,
 }
 
 impl<S> BinaryRows<S> {
     /// Wraps the stream of `CopyData` messages.
     pub fn new(source: S) -> Self {
-        BinaryRows { source, buffer: BytesMut::new(), header_done: false, trailer_seen: false }
+        BinaryRows { source, buffer: BytesMut::new(), header_done: false, trailer_seen: false, ended: false }
     }
 
     /// The next value in the buffer, if it is there as a whole.
@@ -68,8 +69,18 @@ impl<S: Stream<Item = Result<Bytes>> + Unpin> Stream for BinaryRows<S> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if self.trailer_seen {
+            if self.ended {
                 return Poll::Ready(None);
+            }
+            if self.trailer_seen {
+                // On to the end of the COPY: who drops one before takes its connection along.
+                match ready!(Pin::new(&mut self.source).poll_next(context)) {
+                    Some(Ok(message)) if message.is_empty() => continue,
+                    Some(Ok(_)) => return Poll::Ready(Some(Err(damaged("something follows the trailer")))),
+                    Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                    None => self.ended = true,
+                }
+                continue;
             }
             if let Some(row) = self.take().transpose() {
                 return Poll::Ready(Some(row));
@@ -81,7 +92,7 @@ impl<S: Stream<Item = Result<Bytes>> + Unpin> Stream for BinaryRows<S> {
                 Some(Ok(message)) => self.buffer.extend_from_slice(&message),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => {
-                    self.trailer_seen = true;
+                    self.ended = true;
                     return Poll::Ready(Some(Err(damaged("the stream ends before its trailer"))));
                 }
             }
@@ -118,6 +129,19 @@ mod tests {
             let rows: Vec<Bytes> = rows.into_iter().map(|row| row.expect("a value")).collect();
             assert_eq!(rows, [&b"one"[..], b"", b"three"]);
         }
+    }
+
+    #[test]
+    fn the_copy_is_read_on_to_its_end() {
+        let mut asked_at_the_end = false;
+        let mut messages = vec![Ok(Bytes::from(wire(&[b"one"], true)))].into_iter();
+        let source = stream::poll_fn(|_| {
+            let next = messages.next();
+            asked_at_the_end |= next.is_none();
+            std::task::Poll::Ready(next)
+        });
+        assert_eq!(block_on(BinaryRows::new(source).collect::<Vec<_>>()).len(), 1);
+        assert!(asked_at_the_end);
     }
 
     #[test]
