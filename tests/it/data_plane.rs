@@ -90,7 +90,8 @@ fn what_does_not_fit_in_one_object_goes_into_segments_that_stock_restores_too() 
     backup.s3.download(&backup.folder(), folder.path()).unwrap();
     let names = std::fs::read_dir(folder.path().join("data")).unwrap();
     let names: Vec<String> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert!(names.iter().filter(|name| name.contains('-')).count() >= 3, "{names:?}");
+    // 17 MiB in objects of 5 MiB, but an object never ends within a row, and some rows have 1.5 MiB.
+    assert!(names.iter().filter(|name| name.contains('-')).count() >= 2, "{names:?}");
     for jobs in ["1", "4"] {
         let target = Database::fresh(&source.server, "segments_stock");
         oracle().pg_restore18(&target.url(), folder.path(), &["--exit-on-error", "-j", jobs]).unwrap();

@@ -147,7 +147,8 @@ fn what_cannot_be_read_is_an_error_that_names_it_until_it_is_allowed() {
         "CREATE TABLE kept (id integer); INSERT INTO kept VALUES (1);
          CREATE SUBSCRIPTION my_subscription CONNECTION 'host=nowhere.invalid' PUBLICATION p
              WITH (connect = false, slot_name = NONE);
-         CREATE ROLE {reader} LOGIN PASSWORD 'reader' IN ROLE pg_read_all_data"
+         CREATE ROLE {reader} LOGIN PASSWORD 'reader';
+         GRANT SELECT ON kept TO {reader}"
     ));
     let prefix = s3.fresh_prefix("incomplete");
     let (store, url) = (s3.location(&prefix), server.url_as(&database.name, &reader, "reader"));
@@ -162,7 +163,7 @@ fn what_cannot_be_read_is_an_error_that_names_it_until_it_is_allowed() {
     pgstow(&s3, &["restore", "latest", "--from", &store, "-d", &target.url()]).fine();
     assert_eq!(target.value("SELECT id FROM kept"), "1");
     // A database with a subscription cannot be dropped.
-    database.execute(&format!("DROP SUBSCRIPTION my_subscription; DROP ROLE {reader}"));
+    database.execute(&format!("DROP SUBSCRIPTION my_subscription; DROP TABLE kept; DROP ROLE {reader}"));
 }
 
 #[test]
