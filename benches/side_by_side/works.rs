@@ -130,6 +130,7 @@ impl Bench {
             split_above: 64 << 20,
             part_size: None,
             max_parts: None,
+            kindness: pgstow::commands::dump::Kindness::default(),
             allow_incomplete: true,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -140,8 +141,8 @@ impl Bench {
     /// As many `COPY ... TO STDOUT` at once as there are workers: the server's own speed.
     fn copy_only(&self) -> f64 {
         let line = format!(
-            "printf '%s\\n' narrow mixed documents pictures | xargs -P {JOBS} -I T \
-             $BIN/psql -X -q -d '{}' -c 'COPY T TO STDOUT' > /dev/null",
+            "printf '%s\\n' narrow mixed documents pictures | xargs -P {JOBS} -I NAME \
+             $BIN/psql -X -q -d '{}' -c 'COPY NAME TO STDOUT' > /dev/null",
             self.mixed.url()
         );
         shell(&self.s3, &line)

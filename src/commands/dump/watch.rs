@@ -52,7 +52,9 @@ async fn watch(connection: &ConnectionSettings, leader: i32, seen: &Seen) -> Res
     let side = Session::connect(connection, "pgstow dump: watching").await?;
     loop {
         let rows: Vec<WaitingRow> = side.question(&waiting(leader)).await?;
-        rows.iter().for_each(|row| warn(row, seen));
+        for row in &rows {
+            warn(row, seen);
+        }
         tokio::time::sleep(INTERVAL).await;
     }
 }
