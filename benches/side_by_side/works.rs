@@ -130,6 +130,7 @@ impl Bench {
             split_above: 64 << 20,
             part_size: None,
             max_parts: None,
+            kindness: pgstow::commands::dump::Kindness::default(),
             allow_incomplete: true,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

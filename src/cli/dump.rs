@@ -7,12 +7,13 @@ use super::selection::{SelectionArgs, patterns};
 use super::store::ToArgs;
 use super::{Context, environment};
 use crate::catalog::GlobalsWanted;
-use crate::commands::dump::{AllReport, DumpOptions, DumpReport, dump, dump_all, failed};
+use crate::commands::dump::{AllReport, DumpOptions, DumpReport, Kindness, dump, dump_all, failed};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::ConnectionSettings;
 use crate::store::StorageClass;
 use clap::Args;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// `pgstow dump`.
 #[derive(Debug, Args)]
@@ -60,6 +61,15 @@ pub struct DumpArgs {
     /// Storage class of the data objects, such as STANDARD_IA [default: the bucket's]
     #[arg(long, value_name = "CLASS")]
     pub storage_class: Option<String>,
+    /// Wait no longer than this for a lock that somebody else holds, such as 10s or 2m [default: for ever]
+    #[arg(long, value_name = "TIME", value_parser = super::size::duration)]
+    pub lock_timeout: Option<Duration>,
+    /// Read at most so many bytes of rows a second, on all connections together, such as 20MiB [default: no limit]
+    #[arg(long, value_name = "BYTES", value_parser = super::size::parse)]
+    pub rate_limit: Option<u64>,
+    /// Fail rather than hold the snapshot, and so keep vacuum back, for longer than this, such as 2h [default: no limit]
+    #[arg(long, value_name = "TIME", value_parser = super::size::duration)]
+    pub max_snapshot_age: Option<Duration>,
     /// Leave out, with a warning that the manifest keeps, what pgstow does not know or may not read
     #[arg(long)]
     pub allow_incomplete: bool,
@@ -106,6 +116,11 @@ impl DumpArgs {
             jobs: usize::from(self.jobs),
             memory: self.memory,
             split_above: self.split_above,
+            kindness: Kindness {
+                lock_timeout: self.lock_timeout,
+                rate_limit: self.rate_limit,
+                max_snapshot_age: self.max_snapshot_age,
+            },
             part_size: self.part_size,
             max_parts: self.max_parts,
             storage_class: self.storage_class.as_deref().map(str::parse::<StorageClass>).transpose()?,

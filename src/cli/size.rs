@@ -1,4 +1,6 @@
-//! Sizes as people type them.
+//! Sizes and lengths of time as people type them.
+
+use std::time::Duration;
 
 /// Reads `268435456`, `64KiB`, `256MiB` or `2GiB`; `k`, `kB`, `M`, `MB` and the like mean the same, as in PostgreSQL's settings.
 pub(super) fn parse(text: &str) -> Result<u64, String> {
@@ -16,9 +18,20 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "there is no such amount".to_owned())
 }
 
+/// Reads `90s`, `10m`, `2h` or `1h 30m`; a bare number is seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let length: jiff::SignedDuration =
+        text.parse().map_err(|error| format!("a time is written like 90s or 2h: {error}"))?;
+    length.try_into().map_err(|_| "a time is not less than nothing".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{duration, parse};
+    use std::time::Duration;
 
     #[test]
     fn sizes_are_read_with_and_without_units() {
@@ -29,6 +42,16 @@ mod tests {
         }
         for text in ["", "MiB", "-1", "1.5GiB", "1 parsec", "99999999999TiB"] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_with_and_without_units() {
+        for (text, seconds) in [("0", 0), ("17", 17), ("90s", 90), ("10m", 600), ("1h 30m", 5400)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "-5s", "soon"] {
+            assert!(duration(text).is_err(), "{text}");
         }
     }
 }

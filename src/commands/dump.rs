@@ -7,11 +7,13 @@ mod all;
 mod contents;
 mod globals;
 mod large_objects;
+mod pace;
 mod queue;
 mod ranges;
 mod reader;
 mod sections;
 mod tables;
+mod watch;
 mod writer;
 
 pub use all::{AllReport, dump_all, failed};
@@ -68,8 +70,21 @@ pub struct DumpOptions {
     pub part_size: Option<u64>,
     /// The most parts of one upload, for stores that take fewer than S3; what does not fit goes into a further object.
     pub max_parts: Option<u32>,
+    /// What the source must not suffer.
+    pub kindness: Kindness,
     /// Kinds that cannot be dumped become warnings that the manifest keeps, instead of an error.
     pub allow_incomplete: bool,
+}
+
+/// What a source that others use must not suffer from a dump.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Kindness {
+    /// How long to wait for a lock that somebody else holds, instead of for ever.
+    pub lock_timeout: Option<Duration>,
+    /// How many bytes of rows a second to read, on all connections together.
+    pub rate_limit: Option<u64>,
+    /// How long the snapshot may be open before the dump fails: as long, vacuum keeps what it could still see.
+    pub max_snapshot_age: Option<Duration>,
 }
 
 /// What was dumped.
@@ -106,7 +121,9 @@ pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> 
         Err(error) => {
             progress.phase("cleaning up");
             work.now();
-            if tokio::time::timeout(GRACE, destination.sweep()).await.is_err() {
+            let cleaning = tokio::time::timeout(GRACE, destination.sweep());
+            let ((), swept) = tokio::join!(options.connection.cancel_all(), cleaning);
+            if swept.is_err() {
                 tracing::warn!(folder = destination.folder, "cleaning up took too long; parts of uploads may be left");
             }
             // A signal makes many things fail; the signal is what happened.
@@ -115,6 +132,7 @@ pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> 
     }
 }
 
+/// Takes the snapshot and dumps under the eyes of the watch.
 async fn write_backup(
     options: &DumpOptions,
     shares: &DumpShares,
@@ -122,9 +140,34 @@ async fn write_backup(
     destination: &Destination,
     stop: &Stop,
 ) -> Result<Manifest> {
-    let progress = &destination.progress;
-    progress.phase("connecting");
+    destination.progress.phase("connecting");
     let (leader, snapshot) = stop.unless(take_snapshot(options)).await?;
+    let (seen, pid, in_recovery) = (watch::Seen::default(), leader.backend_pid(), snapshot.in_recovery);
+    let connection = leader.settings().clone();
+    let mut work = std::pin::pin!(write_rows(options, shares, id, destination, stop, (leader, snapshot), &seen));
+    let outcome = tokio::select! {
+        outcome = &mut work => outcome,
+        never = watch::warn_of_waiters(&connection, pid, &seen) => match never {},
+        too_old = watch::snapshot_too_old(options.kindness.max_snapshot_age) => {
+            // The workers abort their uploads first.
+            stop.now();
+            let _interrupted = work.await;
+            Err(too_old)
+        }
+    };
+    outcome.map_err(|error| watch::explain(error, in_recovery))
+}
+
+async fn write_rows(
+    options: &DumpOptions,
+    shares: &DumpShares,
+    id: &BackupId,
+    destination: &Destination,
+    stop: &Stop,
+    (leader, snapshot): (Session, Snapshot),
+    seen: &watch::Seen,
+) -> Result<Manifest> {
+    let progress = &destination.progress;
     progress.phase("reading the catalogs");
     let readers = (1..options.jobs.min(CATALOG_READERS)).map(|_| follow_snapshot(options, &snapshot));
     let readers = stop.unless(future::try_join_all(readers)).await?;
@@ -140,6 +183,7 @@ async fn write_backup(
     let jobs = tables::jobs(&planned, snapshot.in_recovery);
     progress.expect(jobs.tables.len() as u64, jobs.estimated_bytes());
     progress.phase("dumping");
+    stop.unless(leader.name("pgstow dump: holding the snapshot")).await?;
     let mut loaded = tables::copy_all(options, shares, &snapshot, &leader, readers, jobs, destination, stop).await?;
     let segments = contents::number_segments(&planned, &mut loaded.tables);
     progress.phase("finishing");
@@ -151,6 +195,7 @@ async fn write_backup(
     let mut skipped: Vec<Skipped> = skipped.into_iter().map(|(object, reason)| Skipped { object, reason }).collect();
     skipped.extend(loaded.skipped);
     let small: Vec<u64> = std::iter::once(&toc).chain(globals.iter().map(|all| &all.object)).map(|o| o.bytes).collect();
+    warnings.extend(seen.warning());
     let manifest = Manifest {
         format: FORMAT,
         id: id.clone(),
@@ -197,7 +242,7 @@ async fn write_backup(
 
 /// The leader's connection, pinned, with its snapshot exported; its transaction stays open to the end.
 async fn take_snapshot(options: &DumpOptions) -> Result<(Session, Snapshot)> {
-    let leader = Session::connect(&options.connection, "pgstow dump").await?;
+    let leader = Session::connect(&options.connection, "pgstow dump: reading the catalogs").await?;
     let version = leader.version();
     if version.major() < ServerVersion::OLDEST {
         return Err(Error::new(Kind::Usage, format!("the server is version {version}"))
@@ -208,13 +253,16 @@ async fn take_snapshot(options: &DumpOptions) -> Result<(Session, Snapshot)> {
         tracing::warn!(%version, "the server is newer than any that this pgstow knows; what is new in it may be missing");
     }
     pin_for_dump(&leader).await?;
+    if let Some(timeout) = options.kindness.lock_timeout {
+        leader.execute(&format!("SET lock_timeout = {}", timeout.as_millis())).await?;
+    }
     let snapshot = export_snapshot(&leader).await?;
     Ok((leader, snapshot))
 }
 
 /// One more connection that sees what the leader sees.
 async fn follow_snapshot(options: &DumpOptions, snapshot: &Snapshot) -> Result<Session> {
-    let session = Session::connect(&options.connection, "pgstow dump worker").await?;
+    let session = Session::connect(&options.connection, "pgstow dump: reading rows").await?;
     pin_for_dump(&session).await?;
     import_snapshot(&session, &snapshot.id).await?;
     Ok(session)

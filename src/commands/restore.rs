@@ -170,8 +170,12 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     }
     let connection = first.settings().clone();
     let outcome =
-        run::run(first, &connection, &words, &options, source.clone(), &report.plan, failures, &progress, &stop)
-            .await?;
+        run::run(first, &connection, &words, &options, source.clone(), &report.plan, failures, &progress, &stop).await;
+    if outcome.is_err() {
+        // An index that nobody waits for any more would be built to its end.
+        connection.cancel_all().await;
+    }
+    let outcome = outcome?;
     report.tables = outcome.tables;
     report.rows = outcome.rows;
     report.errors = outcome.errors;

@@ -5,7 +5,7 @@
 
 mod lock;
 
-use super::dump::{DumpOptions, DumpReport, dump};
+use super::dump::{DumpOptions, DumpReport, Kindness, dump};
 use super::leftovers::Fate;
 use super::memory::{DEFAULT_MEMORY, least};
 use super::prune::{PruneOptions, prune};
@@ -213,6 +213,7 @@ fn dump_options(options: &RunOptions) -> DumpOptions {
         split_above: SPLIT_ABOVE,
         part_size: None,
         max_parts: None,
+        kindness: Kindness::default(),
         allow_incomplete: job.allow_incomplete,
     }
 }

@@ -6,11 +6,12 @@ use super::line::Line;
 use super::login;
 use super::settings::ConnectionSettings;
 use crate::error::{Error, Kind, Result};
-use crate::model::ServerVersion;
+use crate::model::{ServerVersion, literal};
 use futures::TryStreamExt;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::pin::pin;
+use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
@@ -57,7 +58,7 @@ impl Session {
             )
             .on(live.settings.describe()));
         }
-        Ok(Session {
+        let session = Session {
             client: live.client,
             driver: live.driver,
             fate: live.fate,
@@ -66,7 +67,9 @@ impl Session {
             version,
             backend_pid: live.facts.backend_pid,
             settings: live.settings,
-        })
+        };
+        settings.sessions.lock().unwrap_or_else(PoisonError::into_inner).push(session.canceller());
+        Ok(session)
     }
 
     /// The server's version.
@@ -83,6 +86,14 @@ impl Session {
     /// The process id of the server process behind this session, as `pg_stat_activity.pid` and `pg_locks.pid` show it.
     pub fn backend_pid(&self) -> i32 {
         self.backend_pid
+    }
+
+    /// Tells in `pg_stat_activity` what the session is at, unless the settings name it otherwise.
+    pub async fn name(&self, application_name: &str) -> Result<()> {
+        if self.settings.application_name.is_some() {
+            return Ok(());
+        }
+        self.execute(&format!("SET application_name = {}", literal(application_name))).await
     }
 
     /// Runs one or more statements by the simple protocol; rows are thrown away.

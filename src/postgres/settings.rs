@@ -6,6 +6,7 @@
 use super::conninfo::{self, KEYWORDS, Treatment, Values, usage};
 use super::pgpass::PasswordFile;
 use super::service;
+use super::session::Canceller;
 use super::tls::{SslMode, TlsSettings};
 use crate::error::Result;
 use crate::model::Secret;
@@ -13,9 +14,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_postgres::config::ChannelBinding;
+
+/// How long all requests to cancel together may take.
+const CANCEL_ALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where libpq builds look for a socket: Debian's folder, then PostgreSQL's own default.
 const SOCKET_FOLDERS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
@@ -92,6 +96,8 @@ pub struct ConnectionSettings {
     pub(super) password_file: Arc<PasswordFile>,
     /// The password a person typed, shared by all clones, so that workers do not ask again.
     pub(super) asked_password: Arc<tokio::sync::Mutex<Option<Secret>>>,
+    /// What cancels the sessions that were opened from these settings or a clone of them.
+    pub(super) sessions: Arc<Mutex<Vec<Canceller>>>,
     pub(super) options: Option<String>,
     pub(super) application_name: Option<String>,
     pub(super) fallback_application_name: Option<String>,
@@ -161,6 +167,7 @@ impl ConnectionSettings {
             password: values.get("password").map(Secret::new),
             password_file: Arc::new(password_file),
             asked_password: Arc::default(),
+            sessions: Arc::default(),
             options: values.get("options").map(str::to_owned),
             application_name: values.get("application_name").map(str::to_owned),
             fallback_application_name: values.get("fallback_application_name").map(str::to_owned),
@@ -202,6 +209,17 @@ impl ConnectionSettings {
             .unwrap_or(ChannelBinding::Prefer),
             tls: TlsSettings::resolve(&values, home.as_deref())?,
         })
+    }
+
+    /// Cancels whatever runs in any session that was opened from these settings or a clone of them: a statement whose
+    /// reader is gone would go on in the server, and hold its locks or its place in a queue for them.
+    pub async fn cancel_all(&self) {
+        let sessions = std::mem::take(&mut *self.sessions.lock().unwrap_or_else(PoisonError::into_inner));
+        let cancelled = futures::future::join_all(sessions.iter().map(Canceller::cancel));
+        match tokio::time::timeout(CANCEL_ALL_TIMEOUT, cancelled).await {
+            Ok(outcomes) => outcomes.into_iter().filter_map(Result::err).for_each(|error| tracing::debug!("{error}")),
+            Err(_) => tracing::debug!("the server takes no requests to cancel"),
+        }
     }
 
     /// For messages: `database shop on 127.0.0.1:5432 as alice`; never a password.

@@ -18,6 +18,7 @@ mod globals;
 mod hostile;
 mod interop;
 mod jobs;
+mod kindness;
 mod listeners;
 mod notifying;
 mod past;

@@ -1,5 +1,6 @@
 //! One unit of a table, from the server's socket into frames.
 
+use super::pace::Pace;
 use super::queue::{Message, OpenTable, Work};
 use super::ranges::Pages;
 use super::tables::TableJob;
@@ -21,14 +22,15 @@ pub(super) struct Reader {
     /// Tables that this connection has locked; its transaction is open to the end.
     locked: HashSet<usize>,
     frame_bytes: usize,
+    pace: Arc<Pace>,
     /// Frames that are on their way. The one that is being filled has none yet.
     tickets: Arc<Semaphore>,
 }
 
 impl Reader {
-    pub(super) fn new(session: Session, frame_bytes: usize, frames: usize) -> Self {
+    pub(super) fn new(session: Session, frame_bytes: usize, frames: usize, pace: Arc<Pace>) -> Self {
         let tickets = Arc::new(Semaphore::new(frames.saturating_sub(1).max(1)));
-        Reader { session, locked: HashSet::new(), frame_bytes, tickets }
+        Reader { session, locked: HashSet::new(), frame_bytes, pace, tickets }
     }
 
     /// Reads the unit's rows and sends them to the table's writer. Ends early without an error when the writer is gone, for
@@ -65,6 +67,7 @@ impl Reader {
                 continue;
             }
             for frame in full.drain(..) {
+                self.pace.take(frame.bytes.len() as u64).await;
                 if !line.send(frame).await? {
                     return Ok(());
                 }

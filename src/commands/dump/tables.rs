@@ -1,5 +1,6 @@
 //! The data plane of a dump: workers take tables, or ranges of them, from one queue, longest first; each table has one writer.
 
+use super::pace::Pace;
 use super::queue::Queue;
 use super::ranges::{self, Extent};
 use super::reader::Reader;
@@ -139,9 +140,10 @@ pub(super) async fn copy_all(
     sessions.extend(stop.unless(future::try_join_all(more)).await?);
     sessions.truncate(workers);
     let (outcomes, mut results) = mpsc::unbounded_channel::<Outcome>();
+    let pace = Arc::new(Pace::new(options.kindness.rate_limit));
     let mut readers = JoinSet::new();
     for session in sessions {
-        let reader = Reader::new(session, shares.frame_bytes, shares.frames_per_worker);
+        let reader = Reader::new(session, shares.frame_bytes, shares.frames_per_worker, Arc::clone(&pace));
         readers.spawn(work(reader, Arc::clone(&shared), outcomes.clone()));
     }
     drop(outcomes);

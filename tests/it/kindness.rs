@@ -1,0 +1,99 @@
+//! What a dump does to a server that others use.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use pgstow_parts::{Database, garage, server};
+
+use crate::support::{Ran, command, pgstow};
+
+fn with_rows(hint: &str) -> Database {
+    let database = Database::fresh(&server(18), hint);
+    database
+        .execute("CREATE TABLE rows AS SELECT n AS id, repeat(md5(n::text), 32) AS t FROM generate_series(1, 8000) n");
+    database
+}
+
+/// Runs something while another session holds the table for itself for some seconds.
+fn while_locked<T>(database: &Database, seconds: u32, work: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        scope.spawn(|| database.execute(&format!("BEGIN; LOCK TABLE rows; SELECT pg_sleep({seconds}); COMMIT")));
+        wait_for(
+            database,
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()",
+        );
+        work()
+    })
+}
+
+fn wait_for(database: &Database, condition: &str) {
+    let start = Instant::now();
+    while database.value(condition) != "t" {
+        assert!(start.elapsed() < Duration::from_secs(30), "it never came about that {condition}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_dump_waits_for_a_lock_no_longer_than_it_was_told() {
+    let (s3, database) = (garage(), with_rows("lock_timeout"));
+    let prefix = s3.fresh_prefix("kind");
+    let (url, store) = (database.url(), s3.location(&prefix));
+    let ran = while_locked(&database, 6, || pgstow(&s3, &["dump", "-d", &url, "--to", &store, "--lock-timeout", "1s"]));
+    ran.failed(4, &["55P03", "lock timeout"]);
+    assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_dump_that_is_stopped_while_it_waits_for_a_lock_leaves_the_queue() {
+    let (s3, database) = (garage(), with_rows("queue"));
+    let (url, store) = (database.url(), s3.location(&s3.fresh_prefix("kind")));
+    while_locked(&database, 8, || {
+        let dump = ["dump", "-d", &url, "--to", &store];
+        let child = command(&s3).args(dump).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let waiting = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'rows'::regclass";
+        wait_for(&database, waiting);
+        let sent = std::process::Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap();
+        assert!(sent.success());
+        let start = Instant::now();
+        Ran::of(&child.wait_with_output().unwrap()).failed(130, &["error:"]);
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+        assert_eq!(database.value(waiting), "f", "nobody is left to be given the lock");
+    });
+}
+
+#[test]
+fn a_dump_keeps_to_its_rate_and_says_who_has_to_wait_for_it() {
+    let (s3, database) = (garage(), with_rows("rate"));
+    let prefix = s3.fresh_prefix("kind");
+    let (url, store) = (database.url(), s3.location(&prefix));
+    let start = Instant::now();
+    let ran = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let holding = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE '%COPY%rows%' \
+                           AND application_name = 'pgstow dump: reading rows' AND datname = current_database()";
+            wait_for(&database, holding);
+            database.execute("ALTER TABLE rows ADD COLUMN late integer");
+        });
+        pgstow(&s3, &["dump", "-d", &url, "--to", &store, "--rate-limit", "1MiB", "--json"])
+    });
+    let ran = ran.fine();
+    // 8.3 MB of text in all, of which the last frame may be on its way at the end.
+    assert!(start.elapsed() > Duration::from_secs(6), "{:?}", start.elapsed());
+    assert!(ran.stderr.contains("has to wait for this dump's locks"), "{}", ran.stderr);
+    let manifest = pgstow(&s3, &["show", "latest", "--from", &store, "--json"]).fine().json();
+    assert_eq!(manifest["warnings"], serde_json::json!(["one session had to wait for the locks of this dump"]));
+}
+
+#[test]
+fn a_snapshot_that_gets_too_old_ends_the_dump_and_leaves_nothing() {
+    let (s3, database) = (garage(), with_rows("age"));
+    let prefix = s3.fresh_prefix("kind");
+    let (url, store) = (database.url(), s3.location(&prefix));
+    let slowly = ["dump", "-d", &url, "--to", &store, "--rate-limit", "256KiB", "--max-snapshot-age", "2s"];
+    let start = Instant::now();
+    pgstow(&s3, &slowly).failed(4, &["snapshot", "--max-snapshot-age"]);
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new());
+    assert_eq!(s3.open_uploads(&prefix).unwrap(), Vec::<String>::new());
+}
