@@ -162,6 +162,7 @@ fn what_cannot_be_read_is_an_error_that_names_it_until_it_is_allowed() {
     let target = Database::fresh(&server, "incomplete_target");
     pgstow(&s3, &["restore", "latest", "--from", &store, "-d", &target.url()]).fine();
     assert_eq!(target.value("SELECT id FROM kept"), "1");
+    drop(target);
     // A database with a subscription cannot be dropped.
     database.execute(&format!("DROP SUBSCRIPTION my_subscription; DROP TABLE kept; DROP ROLE {reader}"));
 }
