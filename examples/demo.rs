@@ -64,7 +64,7 @@ fn demo() -> Result<()> {
     tell(&format!("pgstow restore  into a second database, in {:.1} s.", start.elapsed().as_secs_f64()));
 
     let referee = same(&server, &shop, &copy, &before)?;
-    tell(&format!("Both are the same: every row, sequence and large object, and the schema as {referee} sees it."));
+    tell(&format!("Both are the same: every row, sequence and large object, and the schema as {referee} it."));
     drop(server);
     let _ = fs::remove_dir_all(home.join("postgres"));
     tell(&format!(
@@ -78,9 +78,9 @@ fn demo() -> Result<()> {
 fn same(server: &Server, shop: &str, copy: &str, before: &compare::Fingerprints) -> Result<&'static str> {
     let mut lines = compare::differences(before, &compare::data(server, copy)?);
     lines.extend(compare::differences(&compare::schema(server, shop)?, &compare::schema(server, copy)?));
-    let mut referee = "its catalogs";
+    let mut referee = "the catalogs show";
     if let Some(oracle) = oracle_if_cached() {
-        referee = "stock pg_dump";
+        referee = "stock pg_dump sees";
         if oracle.schema(&server.url(shop))? != oracle.schema(&server.url(copy))? {
             lines.push("pg_dump -s writes different schemas for the two".into());
         }
