@@ -106,10 +106,13 @@ fn data_files(archive: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn an_archive_made_of_insert_statements_comes_back_the_same() {
+fn an_archive_made_of_insert_statements_comes_back_as_stock_brings_it_back() {
     let source = shop(&server(18), "stock_inserts");
     let (_folder, archive) = dumped_by_18(&source, &["--column-inserts", "--rows-per-insert=3"]);
-    check(&source, &archive, &["-j", "4"]);
+    // An INSERT says -0 where the row has a negative zero, which the server reads as an integer: stock loses the sign.
+    let yardstick = Database::fresh(&source.server, "stock_inserts_by_stock");
+    oracle().pg_restore18(&yardstick.url(), &archive, &["--exit-on-error"]).unwrap();
+    check(&yardstick, &archive, &["-j", "4"]);
 }
 
 #[test]

@@ -108,7 +108,24 @@ async fn feed(target: &mut CopyIn, data: &TableObject, origin: &Origin, progress
         }
         let rows = stripper.push(chunk);
         progress.moved_raw(rows.len() as u64);
-        target.send(&rows).await?;
+        if let Err(refused) = target.send(&rows).await {
+            return Err(damage_behind(refused, decoder, key).await);
+        }
+    }
+}
+
+/// What a server refuses may be damage that shows only further on, where the checksum stands: reads on, and gives the damage if
+/// there is any, the server's refusal otherwise.
+async fn damage_behind(refused: Error, mut decoder: Decoder, key: &str) -> Error {
+    if refused.kind() != Kind::Database {
+        return refused;
+    }
+    loop {
+        match next_chunk(&mut decoder, CHUNK, key).await {
+            Ok(chunk) if !chunk.is_empty() => {}
+            Err(damage) if damage.kind() == Kind::Archive => return damage,
+            Ok(_) | Err(_) => return refused,
+        }
     }
 }
 
@@ -139,7 +156,9 @@ async fn feed_slice(
         lines += memchr::memchr_iter(b'\n', &rows).count() as u64;
         last = rows.last().copied().unwrap_or(last);
         progress.moved_raw(rows.len() as u64);
-        target.send(&rows).await?;
+        if let Err(refused) = target.send(&rows).await {
+            return Err(damage_behind(refused, decoder, key).await);
+        }
     }
     if let Some(stripper) = stripper {
         stripper.finish().map_err(|error| error.on(key.clone()))?;
