@@ -28,6 +28,11 @@ impl RowsDigest {
         self.sum = self.sum.wrapping_add(other.sum);
     }
 
+    /// A digest as the manifest has it: the number of rows, and the sum as its digits; `None` for other digits.
+    pub fn of(rows: u64, sum: &str) -> Option<Self> {
+        Some(RowsDigest { rows, sum: u128::from_str_radix(sum, 16).ok()? })
+    }
+
     /// How many rows it is of.
     pub fn rows(&self) -> u64 {
         self.rows

@@ -7,7 +7,7 @@ use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
 use crate::model::literal;
 use crate::postgres::{ConnectionSettings, Session, pin_for_dump};
-use crate::stream::rows::RowsDigester;
+use crate::stream::rows::{RowsDigest, RowsDigester};
 use futures::StreamExt;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -32,7 +32,26 @@ struct Promise {
     rows: u64,
     /// Absent in the earliest backups.
     digest: Option<String>,
+    /// How many entries of the backup it is about.
+    entries: u64,
     weight: u64,
+}
+
+/// What the definition of such table data begins with.
+const THROUGH_ROOT: &str = "-- load via partition root ";
+
+impl Promise {
+    /// Takes what else is promised of the same rows' place.
+    fn take(&mut self, rows: u64, digest: Option<&str>) {
+        let sum = |digest: Option<&str>, rows| digest.and_then(|digest| RowsDigest::of(rows, digest));
+        let both = sum(self.digest.as_deref(), self.rows).zip(sum(digest, rows));
+        self.digest = both.map(|(mut one, other)| {
+            one.add(other);
+            one.to_string()
+        });
+        self.rows += rows;
+        self.entries += 1;
+    }
 }
 
 /// Reads every table that was restored, several at a time, and compares its number of rows and their digest.
@@ -46,11 +65,9 @@ pub(super) async fn compare(
     stop: &Stop,
 ) -> Result<Comparison> {
     let mut promises = promises(plan, source)?;
-    let mut comparison = Comparison {
-        tables: promises.len() as u64,
-        of_extensions: plan.table_count() - promises.len() as u64,
-        differences: Vec::new(),
-    };
+    let compared = promises.iter().map(|promise| promise.entries).sum();
+    let mut comparison =
+        Comparison { tables: compared, of_extensions: plan.table_count() - compared, differences: Vec::new() };
     // Longest first, so that no worker is left alone with a large table at the end.
     promises.sort_by_key(|promise| std::cmp::Reverse(promise.weight));
     let workers = jobs.max(1).min(promises.len());
@@ -85,26 +102,36 @@ fn promises(plan: &Plan, source: &Source) -> Result<Vec<Promise>> {
     let of_entry: HashMap<i32, _> = manifest.tables.iter().map(|table| (table.toc_id, table)).collect();
     let definitions: HashSet<i32> =
         source.toc.entries.iter().filter(|entry| entry.desc == "TABLE").map(|entry| entry.id).collect();
-    let mut promises = Vec::new();
+    let mut promises: Vec<Promise> = Vec::new();
+    let mut together: HashMap<&str, usize> = HashMap::new();
     for (place, step) in plan.steps.iter().enumerate().filter(|(_, step)| step.data.is_some()) {
         let Some(table) = of_entry.get(&step.entry.id) else { continue };
         // A table that comes with an extension has no definition of its own here, and perhaps only some of its rows.
         if !step.entry.needs.iter().any(|need| definitions.contains(need)) {
             continue;
         }
-        let Some(copy_out) = step.entry.copy.as_deref().and_then(copy_out) else {
+        let copy = step.entry.copy.as_deref().unwrap_or_default();
+        // The segments of one table, and partitions whose rows are loaded through their root, are found in one place.
+        if let Some(first) = together.get(copy).and_then(|&first| promises.get_mut(first)) {
+            first.take(table.rows, table.rows_digest.as_deref());
+            continue;
+        }
+        let through_root = step.entry.create.as_deref().is_some_and(|words| words.starts_with(THROUGH_ROOT));
+        let Some(copy_out) = copy_out(copy, through_root) else {
             return Err(Error::new(
                 Kind::Archive,
                 "the COPY statement of this table is none that can be turned around",
             )
             .on(step.label()));
         };
+        together.insert(copy, promises.len());
         promises.push(Promise {
             place,
             label: step.label(),
             copy_out,
             rows: table.rows,
             digest: table.rows_digest.clone(),
+            entries: 1,
             weight: table.raw_bytes,
         });
     }
@@ -117,10 +144,20 @@ pub(super) fn nothing_to_compare_with() -> Error {
         .hint("only a backup of pgstow with its manifest can be compared; restore without --verify")
 }
 
-/// `COPY s.t (a, b) FROM stdin;` turned around.
-fn copy_out(copy_in: &str) -> Option<String> {
+/// `COPY s.t (a, b) FROM stdin;` turned around. A partitioned table takes rows but gives them to a query only.
+fn copy_out(copy_in: &str, partitioned: bool) -> Option<String> {
     let table = copy_in.trim_end().strip_suffix(';')?.trim_end().strip_suffix("FROM stdin")?;
-    Some(format!("{table}TO STDOUT"))
+    if !partitioned {
+        return Some(format!("{table}TO STDOUT"));
+    }
+    let mut quoted = false;
+    let columns = table.find(|c| {
+        quoted ^= c == '"';
+        c == '(' && !quoted
+    })?;
+    let (name, columns) = table.split_at(columns);
+    let columns = columns.trim_end().strip_prefix('(')?.strip_suffix(')')?;
+    Some(format!("COPY (SELECT {columns} FROM {}) TO STDOUT", name.strip_prefix("COPY ")?.trim_end()))
 }
 
 /// A session that prints values as a dump does.
@@ -189,8 +226,10 @@ mod tests {
     fn a_copy_statement_is_turned_around_whatever_its_columns_are_called() {
         let copy = "COPY s.\"a FROM stdin;\" (id, \" FROM stdin;\") FROM stdin;\n";
         let expected = "COPY s.\"a FROM stdin;\" (id, \" FROM stdin;\") TO STDOUT";
-        assert_eq!(copy_out(copy).as_deref(), Some(expected));
-        assert_eq!(copy_out("COPY s.t FROM stdin;\n").as_deref(), Some("COPY s.t TO STDOUT"));
-        assert_eq!(copy_out("SELECT 1;"), None);
+        assert_eq!(copy_out(copy, false).as_deref(), Some(expected));
+        let query = "COPY (SELECT id, \" FROM stdin;\" FROM s.\"a FROM stdin;\") TO STDOUT";
+        assert_eq!(copy_out(copy, true).as_deref(), Some(query));
+        assert_eq!(copy_out("COPY s.t FROM stdin;\n", false).as_deref(), Some("COPY s.t TO STDOUT"));
+        assert_eq!(copy_out("SELECT 1;", false), None);
     }
 }
