@@ -1,6 +1,7 @@
 //! What the reports of all verbs share. Only what goes through here reaches standard output.
 
 use crate::archive::manifest::Manifest;
+use crate::commands::leftovers::Fate;
 use crate::error::{Error, Kind, Result};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::Value;
@@ -60,4 +61,14 @@ pub(super) fn remarks(manifest: &Manifest) -> Vec<String> {
         .iter()
         .map(|skipped| format!("left out: {} ({})", plain(&skipped.object), plain(&skipped.reason)));
     warnings.chain(skipped).collect()
+}
+
+/// What became of something that retention or a sweep looked at, as it stands at the beginning of a line.
+pub(super) fn fate_word(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Stays => "keep",
+        Fate::WouldGo => "would remove",
+        Fate::Deleted => "removed",
+        Fate::Retained => "retained",
+    }
 }

@@ -1,7 +1,7 @@
 //! `pgstow prune`: arguments, options, report.
 
 use super::Context;
-use super::output::{plain, print, print_json};
+use super::output::{fate_word, plain, print, print_json};
 use super::store::FromArgs;
 use crate::commands::leftovers::{Fate, Leftover};
 use crate::commands::prune::{Line, PruneOptions, PruneReport, prune};
@@ -111,15 +111,6 @@ impl PruneArgs {
     }
 }
 
-fn word(fate: Fate) -> &'static str {
-    match fate {
-        Fate::Stays => "keep",
-        Fate::WouldGo => "would remove",
-        Fate::Deleted => "removed",
-        Fate::Retained => "retained",
-    }
-}
-
 fn as_json(report: &PruneReport, rules: &str, dry_run: bool) -> Value {
     let backup = |line: &Line| {
         json!({
@@ -127,7 +118,7 @@ fn as_json(report: &PruneReport, rules: &str, dry_run: bool) -> Value {
             "database": line.place.database,
             "objects": line.objects,
             "bytes": line.bytes,
-            "fate": word(line.fate),
+            "fate": fate_word(line.fate),
             "reason": line.verdict.to_string(),
         })
     };
@@ -137,7 +128,7 @@ fn as_json(report: &PruneReport, rules: &str, dry_run: bool) -> Value {
             "kind": if leftover.upload.is_some() { "upload" } else { "folder" },
             "bytes": leftover.bytes,
             "begun": leftover.begun.map(|begun| begun.to_string()),
-            "fate": word(leftover.fate),
+            "fate": fate_word(leftover.fate),
         })
     };
     json!({
@@ -160,7 +151,7 @@ fn as_text(report: &PruneReport, rules: &str, dry_run: bool) -> Vec<String> {
             lines.push(plain(&line.place.database));
         }
         let bytes = HumanBytes(line.bytes).to_string();
-        lines.push(format!("  {:<12}  {}  {bytes:>11}  {}", word(line.fate), line.place.id, line.verdict));
+        lines.push(format!("  {:<12}  {}  {bytes:>11}  {}", fate_word(line.fate), line.place.id, line.verdict));
     }
     if !report.leftovers.is_empty() {
         lines.push("not backups".to_owned());
@@ -172,7 +163,7 @@ fn as_text(report: &PruneReport, rules: &str, dry_run: bool) -> Vec<String> {
             (false, Fate::Stays) => "no manifest, perhaps a dump that is running",
             (false, _) => "no manifest, left by a dump that was killed",
         };
-        lines.push(format!("  {:<12}  {}  {what}", word(leftover.fate), plain(&leftover.name)));
+        lines.push(format!("  {:<12}  {}  {what}", fate_word(leftover.fate), plain(&leftover.name)));
     }
     let stay = report.backups.iter().filter(|line| line.fate == Fate::Stays).count();
     let (count, bytes) = report.sum(if dry_run { Fate::WouldGo } else { Fate::Deleted });

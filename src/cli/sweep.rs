@@ -1,7 +1,7 @@
 //! `pgstow sweep`: arguments, options, report.
 
 use super::Context;
-use super::output::{plain, print, print_json};
+use super::output::{fate_word, plain, print, print_json};
 use super::store::ToArgs;
 use crate::commands::leftovers::{Fate, Leftover};
 use crate::commands::sweep::{SweepOptions, SweepReport, sweep};
@@ -55,7 +55,7 @@ impl SweepArgs {
                     "kind": kind(leftover),
                     "bytes": leftover.bytes,
                     "begun": leftover.begun.map(|begun| begun.to_string()),
-                    "fate": word(leftover.fate),
+                    "fate": fate_word(leftover.fate),
                 })
             };
             return print_json(&json!({
@@ -68,7 +68,7 @@ impl SweepArgs {
             .iter()
             .map(|leftover| {
                 let bytes = HumanBytes(leftover.bytes).to_string();
-                format!("{:<12}  {}  {bytes:>11}  {}", word(leftover.fate), kind(leftover), plain(&leftover.name))
+                format!("{:<12}  {}  {bytes:>11}  {}", fate_word(leftover.fate), kind(leftover), plain(&leftover.name))
             })
             .collect();
         let fate = if self.dry_run { Fate::WouldGo } else { Fate::Deleted };
@@ -77,14 +77,5 @@ impl SweepArgs {
         let verb = if self.dry_run { "would remove" } else { "removed" };
         lines.push(format!("{verb} {gone}, {stay} younger than {} stay", self.older_than));
         print(&lines)
-    }
-}
-
-fn word(fate: Fate) -> &'static str {
-    match fate {
-        Fate::Stays => "keep",
-        Fate::WouldGo => "would remove",
-        Fate::Deleted => "removed",
-        Fate::Retained => "retained",
     }
 }
