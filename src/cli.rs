@@ -12,6 +12,7 @@ mod bucket;
 mod check;
 mod choice;
 mod config;
+mod cost;
 mod display;
 mod doctor;
 mod dump;
@@ -134,6 +135,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Verify(verb) => verb.run(context).await,
         Command::Prune(verb) => verb.run(context).await,
         Command::Bucket(verb) => verb.run(context).await,
+        Command::Cost(verb) => verb.run(context).await,
         // It alone has exit codes of its own, which its users' monitoring prescribes.
         Command::Check(verb) => return verb.run(context).await,
     };

@@ -153,6 +153,8 @@ pub struct Entry {
     pub key: String,
     /// Length in bytes.
     pub size: u64,
+    /// The storage class, if the store says.
+    pub class: Option<String>,
 }
 
 /// An upload that is neither completed nor aborted.

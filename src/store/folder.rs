@@ -207,7 +207,7 @@ impl Store for FolderStore {
             let mut found = Vec::new();
             walk::files(&store.root, &prefix, &mut |key, name, metadata| {
                 if key.starts_with(&prefix) && !partial::is_partial(name) {
-                    found.push(Entry { key, size: metadata.len() });
+                    found.push(Entry { key, size: metadata.len(), class: None });
                 }
             })
             .map_err(|e| walk::error(&e, &store))?;

@@ -129,7 +129,13 @@ impl Store for MemoryStore {
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>> {
         let contents = self.contents();
         let below = contents.objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
-        Ok(below.map(|(key, object)| Entry { key: key.clone(), size: object.body.len() as u64 }).collect())
+        Ok(below
+            .map(|(key, object)| Entry {
+                key: key.clone(),
+                size: object.body.len() as u64,
+                class: object.class.clone(),
+            })
+            .collect())
     }
 
     async fn list_folders(&self, prefix: &str) -> Result<Vec<String>> {
