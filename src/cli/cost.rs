@@ -3,25 +3,40 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
 
 use super::Context;
+use super::jobs::ConfigArgs;
 use super::output::{plain, print, print_json};
 use super::store::StoreArgs;
 use crate::commands::cost::{CostOptions, CostReport, Stored, cost};
 use crate::error::{Error, Kind, Result};
+use crate::jobs::Job;
 use crate::keep::Rules;
 use crate::keep::bucket::check_transitions;
 use crate::keep::cost::prices::{BUILT_IN, Prices};
-use crate::keep::cost::{Monthly, Plan, Reading};
-use crate::store::Deletion;
+use crate::keep::cost::{Hidden, Monthly, Plan, Reading, STANDARD, Starts};
+use crate::store::{Deletion, Store};
 use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// `pgstow cost`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+A plan is words between spaces: class=STANDARD_IA, transition=30:GLACIER_IR (may be repeated), expire=90, hidden=14 (days that
+a bucket with versions keeps what was deleted, or forever), per-day=2, verify=full, and the rules of `pgstow prune`: keep-last,
+keep-within, keep-hourly, keep-daily, keep-weekly, keep-monthly, keep-yearly, keep-min. A job's plan is made of its retention,
+schedule, class and verification, and of the lifecycle rules and versions of its bucket.")]
 pub struct CostArgs {
-    /// The store: s3://bucket/prefix or file:///folder
-    #[arg(long, value_name = "STORE", env = "PGSTOW_STORE", required_unless_present = "print_prices")]
+    /// The job whose backups and plan to calculate [default: all that is in the store of --from; without that, the only
+    /// job of the file]
+    #[arg(value_name = "JOB")]
+    pub job: Option<String>,
+    /// The file of jobs.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The store, where no job names one: s3://bucket/prefix or file:///folder
+    #[arg(long, value_name = "STORE", env = "PGSTOW_STORE")]
     pub from: Option<String>,
     /// How to reach it.
     #[command(flatten)]
@@ -48,16 +63,19 @@ pub struct CostArgs {
 fn plan(text: &str) -> std::result::Result<Plan, String> {
     let mut plan = Plan {
         name: text.trim().to_owned(),
-        class: "STANDARD".to_owned(),
+        class: STANDARD.to_owned(),
         transitions: Vec::new(),
-        per_day: 1,
+        expire_days: None,
+        hidden: Hidden::Gone,
+        starts: Starts::per_day(1),
+        verify: false,
         rules: Rules::default(),
     };
     for pair in text.split([' ', ',']).filter(|pair| !pair.is_empty()) {
         let unusable = || {
             format!(
-                "{pair:?} is no part of a plan; parts are class, transition, per-day, keep-last, keep-within, \
-                 keep-hourly, keep-daily, keep-weekly, keep-monthly, keep-yearly, keep-min"
+                "{pair:?} is no part of a plan; parts are class, transition, expire, hidden, per-day, verify, \
+                 keep-last, keep-within, keep-hourly, keep-daily, keep-weekly, keep-monthly, keep-yearly, keep-min"
             )
         };
         let (key, value) = pair.split_once('=').ok_or_else(unusable)?;
@@ -70,7 +88,14 @@ fn plan(text: &str) -> std::result::Result<Plan, String> {
                 let days = days.parse().map_err(|_| format!("{days:?} in {pair:?} is not a number of days"))?;
                 plan.transitions.push((days, class.to_ascii_uppercase()));
             }
-            "per-day" => plan.per_day = number()?,
+            "expire" => plan.expire_days = Some(number()?.max(1)),
+            "hidden" if value == "forever" => plan.hidden = Hidden::ForEver,
+            "hidden" => plan.hidden = Hidden::Days(number()?),
+            "per-day" => match number()? {
+                count @ 1..=24 => plan.starts = Starts::per_day(count),
+                _ => return Err(format!("{pair:?}: a plan makes 1 to 24 backups a day")),
+            },
+            "verify" if value == "full" => plan.verify = true,
             "keep-within" => plan.rules.within = Some(value.parse().map_err(|error: Error| error.to_string())?),
             "keep-last" => plan.rules.last = number()?,
             "keep-hourly" => plan.rules.hourly = number()?,
@@ -90,9 +115,9 @@ fn plan(text: &str) -> std::result::Result<Plan, String> {
 impl CostArgs {
     /// Runs the verb.
     pub(super) async fn run(&self, context: Context) -> Result<()> {
-        let (false, Some(from)) = (self.print_prices, &self.from) else {
+        if self.print_prices {
             return print(&[BUILT_IN.trim_end().to_owned()]);
-        };
+        }
         let prices = match &self.prices {
             None => Prices::built_in(),
             Some(file) => {
@@ -102,19 +127,26 @@ impl CostArgs {
                 Prices::parse(&text).map_err(|error| error.on(file.display().to_string()))?
             }
         };
-        let options = CostOptions {
-            store: self.reach.open(from).await?,
-            prices: prices.clone(),
-            plans: self.plan.clone(),
-            size: self.size,
-        };
+        let (store, job) = self.subject().await?;
+        let options = CostOptions { store, job, prices: prices.clone(), plans: self.plan.clone(), size: self.size };
         let report = cost(options, context.stop).await?;
         if self.json { print_json(&as_json(&report, &prices)) } else { print(&as_text(&report, &prices)) }
+    }
+
+    /// The store, and the job whose backups there are meant.
+    async fn subject(&self) -> Result<(Arc<dyn Store>, Option<Job>)> {
+        if let (None, Some(from)) = (&self.job, &self.from) {
+            return Ok((self.reach.open(from).await?, None));
+        }
+        let job = self.config.job(self.job.as_deref())?;
+        Ok((crate::store::open(&job.store.url, &job.store.options).await?, Some(job)))
     }
 }
 
 /// An amount with as many digits as it takes to tell it from nothing.
 fn amount(amount: f64) -> String {
+    // A sum of nothing is below nothing.
+    let amount = amount.max(0.0);
     if amount == 0.0 || amount >= 0.005 { format!("{amount:.2}") } else { format!("{amount:.5}") }
 }
 
@@ -138,15 +170,17 @@ fn as_text(report: &CostReport, prices: &Prices) -> Vec<String> {
         lines.push(format!("  {}: {}", plain(&place.database), reading_in_words(reading)));
     }
     if let Some((bytes, objects)) = report.planned_for {
-        lines.push(format!("plans for a backup of {} in {objects} objects, a month", HumanBytes(bytes)));
         lines.push(format!(
-            "  {:>10}  {:>10}  {:>10}  {:>10}  {:>10}  {:>7}  {:>11}  plan",
-            "together", "storage", "requests", "moves", "too early", "backups", "stored"
+            "plans for a backup of {} in {objects} objects, a month in their steady state",
+            HumanBytes(bytes)
         ));
+        let names =
+            ["together", "storage", "requests", "verifying", "moves", "too early", "backups", "stored", "to first"];
+        lines.push(row(&names.map(str::to_owned), "plan"));
     }
-    for (plan, monthly) in &report.plans {
-        lines.push(plan_in_words(plan, monthly));
-    }
+    let first = report.plans.first().map_or(0.0, |(_, monthly)| monthly.total());
+    lines.extend(report.plans.iter().map(|(plan, monthly)| plan_in_words(plan, monthly, first)));
+    lines.extend(report.notes.iter().map(|note| format!("note: {}", plain(note))));
     lines.push(format!(
         "prices of {} from {}; your region and contract may differ: --prices",
         prices.date, prices.source
@@ -166,23 +200,38 @@ fn reading_in_words(reading: &Reading) -> String {
         return format!("in the same region {}", out(0.0));
     }
     let ways = reading.ways.iter().map(|(name, taken)| format!("{name}: in the same region {}", out(*taken)));
-    ways.collect::<Vec<_>>().join("; ")
+    let ways = ways.collect::<Vec<_>>().join("; ");
+    if reading.copies_a_day == 0.0 {
+        return ways;
+    }
+    format!("{ways}; for each day that the thawed copies stay {}", amount(reading.copies_a_day))
+}
+
+/// One line of the table of plans.
+fn row(cells: &[String; 9], plan: &str) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:>10}")).collect();
+    format!("  {}  {plan}", cells.join("  "))
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shown to people")]
-fn plan_in_words(plan: &Plan, monthly: &Monthly) -> String {
-    let growing = if monthly.growing { " (still growing after four years)" } else { "" };
-    format!(
-        "  {:>10}  {:>10}  {:>10}  {:>10}  {:>10}  {:>7.1}  {:>11}  {}{growing}",
+fn plan_in_words(plan: &Plan, monthly: &Monthly, first: f64) -> String {
+    let growing = monthly.growing.map_or(String::new(), |days| match days / 365 {
+        1 => " (after a year, and still growing)".to_owned(),
+        years => format!(" (after {years} years, and still growing)"),
+    });
+    let ratio = if first > 0.0 { format!("{:.0}%", monthly.total() / first * 100.0) } else { "-".to_owned() };
+    let cells = [
         amount(monthly.total()),
         amount(monthly.storage),
         amount(monthly.requests),
+        amount(monthly.verifying),
         amount(monthly.transitions),
         amount(monthly.early),
-        monthly.backups,
+        format!("{:.1}", monthly.backups),
         HumanBytes(monthly.bytes as u64).to_string(),
-        plain(&plan.name)
-    )
+        ratio,
+    ];
+    row(&cells, &(plain(&plan.name) + &growing))
 }
 
 fn as_json(report: &CostReport, prices: &Prices) -> Value {
@@ -197,6 +246,7 @@ fn as_json(report: &CostReport, prices: &Prices) -> Value {
             "backup": place.id,
             "ways": reading.ways.iter().map(|(name, taken)| json!({"name": name, "amount": taken})).collect::<Vec<_>>(),
             "requests": reading.requests,
+            "copies_a_day": reading.copies_a_day,
             "transfer": reading.transfer,
         })).collect::<Vec<_>>(),
         "plans": report.plans.iter().map(|(plan, monthly)| json!({
@@ -204,25 +254,35 @@ fn as_json(report: &CostReport, prices: &Prices) -> Value {
             "monthly": monthly.total(),
             "storage": monthly.storage,
             "requests": monthly.requests,
+            "verifying": monthly.verifying,
             "transitions": monthly.transitions,
             "too_early": monthly.early,
             "backups": monthly.backups,
-            "growing": monthly.growing,
+            "bytes": monthly.bytes,
+            "growing_after_days": monthly.growing,
         })).collect::<Vec<_>>(),
+        "notes": report.notes,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::plan;
+    use super::{Hidden, plan};
 
     #[test]
     fn a_plan_is_read_from_pairs() {
-        let read =
-            plan("class=standard_ia, transition=60:GLACIER_IR keep-daily=7 keep-within=30d per-day=2").expect("a plan");
-        assert_eq!((read.class.as_str(), read.per_day, read.rules.daily), ("STANDARD_IA", 2, 7));
+        let text =
+            "class=standard_ia, transition=60:GLACIER_IR keep-daily=7 keep-within=30d per-day=2 expire=90 hidden=3";
+        let read = plan(text).expect("a plan");
+        assert_eq!((read.class.as_str(), read.expire_days, read.rules.daily), ("STANDARD_IA", Some(90), 7));
+        assert_eq!((read.hidden, read.verify), (Hidden::Days(3), false));
         assert_eq!(read.transitions, [(60, "GLACIER_IR".to_owned())]);
-        for bad in ["keep", "keep-daily=x", "color=red", "transition=30", "keep-within=soon"] {
+        assert_eq!(
+            plan("hidden=forever verify=full").map(|plan| (plan.hidden, plan.verify)),
+            Ok((Hidden::ForEver, true))
+        );
+        for bad in ["keep", "keep-daily=x", "color=red", "transition=30", "keep-within=soon", "per-day=0", "verify=no"]
+        {
             plan(bad).expect_err(bad);
         }
         assert!(plan("transition=7:STANDARD_IA").expect_err("too early").contains("30 days old"));

@@ -15,7 +15,9 @@ use futures::{StreamExt, stream};
 use crate::error::Result;
 
 use super::failure::{StoreProblem, store_error};
-use super::{ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, StorageClass, Store, Upload};
+use super::{
+    Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, StorageClass, Store, Upload,
+};
 
 /// What a store is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -175,6 +177,10 @@ impl Store for FaultyStore {
 
     async fn deletion(&self) -> Result<Deletion> {
         self.inner.deletion().await
+    }
+
+    async fn lifecycle(&self) -> Result<Answer<Vec<LifecycleRule>>> {
+        self.inner.lifecycle().await
     }
 
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {

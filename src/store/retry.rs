@@ -19,7 +19,9 @@ use tokio::time::Instant;
 use crate::error::{Error, Result};
 
 use super::failure::{StoreProblem, problem, store_error};
-use super::{ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, StorageClass, Store, Upload};
+use super::{
+    Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, StorageClass, Store, Upload,
+};
 
 /// How long the first pause before another attempt may be; each further one twice that.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -185,6 +187,10 @@ impl Store for RetryStore {
 
     async fn deletion(&self) -> Result<Deletion> {
         self.repeat(|| self.inner.deletion()).await
+    }
+
+    async fn lifecycle(&self) -> Result<Answer<Vec<LifecycleRule>>> {
+        self.repeat(|| self.inner.lifecycle()).await
     }
 
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {

@@ -24,7 +24,10 @@ use crate::error::{Error, Result};
 
 use super::failure::{StoreProblem, problem, store_error};
 use super::key::{as_folder, check, shown};
-use super::{ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, Patience, StorageClass, Store, StoreUrl, Upload};
+use super::{
+    Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, Patience, StorageClass, Store,
+    StoreUrl, Upload,
+};
 
 mod bucket;
 mod connect;
@@ -220,6 +223,10 @@ impl Store for S3Store {
 
     async fn deletion(&self) -> Result<Deletion> {
         bucket::deletion(self).await
+    }
+
+    async fn lifecycle(&self) -> Result<Answer<Vec<LifecycleRule>>> {
+        bucket::lifecycle_below(self).await
     }
 
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {

@@ -31,6 +31,9 @@ pub struct ClassPrice {
     pub storage_a_gb: f64,
     /// For a thousand uploads.
     pub put_a_thousand: f64,
+    /// For a thousand parts of uploads, and beginnings of such; as for uploads, if this is absent.
+    #[serde(default)]
+    pub put_part_a_thousand: Option<f64>,
     /// For a thousand downloads.
     pub get_a_thousand: f64,
     /// For a thousand objects that a lifecycle rule moves here.
@@ -44,6 +47,15 @@ pub struct ClassPrice {
     pub minimum_bytes: u64,
     /// So many bytes are billed on top of each object.
     pub overhead_bytes: u64,
+    /// So many bytes of each object are billed as STANDARD, whatever its class.
+    #[serde(default)]
+    pub standard_bytes: u64,
+    /// What a GB costs in STANDARD, from the same table.
+    #[serde(skip)]
+    standard_a_gb: f64,
+    /// Objects have to be thawed before they can be read, and the copy is billed as STANDARD meanwhile.
+    #[serde(default)]
+    pub freezes: bool,
     /// How objects are got out of the class; none where reading is all there is to it.
     pub ways: Vec<Way>,
 }
@@ -63,7 +75,7 @@ pub struct Way {
 impl Prices {
     /// Reads a table; it has the form of [`BUILT_IN`].
     pub fn parse(text: &str) -> Result<Self> {
-        let prices: Prices = serde_json::from_str(text).map_err(|error| {
+        let mut prices: Prices = serde_json::from_str(text).map_err(|error| {
             Error::new(Kind::Usage, "the price table cannot be read")
                 .hint("`pgstow cost --print-prices` prints one to begin with")
                 .because(error)
@@ -72,12 +84,16 @@ impl Prices {
             let ways = class.ways.iter().flat_map(|way| [way.a_gb, way.a_thousand]);
             [class.storage_a_gb, class.put_a_thousand, class.get_a_thousand, class.transition_a_thousand]
                 .into_iter()
-                .chain([class.watching_a_thousand])
+                .chain([class.watching_a_thousand, class.part_a_thousand()])
                 .chain(ways)
         });
         if numbers.chain([prices.transfer_out_a_gb]).any(|number| !number.is_finite() || number < 0.0) {
             return Err(Error::new(Kind::Usage, "the price table holds a price below nothing"));
         }
+        let Some(standard_a_gb) = prices.class(super::STANDARD).map(|class| class.storage_a_gb) else {
+            return Err(Error::new(Kind::Usage, "the price table has no class STANDARD, where manifests lie"));
+        };
+        prices.classes.values_mut().for_each(|class| class.standard_a_gb = standard_a_gb);
         Ok(prices)
     }
 
@@ -97,6 +113,12 @@ impl ClassPrice {
     #[expect(clippy::cast_precision_loss, reason = "amounts are shown in cents")]
     pub fn storage_a_month(&self, bytes: u64) -> f64 {
         let billed = bytes.max(self.minimum_bytes).saturating_add(self.overhead_bytes) as f64;
-        self.storage_a_gb * billed / super::GB + self.watching_a_thousand / 1000.0
+        let standard = self.standard_a_gb * self.standard_bytes as f64;
+        (self.storage_a_gb * billed + standard) / super::GB + self.watching_a_thousand / 1000.0
+    }
+
+    /// For a thousand parts of uploads.
+    pub fn part_a_thousand(&self) -> f64 {
+        self.put_part_a_thousand.unwrap_or(self.put_a_thousand)
     }
 }
