@@ -5,7 +5,6 @@ use super::backups::{self, Place};
 use crate::archive::keys;
 use crate::error::{Error, Kind, Result};
 use crate::jobs::{Job, Verification};
-use crate::keep::Rules;
 use crate::keep::cost::prices::Prices;
 use crate::keep::cost::{self, Hidden, Monthly, Plan, Reading, STANDARD, Shape, Starts};
 use crate::store::{Answer, Deletion, Entry, LifecycleRule, Limits, Store};
@@ -143,7 +142,7 @@ fn plan_of(job: &Job, rules: &Answer<Vec<LifecycleRule>>, deletion: &Deletion, n
         hidden,
         starts,
         verify: job.verify == Some(Verification::Full),
-        rules: job.retention.clone().unwrap_or_else(Rules::default),
+        rules: job.retention.clone().unwrap_or_default(),
     }
 }
 

@@ -208,10 +208,10 @@ mod tests {
         let rule = |prefix: &str| LifecycleRule { prefix: prefix.into(), enabled: true, ..LifecycleRule::default() };
         let seen = |prefix: &str| rule(prefix).below("db/").map(|rule| rule.prefix);
         assert_eq!(
-            ["", "d", "db/", "db/shop/"].map(|prefix| seen(prefix)),
+            ["", "d", "db/", "db/shop/"].map(&seen),
             [Some(String::new()), Some(String::new()), Some(String::new()), Some("shop/".to_owned())]
         );
-        assert_eq!(["other/", "db2/"].map(|prefix| seen(prefix)), [None, None]);
+        assert_eq!(["other/", "db2/"].map(&seen), [None, None]);
         assert_eq!(LifecycleRule { enabled: false, ..rule("") }.below("db/"), None);
     }
 }

@@ -82,9 +82,9 @@ pub fn plan(plan: &Plan, shape: &Shape, prices: &Prices) -> Result<Monthly> {
     let (first, standard) = (price(prices, &plan.class)?, price(prices, STANDARD)?);
     let (moved, left): (Vec<u64>, Vec<u64>) = shape.objects.iter().partition(|size| **size >= LEAST_MOVED);
     let piles = [
-        Pile::new(moved, &plan.class, &plan.transitions, prices)?,
-        Pile::new(left, &plan.class, &[], prices)?,
-        Pile::new(vec![shape.manifest], STANDARD, moves(shape.manifest, plan), prices)?,
+        Pile::new(&moved, &plan.class, &plan.transitions, prices)?,
+        Pile::new(&left, &plan.class, &[], prices)?,
+        Pile::new(&[shape.manifest], STANDARD, moves(shape.manifest, plan), prices)?,
     ];
     let ages = play(plan);
     let mut monthly = Monthly { growing: ages.growing, ..Monthly::default() };
@@ -98,17 +98,18 @@ pub fn plan(plan: &Plan, shape: &Shape, prices: &Prices) -> Result<Monthly> {
             365
         }
     };
+    let hidden = hidden_days as f64;
     for pile in &piles {
         let alive = ages.alive.iter().map(|(age, count)| pile.at(*age).month * *count as f64);
-        let hidden = ages.removed.iter().map(|(age, count)| pile.at(*age).month * (*count as i64 * hidden_days) as f64);
-        monthly.storage += (alive.sum::<f64>() + hidden.sum::<f64>()) / days;
+        let gone = ages.removed.iter().map(|(age, count)| pile.at(*age).month * *count as f64 * hidden);
+        monthly.storage += (alive.sum::<f64>() + gone.sum::<f64>()) / days;
         monthly.transitions += pile.transitions(&ages) * month;
         monthly.early += pile.early(&ages, hidden_days) * month;
     }
     let removed: u64 = ages.removed.values().sum();
     let whole = sum(&shape.objects) + shape.manifest as f64;
     monthly.backups = ages.alive.values().sum::<u64>() as f64 / days;
-    monthly.bytes = (monthly.backups + (removed as i64 * hidden_days) as f64 / days) * whole;
+    monthly.bytes = (monthly.backups + removed as f64 * hidden / days) * whole;
     let made = ages.made as f64 * month;
     let uploads = count(&shape.objects) * first.put_a_thousand + shape.parts as f64 * first.part_a_thousand();
     // Before anything is removed, each backup is listed, and its manifest looked for and read.
@@ -142,7 +143,7 @@ struct Stage<'a> {
 }
 
 impl<'a> Pile<'a> {
-    fn new(objects: Vec<u64>, class: &str, transitions: &[(u32, String)], prices: &'a Prices) -> Result<Self> {
+    fn new(objects: &[u64], class: &str, transitions: &[(u32, String)], prices: &'a Prices) -> Result<Self> {
         let stage = |from: i64, class: &str| -> Result<Stage<'a>> {
             let price = price(prices, class)?;
             let month = objects.iter().map(|size| price.storage_a_month(*size)).sum();
@@ -156,7 +157,7 @@ impl<'a> Pile<'a> {
                 stages.push(stage(i64::from(*days), class)?);
             }
         }
-        Ok(Pile { objects: count(&objects), stages })
+        Ok(Pile { objects: count(objects), stages })
     }
 
     /// Where the objects of a backup of this age lie.
