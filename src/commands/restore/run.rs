@@ -1,7 +1,6 @@
 //! Runs the chosen steps: definitions one by one, then everything else side by side on the workers' connections.
 
 use super::choose::{Choice, Phase, Plan, Step};
-use super::slices::Slice;
 use super::tasks::{Work, tasks};
 use super::{RestoreOptions, Words, connect, load, statements};
 use crate::archive::Charset;
@@ -163,7 +162,9 @@ pub(super) async fn run(
             .await?;
     }
     progress.phase("restoring");
-    let (pieces, tasks) = tasks(&plan, options.jobs);
+    // After errors, a table that should have been made here may be one that was there before, with rows of its own.
+    let may_truncate = !failures.keep_going && !options.choice.data_only;
+    let (pieces, tasks) = tasks(&plan, options.jobs, may_truncate);
     let workers = options.jobs.max(1).min(pieces.len().max(1));
     let work = stop.child();
     let shared = Arc::new(Shared {
@@ -244,9 +245,9 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
                 .await?;
             continue;
         };
-        let Work { step, slice } = &shared.work[task];
-        let step = &shared.plan.steps[*step];
-        let outcome = shared.stop.unless(run_step(session, step, slice.as_ref(), shared, &mut placement)).await;
+        let work = &shared.work[task];
+        let (step, slice) = (&shared.plan.steps[work.step], &work.slice);
+        let outcome = shared.stop.unless(run_step(session, work, shared, &mut placement)).await;
         let mut state = lock(&shared.state)?;
         state.running -= 1;
         state.ready.done(task);
@@ -272,16 +273,16 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
 /// Runs one step; the rows loaded when it was a table's.
 async fn run_step(
     session: &Session,
-    step: &Step,
-    slice: Option<&Slice>,
+    work: &Work,
     shared: &Shared,
     placement: &mut statements::Placement,
 ) -> Result<Option<u64>> {
+    let (step, slice) = (&shared.plan.steps[work.step], work.slice.as_ref());
     if let Some(data) = &step.data {
         let (origin, progress) = (&shared.origin, &shared.progress);
         let _room = shared.loads.acquire().await;
         let rows = if step.entry.copy.is_some() {
-            load::load_table(session, &step.entry, data, slice, origin, progress).await
+            load::load_table(session, &step.entry, data, slice, work.is_fresh, origin, progress).await
         } else {
             load::run_statements(session, data, &shared.charset, origin, progress).await
         };

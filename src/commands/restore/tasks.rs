@@ -2,8 +2,9 @@
 
 use super::choose::{Phase, Plan, Step};
 use super::slices::{self, Slice, slices};
+use crate::commands::source::TableObject;
 use crate::plan::{Lock, Task};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// One thing for one connection: a step, or a slice of a table's rows.
 #[derive(Debug, Clone)]
@@ -12,20 +13,39 @@ pub(super) struct Work {
     pub(super) step: usize,
     /// Which rows; `None` for all of them, and for a step without any.
     pub(super) slice: Option<Slice>,
+    /// Whether these are all the rows of a table that this restore made, and that nobody else has.
+    pub(super) is_fresh: bool,
 }
 
 /// Everything that runs side by side, in the order of the table of contents.
-fn pieces_of_work(plan: &Plan, workers: usize) -> Vec<Work> {
+fn pieces_of_work(plan: &Plan, workers: usize, may_truncate: bool) -> Vec<Work> {
     let size = slices::size(plan.raw_bytes(), workers);
+    let mut made: HashMap<i32, usize> =
+        plan.steps.iter().filter(|step| step.entry.desc == "TABLE").map(|step| (step.entry.id, 0)).collect();
+    for need in plan.steps.iter().filter(|step| step.data.is_some()).flat_map(|step| &step.entry.needs) {
+        made.entry(*need).and_modify(|loads| *loads += 1);
+    }
+    // The rows of a table that is more than one object come one object after the other.
+    let made: HashSet<i32> = made.into_iter().filter(|(_, loads)| *loads == 1).map(|(table, _)| table).collect();
+    let indexes = plan.steps.iter().filter(|step| matches!(step.entry.desc.as_str(), "INDEX" | "CONSTRAINT"));
+    let indexed: HashSet<i32> = indexes.flat_map(|step| step.entry.needs.iter().copied()).collect();
     let mut work = Vec::new();
     for (step, of) in plan.steps.iter().enumerate().filter(|(_, step)| step.phase >= Phase::Parallel) {
+        let needs_any = |tables: &HashSet<i32>| of.entry.needs.iter().any(|need| tables.contains(need));
+        // What is loaded through a partitioned table says so here, and shares that table with others.
+        let may_be_fresh = may_truncate && of.entry.create.is_none() && needs_any(&made);
+        let gains = |data: &&TableObject| {
+            let is_large = data.raw_bytes > plan.raw_bytes() / (2 * workers.max(1) as u64);
+            // Rows that come in slices cannot be frozen, for which every index pays: two connections do not make up for it.
+            is_large && (workers > 2 || !may_be_fresh || !needs_any(&indexed))
+        };
         // INSERT statements cannot be cut, and one connection loads everything in order.
-        let data = of.data.as_ref().filter(|_| workers > 1 && of.entry.copy.is_some());
-        let parts = data.map_or_else(Vec::new, |data| slices(data, size));
+        let data = of.data.as_ref().filter(|_| of.entry.copy.is_some());
+        let parts = data.filter(gains).filter(|_| workers > 1).map_or_else(Vec::new, |data| slices(data, size));
         if parts.is_empty() {
-            work.push(Work { step, slice: None });
+            work.push(Work { step, slice: None, is_fresh: data.is_some() && may_be_fresh });
         }
-        work.extend(parts.into_iter().map(|slice| Work { step, slice: Some(slice) }));
+        work.extend(parts.into_iter().map(|slice| Work { step, slice: Some(slice), is_fresh: false }));
     }
     work
 }
@@ -53,9 +73,9 @@ fn loaded_through_one_root<'a>(plan: &'a Plan, work: &[Work]) -> HashMap<&'a str
 
 /// The steps that run side by side, as tasks: what they wait for, what they lock, when.
 ///
-/// The rows of a large table are several tasks, whose order counts by the whole table, so that its indexes can begin early.
-pub(super) fn tasks(plan: &Plan, workers: usize) -> (Vec<Work>, Vec<Task>) {
-    let work = pieces_of_work(plan, workers);
+/// `may_truncate` says that the tables of the plan are this restore's own. The rows of a large table are several tasks, whose order counts by the whole table, so that its indexes can begin early.
+pub(super) fn tasks(plan: &Plan, workers: usize, may_truncate: bool) -> (Vec<Work>, Vec<Task>) {
+    let work = pieces_of_work(plan, workers, may_truncate);
     let mut task_of: HashMap<i32, Vec<usize>> = HashMap::new();
     for (task, work) in work.iter().enumerate() {
         task_of.entry(plan.steps[work.step].entry.id).or_default().push(task);
@@ -92,7 +112,7 @@ pub(super) fn tasks(plan: &Plan, workers: usize) -> (Vec<Work>, Vec<Task>) {
         if !is_data {
             needs.extend(step.entry.needs.iter().filter_map(|id| rows_of.get(id)).flatten());
         }
-        let shared_lock = is_data || step.entry.desc == "INDEX" || step.entry.desc == "COMMENT";
+        let shared_lock = (is_data && !work.is_fresh) || step.entry.desc == "INDEX" || step.entry.desc == "COMMENT";
         let locks = step
             .entry
             .needs
@@ -118,7 +138,7 @@ pub(super) fn tasks(plan: &Plan, workers: usize) -> (Vec<Work>, Vec<Task>) {
             None if stage == 0 => step.entry.needs.iter().filter_map(|need| bytes_of.get(need)).sum(),
             None => 0,
         };
-        tasks.push(Task { needs, locks, stage, weight });
+        tasks.push(Task { needs, locks, stage, weight, crowds: work.slice.is_some() });
     }
     (work, tasks)
 }
