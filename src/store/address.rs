@@ -57,7 +57,7 @@ pub struct ServerCopy<'a> {
 pub enum Receipt {
     /// The SHA-256 of the whole copy, 64 lower-case hexadecimal digits.
     Sha256(String),
-    /// The copy has the source's ETag, which S3 takes from the contents.
+    /// The copy has the source's `ETag`, which S3 takes from the contents.
     SameEtag,
     /// Nothing that would tell whether the bytes are the same.
     Nothing,

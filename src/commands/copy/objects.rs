@@ -15,7 +15,7 @@ pub struct Proofs {
     pub on_the_way: u64,
     /// The store copied them by itself and computed the digest that the manifest says.
     pub digest_of_the_store: u64,
-    /// The store copied them by itself, and the copy has size and ETag of the source.
+    /// The store copied them by itself, and the copy has size and `ETag` of the source.
     pub size_and_etag: u64,
     /// The store copied them by itself, and they were read back and had the digest of the manifest.
     pub read_back: u64,
@@ -77,9 +77,9 @@ impl Copying {
 
     /// Lets the store copy, and holds what it says of the copy against the manifest.
     async fn by_itself(&self, object: &StoredObject, from: &Address) -> Result<Proof> {
-        let (source, key) = (self.key(&self.origin.folder, object), self.key(&self.destination.folder, object));
+        let (source, target) = (key(&self.origin.folder, object), key(&self.destination.folder, object));
         let class = self.destination.class_of(&object.key);
-        let copy = ServerCopy { from, source: &source, key: &key, size: object.bytes, class };
+        let copy = ServerCopy { from, source: &source, key: &target, size: object.bytes, class };
         match self.destination.store.copy_here(copy).await? {
             Receipt::Sha256(digest) if digest != object.sha256 => {
                 Err(Error::new(Kind::Archive, "does not have the digest that the manifest says").on(source))
@@ -101,7 +101,7 @@ impl Copying {
         let part_size = self.destination.part_size(object.bytes);
         if object.bytes > self.destination.parts.capacity(part_size) {
             return Err(Error::new(Kind::Usage, "parts of the size that the memory allows do not make up this object")
-                .on(self.key(&self.origin.folder, object))
+                .on(key(&self.origin.folder, object))
                 .hint("give it more --memory, so that parts can be larger"));
         }
         // What is smaller than a part is one request and needs no more memory than its size.
@@ -117,17 +117,17 @@ impl Copying {
         let entries = store.list(folder).await?;
         let sizes: HashMap<&str, u64> = entries.iter().map(|entry| (entry.key.as_str(), entry.size)).collect();
         for object in manifest.stored_objects() {
-            let key = self.key(folder, object);
+            let key = key(folder, object);
             if sizes.get(key.as_str()) != Some(&object.bytes) {
                 return Err(Error::new(Kind::Store, "the target does not hold what was just written there").on(key));
             }
         }
         Ok(())
     }
+}
 
-    fn key(&self, folder: &str, object: &StoredObject) -> String {
-        format!("{folder}{}", object.key)
-    }
+fn key(folder: &str, object: &StoredObject) -> String {
+    format!("{folder}{}", object.key)
 }
 
 fn may_be_streamed(error: &Error) -> bool {

@@ -1,7 +1,7 @@
 //! Copies within the server: one request up to 5 GiB, parts beyond.
 //!
 //! What AWS says of a copy in one request is the best there is: the SHA-256 of the whole, computed from what it wrote. A
-//! copy in parts has no such digest; where its parts are those of the source, its ETag is the source's.
+//! copy in parts has no such digest; where its parts are those of the source, its `ETag` is the source's.
 
 use aws_sdk_s3::config::Config;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedPart};
@@ -66,7 +66,7 @@ async fn in_parts(store: &S3Store, copy: ServerCopy<'_>) -> Result<Receipt> {
     compare(store, copy).await
 }
 
-/// The size of the source's own parts, so that the copy's ETag can be the same, where the store tells a usable one.
+/// The size of the source's own parts, so that the copy's `ETag` can be the same, where the store tells a usable one.
 async fn part_size(store: &S3Store, copy: ServerCopy<'_>) -> u64 {
     let limits = Limits::S3;
     let fits = |part: &u64| {
@@ -78,7 +78,7 @@ async fn part_size(store: &S3Store, copy: ServerCopy<'_>) -> u64 {
     own.unwrap_or_else(|| PART.max(copy.size.div_ceil(u64::from(limits.max_parts))))
 }
 
-/// Holds the copy's size and ETag against the source's.
+/// Holds the copy's size and `ETag` against the source's.
 async fn compare(store: &S3Store, copy: ServerCopy<'_>) -> Result<Receipt> {
     let target = store.place.client().head_object().bucket(&store.place.bucket).key(store.full_key(copy.key)).send();
     let target =
