@@ -13,6 +13,7 @@ mod check;
 mod choice;
 mod config;
 mod copy;
+mod cost;
 mod display;
 mod doctor;
 mod dump;
@@ -136,6 +137,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Prune(verb) => verb.run(context).await,
         Command::Copy(verb) => verb.run(context).await,
         Command::Bucket(verb) => verb.run(context).await,
+        Command::Cost(verb) => verb.run(context).await,
         // It alone has exit codes of its own, which its users' monitoring prescribes.
         Command::Check(verb) => return verb.run(context).await,
     };

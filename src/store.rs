@@ -101,6 +101,12 @@ pub trait Store: Send + Sync + Debug {
         Ok(Deletion::Final)
     }
 
+    /// The lifecycle rules that act on objects of this store, their prefixes relative to it as keys are: a rule with the
+    /// prefix `""` acts on all. Nothing but a bucket has any.
+    async fn lifecycle(&self) -> Result<Answer<Vec<LifecycleRule>>> {
+        Ok(Answer::Unsupported)
+    }
+
     /// Begins an upload in parts. Nothing is visible under the key until [`Upload::complete`].
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>>;
 

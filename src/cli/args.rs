@@ -4,6 +4,7 @@ use super::bucket::BucketArgs;
 use super::check::CheckArgs;
 use super::config::ConfigVerb;
 use super::copy::CopyArgs;
+use super::cost::CostArgs;
 use super::doctor::DoctorArgs;
 use super::dump::DumpArgs;
 use super::export::ExportArgs;
@@ -103,6 +104,8 @@ pub enum Command {
     Copy(CopyArgs),
     /// Say whether the backups in the store are healthy
     Check(CheckArgs),
+    /// Say what the backups cost, and what plans for them would
+    Cost(CostArgs),
     /// Set up a bucket for backups, check it, print policies for it
     Bucket(BucketArgs),
 }

@@ -16,7 +16,8 @@ use crate::error::Result;
 
 use super::failure::{StoreProblem, store_error};
 use super::{
-    Address, ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, Receipt, ServerCopy, StorageClass, Store, Upload,
+    Address, Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, Receipt, ServerCopy,
+    StorageClass, Store, Upload,
 };
 
 /// What a store is asked to do.
@@ -179,6 +180,10 @@ impl Store for FaultyStore {
 
     async fn deletion(&self) -> Result<Deletion> {
         self.inner.deletion().await
+    }
+
+    async fn lifecycle(&self) -> Result<Answer<Vec<LifecycleRule>>> {
+        self.inner.lifecycle().await
     }
 
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {

@@ -20,7 +20,8 @@ use crate::error::{Error, Result};
 
 use super::failure::{StoreProblem, problem, store_error};
 use super::{
-    Address, ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, Receipt, ServerCopy, StorageClass, Store, Upload,
+    Address, Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, Receipt, ServerCopy,
+    StorageClass, Store, Upload,
 };
 
 /// How long the first pause before another attempt may be; each further one twice that.
@@ -187,6 +188,10 @@ impl Store for RetryStore {
 
     async fn deletion(&self) -> Result<Deletion> {
         self.repeat(|| self.inner.deletion()).await
+    }
+
+    async fn lifecycle(&self) -> Result<Answer<Vec<LifecycleRule>>> {
+        self.repeat(|| self.inner.lifecycle()).await
     }
 
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {

@@ -25,8 +25,8 @@ use crate::error::{Error, Result};
 use super::failure::{StoreProblem, problem, store_error};
 use super::key::{as_folder, check, shown};
 use super::{
-    Address, ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, Patience, Receipt, ServerCopy, StorageClass, Store,
-    StoreUrl, Upload,
+    Address, Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, Patience, Receipt,
+    ServerCopy, StorageClass, Store, StoreUrl, Upload,
 };
 
 mod bucket;
@@ -224,6 +224,10 @@ impl Store for S3Store {
 
     async fn deletion(&self) -> Result<Deletion> {
         bucket::deletion(self).await
+    }
+
+    async fn lifecycle(&self) -> Result<Answer<Vec<LifecycleRule>>> {
+        bucket::lifecycle_below(self).await
     }
 
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {

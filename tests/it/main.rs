@@ -9,6 +9,7 @@ mod checking;
 mod cli;
 mod connections;
 mod copying;
+mod costing;
 mod data_plane;
 mod doctor;
 mod exporting;
