@@ -8,6 +8,8 @@ mod bucket;
 mod checking;
 mod cli;
 mod connections;
+mod copying;
+mod costing;
 mod data_plane;
 mod doctor;
 mod exporting;
