@@ -16,7 +16,8 @@ use crate::error::Result;
 
 use super::failure::{StoreProblem, store_error};
 use super::{
-    Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, StorageClass, Store, Upload,
+    Address, Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, Receipt, ServerCopy,
+    StorageClass, Store, Upload,
 };
 
 /// What a store is asked to do.
@@ -46,6 +47,8 @@ pub enum Operation {
     Abort,
     /// [`Store::open_uploads`].
     OpenUploads,
+    /// [`Store::copy_here`].
+    Copy,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -197,6 +200,15 @@ impl Store for FaultyStore {
     async fn abort_upload(&self, upload: &OpenUpload) -> Result<()> {
         self.meet(Operation::Abort).await?;
         self.inner.abort_upload(upload).await
+    }
+
+    fn address(&self) -> Option<Address> {
+        self.inner.address()
+    }
+
+    async fn copy_here(&self, copy: ServerCopy<'_>) -> Result<Receipt> {
+        self.meet(Operation::Copy).await?;
+        self.inner.copy_here(copy).await
     }
 
     async fn renew(&self) -> Result<()> {

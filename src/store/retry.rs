@@ -20,7 +20,8 @@ use crate::error::{Error, Result};
 
 use super::failure::{StoreProblem, problem, store_error};
 use super::{
-    Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, StorageClass, Store, Upload,
+    Address, Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, Receipt, ServerCopy,
+    StorageClass, Store, Upload,
 };
 
 /// How long the first pause before another attempt may be; each further one twice that.
@@ -204,6 +205,14 @@ impl Store for RetryStore {
 
     async fn abort_upload(&self, upload: &OpenUpload) -> Result<()> {
         self.repeat(|| self.inner.abort_upload(upload)).await
+    }
+
+    fn address(&self) -> Option<Address> {
+        self.inner.address()
+    }
+
+    async fn copy_here(&self, copy: ServerCopy<'_>) -> Result<Receipt> {
+        self.repeat(|| self.inner.copy_here(copy)).await
     }
 
     async fn renew(&self) -> Result<()> {

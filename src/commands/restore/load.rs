@@ -56,8 +56,8 @@ fn ahead(mut decoder: Decoder, key: &str) -> Receiver<Result<Bytes>> {
     tokio::spawn(async move {
         loop {
             let chunk = next_chunk(&mut decoder, CHUNK, &key).await;
-            let is_last = chunk.as_ref().map_or(true, Bytes::is_empty);
-            if matches!(&chunk, Ok(chunk) if chunk.is_empty()) || sender.send(chunk).await.is_err() || is_last {
+            let (is_end, is_error) = (matches!(&chunk, Ok(chunk) if chunk.is_empty()), chunk.is_err());
+            if is_end || sender.send(chunk).await.is_err() || is_error {
                 return;
             }
         }
@@ -73,47 +73,47 @@ fn damaged(error: std::io::Error, key: &str) -> Error {
     }
 }
 
-/// The statements that load an entry's rows.
+/// The statements that load an entry's rows. A fresh table was made by this restore, and nobody else has it.
 ///
-/// A table that this restore made is emptied in the same transaction, as `pg_restore -j` does it (`restore_toc_entry` in
+/// It is emptied in the same transaction, as `pg_restore -j` does it (`restore_toc_entry` in
 /// `pg_backup_archiver.c`), so that its rows may be frozen as they come (PostgreSQL documentation, "COPY", FREEZE): the
 /// indexes that follow need not find out which rows are visible and write that into every page, and no vacuum has to
 /// read the table again. Statements of one message are one transaction.
-fn copy_statement(entry: &TocEntry, is_fresh: bool) -> Option<String> {
-    let copy = entry.copy.as_deref()?;
-    match copy.trim_end().strip_suffix(" FROM stdin;") {
+///
+/// Errors: [`Kind::Archive`] when there is none.
+pub(super) fn copy_statement(entry: &TocEntry, is_fresh: bool) -> Result<String> {
+    let Some(copy) = entry.copy.as_deref() else {
+        return Err(Error::new(Kind::Archive, "the table of contents has no COPY statement for this table")
+            .on(table_name(entry.schema.as_deref(), &entry.tag).to_string()));
+    };
+    Ok(match copy.trim_end().strip_suffix(" FROM stdin;") {
         Some(start) if is_fresh => {
             let table = table_name(entry.schema.as_deref(), &entry.tag);
-            Some(format!("TRUNCATE TABLE ONLY {table};\n{start} FROM stdin WITH (FREEZE);\n"))
+            format!("TRUNCATE TABLE ONLY {table};\n{start} FROM stdin WITH (FREEZE);\n")
         }
-        _ => Some(copy.to_owned()),
-    }
+        _ => copy.to_owned(),
+    })
 }
 
-/// Loads one table, or a slice of its rows, by COPY; gives the number of rows that the server counted. A fresh one was made
-/// by this restore, and nobody else has it.
+/// Loads one table, or a slice of its rows, by the statements given, which end with a COPY; gives the number of rows that the
+/// server counted.
 ///
 /// Errors: [`Kind::Archive`] when a byte, the terminator or the number of rows is not what the manifest says. The COPY is
 /// then given up before the server commits it.
 pub(super) async fn load_table(
     session: &Session,
-    entry: &TocEntry,
+    statements: &str,
     data: &TableObject,
     slice: Option<&Slice>,
-    is_fresh: bool,
     origin: &Origin,
     progress: &Progress,
 ) -> Result<u64> {
-    let Some(copy) = copy_statement(entry, is_fresh) else {
-        return Err(Error::new(Kind::Archive, "the table of contents has no COPY statement for this table")
-            .on(table_name(entry.schema.as_deref(), &entry.tag).to_string()));
-    };
     let key = &data.object.key;
     let (promised, stored) = match slice {
         Some(slice) => (Some(slice.rows), slice.stored.end - slice.stored.start),
         None => (data.rows, data.object.bytes),
     };
-    let mut target = session.copy_in(&copy).await?;
+    let mut target = session.copy_in(statements).await?;
     let fed = match slice {
         Some(slice) => feed_slice(&mut target, data, slice, origin, progress).await,
         None => feed(&mut target, data, origin, progress).await,
@@ -204,7 +204,7 @@ async fn feed_slice(
 }
 
 /// Loads one table by the INSERT statements that an archive made with `--inserts` has in place of COPY text; gives their
-/// number, for only the server could count the rows. All or nothing, as with COPY.
+/// number, for only the server could count the rows. The caller's transaction makes it all or nothing, as with COPY.
 ///
 /// Errors: [`Kind::Archive`] when the text does not end as stock ends it.
 pub(super) async fn run_statements(
@@ -214,19 +214,9 @@ pub(super) async fn run_statements(
     origin: &Origin,
     progress: &Progress,
 ) -> Result<u64> {
-    session.execute("BEGIN").await?;
-    match run_all_statements(session, data, charset, origin, progress).await {
-        Ok(count) => {
-            session.execute("COMMIT").await?;
-            progress.moved_stored(data.object.bytes);
-            Ok(count)
-        }
-        Err(error) => {
-            // The first failure is what happened; a lost connection has rolled back by itself.
-            let _lost = session.execute("ROLLBACK").await;
-            Err(error)
-        }
-    }
+    let count = run_all_statements(session, data, charset, origin, progress).await?;
+    progress.moved_stored(data.object.bytes);
+    Ok(count)
 }
 
 async fn run_all_statements(

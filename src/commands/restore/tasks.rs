@@ -11,43 +11,52 @@ use std::collections::{HashMap, HashSet};
 pub(super) struct Work {
     /// The step's place in the plan.
     pub(super) step: usize,
+    /// Which slice of the step's rows it is, from 0.
+    pub(super) number: usize,
     /// Which rows; `None` for all of them, and for a step without any.
     pub(super) slice: Option<Slice>,
     /// Whether these are all the rows of a table that this restore made, and that nobody else has.
     pub(super) is_fresh: bool,
 }
 
-/// Everything that runs side by side, in the order of the table of contents.
-fn pieces_of_work(plan: &Plan, workers: usize, may_truncate: bool) -> Vec<Work> {
-    let size = slices::size(plan.raw_bytes(), workers);
-    let mut made: HashMap<i32, usize> =
-        plan.steps.iter().filter(|step| step.entry.desc == "TABLE").map(|step| (step.entry.id, 0)).collect();
-    for need in plan.steps.iter().filter(|step| step.data.is_some()).flat_map(|step| &step.entry.needs) {
-        made.entry(*need).and_modify(|loads| *loads += 1);
-    }
-    // The rows of a table that is more than one object come one object after the other.
-    let made: HashSet<i32> = made.into_iter().filter(|(_, loads)| *loads == 1).map(|(table, _)| table).collect();
+/// Everything that runs side by side, in the order of the table of contents; what is cut depends on the plan and the number of
+/// connections alone.
+fn pieces_of_work(plan: &Plan, jobs: usize, may_truncate: bool) -> Vec<Work> {
+    let made = made_and_loaded_at_once(plan);
     let indexes = plan.steps.iter().filter(|step| matches!(step.entry.desc.as_str(), "INDEX" | "CONSTRAINT"));
     let indexed: HashSet<i32> = indexes.flat_map(|step| step.entry.needs.iter().copied()).collect();
+    let side_by_side = Phase::Parallel..=Phase::Last;
     let mut work = Vec::new();
-    for (step, of) in plan.steps.iter().enumerate().filter(|(_, step)| step.phase >= Phase::Parallel) {
+    for (step, of) in plan.steps.iter().enumerate().filter(|(_, step)| side_by_side.contains(&step.phase)) {
         let needs_any = |tables: &HashSet<i32>| of.entry.needs.iter().any(|need| tables.contains(need));
         // What is loaded through a partitioned table says so here, and shares that table with others.
-        let may_be_fresh = may_truncate && of.entry.create.is_none() && needs_any(&made);
+        let is_made = of.entry.create.is_none() && needs_any(&made);
         let gains = |data: &&TableObject| {
-            let is_large = data.raw_bytes > plan.raw_bytes() / (2 * workers.max(1) as u64);
+            let is_large = data.raw_bytes > plan.raw_bytes() / (2 * jobs.max(1) as u64);
             // Rows that come in slices cannot be frozen, for which every index pays: two connections do not make up for it.
-            is_large && (workers > 2 || !may_be_fresh || !needs_any(&indexed))
+            is_large && (jobs > 2 || !is_made || !needs_any(&indexed))
         };
-        // INSERT statements cannot be cut, and one connection loads everything in order.
+        // INSERT statements cannot be cut.
         let data = of.data.as_ref().filter(|_| of.entry.copy.is_some());
-        let parts = data.filter(gains).filter(|_| workers > 1).map_or_else(Vec::new, |data| slices(data, size));
+        let cut = data.filter(gains).zip(slices::size(plan.raw_bytes(), jobs));
+        let parts = cut.map_or_else(Vec::new, |(data, size)| slices(data, size));
         if parts.is_empty() {
-            work.push(Work { step, slice: None, is_fresh: data.is_some() && may_be_fresh });
+            work.push(Work { step, number: 0, slice: None, is_fresh: data.is_some() && is_made && may_truncate });
         }
-        work.extend(parts.into_iter().map(|slice| Work { step, slice: Some(slice), is_fresh: false }));
+        let sliced = |(number, slice)| Work { step, number, slice: Some(slice), is_fresh: false };
+        work.extend(parts.into_iter().enumerate().map(sliced));
     }
     work
+}
+
+/// The tables that the plan makes and whose rows are one object: the rows of others come one object after the other.
+fn made_and_loaded_at_once(plan: &Plan) -> HashSet<i32> {
+    let tables = plan.steps.iter().filter(|step| step.entry.desc == "TABLE");
+    let mut loads: HashMap<i32, usize> = tables.map(|step| (step.entry.id, 0)).collect();
+    for need in plan.steps.iter().filter(|step| step.data.is_some()).flat_map(|step| &step.entry.needs) {
+        loads.entry(*need).and_modify(|loads| *loads += 1);
+    }
+    loads.into_iter().filter(|(_, loads)| *loads == 1).map(|(table, _)| table).collect()
 }
 
 /// How many bytes of rows these tasks load, each table counted once.
@@ -73,9 +82,10 @@ fn loaded_through_one_root<'a>(plan: &'a Plan, work: &[Work]) -> HashMap<&'a str
 
 /// The steps that run side by side, as tasks: what they wait for, what they lock, when.
 ///
-/// `may_truncate` says that the tables of the plan are this restore's own. The rows of a large table are several tasks, whose order counts by the whole table, so that its indexes can begin early.
-pub(super) fn tasks(plan: &Plan, workers: usize, may_truncate: bool) -> (Vec<Work>, Vec<Task>) {
-    let work = pieces_of_work(plan, workers, may_truncate);
+/// `may_truncate` says that the tables of the plan have no rows but this restore's. The rows of a large table are several
+/// tasks, whose order counts by the whole table, so that its indexes can begin early.
+pub(super) fn tasks(plan: &Plan, jobs: usize, may_truncate: bool) -> (Vec<Work>, Vec<Task>) {
+    let work = pieces_of_work(plan, jobs, may_truncate);
     let mut task_of: HashMap<i32, Vec<usize>> = HashMap::new();
     for (task, work) in work.iter().enumerate() {
         task_of.entry(plan.steps[work.step].entry.id).or_default().push(task);
@@ -124,7 +134,7 @@ pub(super) fn tasks(plan: &Plan, workers: usize, may_truncate: bool) -> (Vec<Wor
             Phase::Database | Phase::Definitions | Phase::Parallel => 0,
             Phase::ForeignKeys => 1,
             Phase::Privileges => 2,
-            Phase::Last => 3,
+            Phase::Last | Phase::EventTriggers => 3,
         };
         // Tasks are in the order of the table of contents, so what this one needs has its stage already.
         stage = needs.iter().filter_map(|&need| tasks.get(need)).map(|need| need.stage).fold(stage, u8::max);
