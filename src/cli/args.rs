@@ -17,6 +17,7 @@ use super::run::RunArgs;
 use super::schedule::ScheduleArgs;
 use super::show::ShowArgs;
 use super::sweep::SweepArgs;
+use super::thaw::ThawArgs;
 use super::verify::VerifyArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -102,6 +103,8 @@ pub enum Command {
     Prune(PruneArgs),
     /// Copy backups into another store
     Copy(CopyArgs),
+    /// Ask the store to make a backup readable that lies in an archive class
+    Thaw(ThawArgs),
     /// Say whether the backups in the store are healthy
     Check(CheckArgs),
     /// Say what the backups cost, and what plans for them would

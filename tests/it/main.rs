@@ -34,5 +34,6 @@ mod stock_archives;
 mod store;
 mod store_failures;
 mod support;
+mod thawing;
 mod tidy;
 mod verifying;
