@@ -1,5 +1,6 @@
 //! A job, settled: everything looked up and checked, ready to run.
 
+use super::check::JobCheck;
 use super::config::on_job;
 use super::expand::{Lookup, expand};
 use super::parse::alike;
@@ -37,6 +38,8 @@ pub struct Job {
     pub verify: Option<Verification>,
     /// Which backups stay; all, if this is absent.
     pub retention: Option<Rules>,
+    /// When its backups are healthy, and who is told.
+    pub check: JobCheck,
     /// When it runs.
     pub schedule: Option<Schedule>,
     /// Who is told how it went.
@@ -90,6 +93,7 @@ impl Job {
                     .as_ref()
                     .map(|rules| retention(rules, table.timezone.as_deref()))
                     .transpose()?,
+                check: JobCheck::settle(table, file, lookup)?,
                 schedule: schedule(table)?,
                 notifiers: file.notify.settle(table.notify.as_deref(), lookup)?,
             })
@@ -222,7 +226,7 @@ fn connections(given: Option<u16>) -> Result<usize> {
     }
 }
 
-fn schedule(table: &JobTable) -> Result<Option<Schedule>> {
+pub(super) fn schedule(table: &JobTable) -> Result<Option<Schedule>> {
     let Some(text) = &table.schedule else { return Ok(None) };
     let (zone, jitter) = (table.timezone.as_deref(), table.jitter.as_deref());
     Schedule::parse(text, zone, jitter, table.catch_up.unwrap_or(true)).map(Some)
