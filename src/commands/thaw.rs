@@ -105,7 +105,7 @@ pub async fn thaw(options: ThawOptions, progress: Arc<Progress>, stop: Stop) -> 
                     report.arrived(until.and_then(|until| Timestamp::try_from(until).ok()), &progress);
                 }
                 Thawing::UnderWay | Thawing::Frozen => {
-                    stop.unless(async { Ok(tokio::time::sleep(pause).await) }).await?;
+                    stop.unless(after(pause)).await?;
                     pause = (pause * 2).min(PAUSES.1);
                 }
             }
@@ -114,6 +114,11 @@ pub async fn thaw(options: ThawOptions, progress: Arc<Progress>, stop: Stop) -> 
     progress.phase("done");
     report.seconds = progress.seconds();
     Ok(report)
+}
+
+async fn after(pause: Duration) -> Result<()> {
+    tokio::time::sleep(pause).await;
+    Ok(())
 }
 
 impl ThawReport {
