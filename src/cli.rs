@@ -31,7 +31,6 @@ mod run;
 mod schedule;
 mod selection;
 mod show;
-mod size;
 mod store;
 mod sweep;
 mod thaw;
@@ -39,6 +38,7 @@ mod verify;
 
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
+use crate::model::size;
 use args::{Arguments, Command, LogFormat};
 use clap::Parser;
 use display::Display;

@@ -19,6 +19,7 @@ mod fidelity;
 mod globals;
 mod hostile;
 mod interop;
+mod job_copies;
 mod jobs;
 mod kindness;
 mod listeners;
