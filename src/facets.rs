@@ -10,7 +10,7 @@ pub mod comment;
 pub mod label;
 pub mod privilege;
 
-use crate::model::{Address, Item, Object, Oid, Section, Target, class, ident};
+use crate::model::{Address, AddressMap, Item, Object, Oid, Section, Target, class, ident};
 use std::collections::HashMap;
 
 /// Something that facets are about, with what its entries repeat of their object.
@@ -40,7 +40,7 @@ pub struct Place<'a> {
 /// Everything that facets may be about, found by address.
 #[derive(Debug, Default)]
 pub struct Subjects<'a> {
-    by_address: HashMap<Address, Subject<'a>>,
+    by_address: AddressMap<Subject<'a>>,
     by_relation: HashMap<Oid, Subject<'a>>,
 }
 
