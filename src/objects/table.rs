@@ -27,6 +27,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
         Ok(())
     })?;
     inheritance::arrange(&mut tables);
+    row::order_configurations(&mut tables);
     Ok(tables.iter().flat_map(objects_of).collect())
 }
 

@@ -9,6 +9,7 @@ mod checking;
 mod cli;
 mod connections;
 mod data_plane;
+mod databases;
 mod doctor;
 mod exporting;
 mod failures;

@@ -144,7 +144,10 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
             JOIN pg_catalog.pg_opclass oc ON oc.oid = ANY (pt.partclass)
             WHERE pt.partstrat = 'h' AND oc.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace
                 AND oc.opcname IN ('enum_ops', 'array_ops', 'record_ops', 'range_ops', 'multirange_ops'))) AS load_through,
-    members.extension, configurations.condition AS configuration_condition
+    members.extension, configurations.condition AS configuration_condition,
+    CASE WHEN configurations.relation IS NOT NULL THEN (
+        SELECT pg_catalog.json_agg(DISTINCT k.confrelid) FROM pg_catalog.pg_constraint k
+        WHERE k.conrelid = c.oid AND k.contype = 'f') END AS refers_to
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner

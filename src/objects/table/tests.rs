@@ -36,7 +36,7 @@ fn table_row() -> Value {
         "options": [], "toast_options": [], "partition_key": null, "partition_bound": null, "server": null,
         "server_options": [], "parents": [], "columns": [column(1, "a", &json!({}))], "checks": [],
         "estimated_bytes": 8192, "estimated_rows": 3, "pages": 1, "load_through": null, "extension": null,
-        "configuration_condition": null
+        "configuration_condition": null, "refers_to": null
     })
 }
 
