@@ -12,6 +12,8 @@ mod bucket;
 mod check;
 mod choice;
 mod config;
+mod copy;
+mod cost;
 mod display;
 mod doctor;
 mod dump;
@@ -133,7 +135,9 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Sweep(verb) => verb.run(context).await,
         Command::Verify(verb) => verb.run(context).await,
         Command::Prune(verb) => verb.run(context).await,
+        Command::Copy(verb) => verb.run(context).await,
         Command::Bucket(verb) => verb.run(context).await,
+        Command::Cost(verb) => verb.run(context).await,
         // It alone has exit codes of its own, which its users' monitoring prescribes.
         Command::Check(verb) => return verb.run(context).await,
     };

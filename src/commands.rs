@@ -6,6 +6,8 @@
 pub mod backups;
 pub mod bucket;
 pub mod check;
+pub mod copy;
+pub mod cost;
 pub mod doctor;
 pub mod dump;
 pub mod examine;

@@ -27,7 +27,8 @@ pub enum Kind {
     Archive,
     /// The database holds something that cannot be dumped; exit code 7.
     Incomplete,
-    /// A restore went to its end, but some statements failed, or a dump of all databases but some of those; exit code 8.
+    /// A restore went to its end, but some statements failed, or a dump of all databases, or a copy of
+    /// all new backups, but some of those; exit code 8.
     Partial,
     /// The target is not fit for this restore, for it already has the objects or lacks what they need; exit code 9.
     Target,

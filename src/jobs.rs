@@ -6,6 +6,7 @@
 //! place (`${NAME}` or `file:`) when a job is settled, and is never in an error, a description or `Debug`. An unknown key
 //! is an error that says which key was meant.
 
+mod check;
 mod config;
 mod env_file;
 mod example;
@@ -17,6 +18,7 @@ mod schedule;
 mod script;
 mod tables;
 
+pub use check::JobCheck;
 pub use config::{Config, DEFAULT_FILES};
 pub use env_file::EnvFile;
 pub use example::EXAMPLE;

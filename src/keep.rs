@@ -5,6 +5,7 @@
 
 pub mod age;
 pub mod bucket;
+pub mod cost;
 pub mod health;
 pub mod policy;
 pub mod retention;

@@ -18,7 +18,7 @@ mod tls;
 mod webhook;
 
 pub use email::{Email, MailSecurity};
-pub use event::{Event, Facts, Moment};
+pub use event::{Checked, Event, Facts, Found, Grade, Moment};
 pub use http::Target;
 pub use ping::Ping;
 pub use template::Template;

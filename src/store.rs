@@ -22,6 +22,7 @@ use futures::stream::BoxStream;
 
 use crate::error::Result;
 
+mod address;
 mod bucket;
 mod class;
 mod failure;
@@ -34,6 +35,7 @@ mod retry;
 mod s3;
 mod url;
 
+pub use address::{Address, Receipt, ServerCopy};
 pub use bucket::{Answer, BucketState, BucketStep, Deletion, Encryption, LifecycleRule, Lock, LockDefault};
 pub use class::StorageClass;
 pub use failure::{StoreProblem, problem};
@@ -99,6 +101,12 @@ pub trait Store: Send + Sync + Debug {
         Ok(Deletion::Final)
     }
 
+    /// The lifecycle rules that act on objects of this store, their prefixes relative to it as keys are: a rule with the
+    /// prefix `""` acts on all. Nothing but a bucket has any.
+    async fn lifecycle(&self) -> Result<Answer<Vec<LifecycleRule>>> {
+        Ok(Answer::Unsupported)
+    }
+
     /// Begins an upload in parts. Nothing is visible under the key until [`Upload::complete`].
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>>;
 
@@ -108,6 +116,17 @@ pub trait Store: Send + Sync + Debug {
 
     /// Aborts an upload found by [`Store::open_uploads`]. One that is gone counts as aborted.
     async fn abort_upload(&self, upload: &OpenUpload) -> Result<()>;
+
+    /// Where this store is, for copies that a server makes by itself; `None` where there is no server.
+    fn address(&self) -> Option<Address> {
+        None
+    }
+
+    /// Copies an object of a store that [shares a server](Address::shares_a_server_with) with this one, without its bytes
+    /// passing here. A copy that fails leaves nothing behind.
+    async fn copy_here(&self, copy: ServerCopy<'_>) -> Result<Receipt> {
+        Err(failure::store_error(StoreProblem::Unsupported, "this store copies nothing by itself").on(copy.key))
+    }
 
     /// Looks for credentials anew, after the store said that those it was given have expired.
     async fn renew(&self) -> Result<()> {
@@ -153,6 +172,10 @@ pub struct Entry {
     pub key: String,
     /// Length in bytes.
     pub size: u64,
+    /// When it was written, if the store says.
+    pub modified: Option<SystemTime>,
+    /// The storage class, if the store says.
+    pub class: Option<String>,
 }
 
 /// An upload that is neither completed nor aborted.

@@ -25,6 +25,12 @@ pub fn globals_key() -> &'static str {
     "globals.sql"
 }
 
+/// Whether a key in the backup's folder is one of its many and large objects, rows and large objects, and not of the few
+/// and small ones that tell about them.
+pub fn is_data(key: &str) -> bool {
+    ![toc_key(), manifest_key(), blobs_toc_key(), globals_key()].contains(&key)
+}
+
 /// A database's folder below the store's prefix: its name, with every byte but `A-Za-z0-9._-` written as `%XX`.
 /// Different names have different folders, and none is `.` or `..`.
 pub fn database_folder(database: &str) -> String {

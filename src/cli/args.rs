@@ -3,6 +3,8 @@
 use super::bucket::BucketArgs;
 use super::check::CheckArgs;
 use super::config::ConfigVerb;
+use super::copy::CopyArgs;
+use super::cost::CostArgs;
 use super::doctor::DoctorArgs;
 use super::dump::DumpArgs;
 use super::export::ExportArgs;
@@ -29,7 +31,8 @@ Exit codes:
     5  the store cannot be reached, refuses, or lacks what was asked for
     6  the backup is missing, incomplete, damaged, or of a newer format; or restore --verify found other rows
     7  the database holds something that cannot be dumped
-    8  it went to its end, but a part failed: statements of restore --keep-going, databases of dump --all
+    8  it went to its end, but a part failed: statements of restore --keep-going, databases of dump --all, backups of
+       copy --new
     9  the target of a restore already has the objects, or lacks what they need
    10  a check found something that needs attention
    12  a notification did not arrive (`notify test` only)
@@ -97,8 +100,12 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Remove the backups that no rule keeps, and what killed dumps left
     Prune(PruneArgs),
+    /// Copy backups into another store
+    Copy(CopyArgs),
     /// Say whether the backups in the store are healthy
     Check(CheckArgs),
+    /// Say what the backups cost, and what plans for them would
+    Cost(CostArgs),
     /// Set up a bucket for backups, check it, print policies for it
     Bucket(BucketArgs),
 }

@@ -1,14 +1,19 @@
 //! `pgstow check`: arguments, options, report.
 
+#![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
+
 use super::Context;
+use super::jobs::{ConfigArgs, ready};
 use super::output::{plain, print, print_json};
-use super::store::FromArgs;
-use crate::commands::check::{CheckOptions, CheckReport, Checked, Depth, check, unhealthy};
-use crate::error::{Kind, Result};
+use super::store::StoreArgs;
+use crate::commands::check::{CheckOptions, CheckReport, Checked, Depth, check, check_job, options_of, unhealthy};
+use crate::commands::run::RunOptions;
+use crate::error::{Error, Kind, Result};
+use crate::jobs::JobCheck;
 use crate::keep::Age;
-use crate::keep::health::{Limits, Severity, words};
+use crate::keep::health::{Limits, Severity};
+use crate::notify::Told;
 use clap::{Args, ValueEnum};
-use indicatif::HumanBytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -16,27 +21,41 @@ use std::process::ExitCode;
 /// `pgstow check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// The store to check.
+    /// The job whose backups to check, as its table says [default: all that is in the store of --from; without that, the
+    /// only job of the file]
+    #[arg(value_name = "JOB")]
+    pub job: Option<String>,
+    /// The file of jobs.
     #[command(flatten)]
-    pub store: FromArgs,
+    pub config: ConfigArgs,
+    /// Tell those whom the job tells what was found; who cannot be told changes no exit code
+    #[arg(long)]
+    pub notify: bool,
+    /// The store, where no job names one: s3://bucket/prefix or file:///folder
+    #[arg(long, value_name = "STORE", env = "PGSTOW_STORE")]
+    pub from: Option<String>,
+    /// How to reach it.
+    #[command(flatten)]
+    pub reach: StoreArgs,
     /// This database must have healthy backups; may be repeated [default: all databases in the store, at least one]
     #[arg(long, value_name = "NAME")]
     pub database: Vec<String>,
-    /// How old the newest good backup may be, such as 26h or 8d
-    #[arg(long, value_name = "AGE", default_value = "26h")]
-    pub max_age: Age,
+    /// How old the newest good backup may be, such as 26h or 8d [default: what the job says, or 26h]
+    #[arg(long, value_name = "AGE")]
+    pub max_age: Option<Age>,
     /// How large the newest backup must be in the store, such as 500k or 2G
     #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
     pub min_size: Option<u64>,
-    /// By how much the newest backup may be smaller than the one before, before compression
-    #[arg(long, value_name = "PERCENT", default_value = "50%", value_parser = percent)]
-    pub max_shrink: u8,
-    /// How closely the newest backup is looked at
-    #[arg(long, value_enum, default_value_t = Verify::Quick)]
-    pub verify: Verify,
-    /// How many objects a full verification reads at once
-    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub jobs: u16,
+    /// By how much the newest backup may be smaller than the one before, before compression [default: what the job says,
+    /// or 50%]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub max_shrink: Option<u8>,
+    /// How closely the newest backup is looked at [default: what the job says, or quick]
+    #[arg(long, value_enum)]
+    pub verify: Option<Verify>,
+    /// How many objects a full verification reads at once [default: the job's connections, or 4]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
     /// What has no manifest and is older than this was left by a dump that was killed
     #[arg(long, value_name = "AGE", default_value = "1d")]
     pub unfinished_after: Age,
@@ -68,36 +87,86 @@ pub enum Format {
 impl CheckArgs {
     /// Runs the verb.
     pub(super) async fn run(&self, context: Context) -> Result<ExitCode> {
-        let outcome = self.check(context).await;
+        let (outcome, told) = match self.check(context).await {
+            Ok((outcome, told)) => (outcome, told),
+            Err(error) => (Err(error), Vec::new()),
+        };
         if self.format == Format::Nagios {
             return nagios(outcome);
         }
         let report = outcome?;
         if self.format == Format::Json {
-            print_json(&as_json(&report))?;
+            print_json(&as_json(&report, &told))?;
         } else {
-            print(&as_text(&report))?;
+            print(&as_text(&report, &told))?;
         }
         unhealthy(&report).map_or(Ok(ExitCode::SUCCESS), Err)
     }
 
-    async fn check(&self, context: Context) -> Result<CheckReport> {
-        let options = CheckOptions {
-            store: self.store.open().await?,
-            databases: self.database.clone(),
-            limits: Limits { max_age: Some(self.max_age), min_size: self.min_size, max_shrink: Some(self.max_shrink) },
-            depth: match self.verify {
-                Verify::Quick => Depth::Quick,
-                Verify::Full => Depth::Full,
-            },
-            jobs: usize::from(self.jobs),
-            unfinished_after: self.unfinished_after,
-            now: Timestamp::now(),
-        };
+    /// What was found, or why it could not be found out, and how telling went.
+    async fn check(&self, context: Context) -> Result<(Result<CheckReport>, Vec<Told>)> {
+        let job = self.job().await?;
+        if self.notify && job.is_none() {
+            return Err(Error::new(Kind::Usage, "without a job there is nobody to tell")
+                .hint("name a job of pgstow.toml: `pgstow check JOB --notify`"));
+        }
+        let options = self.options(job.as_ref()).await?;
         let display = context.display("check", self.format != Format::Text);
-        let report = check(options, context.progress, context.stop).await;
+        let done = match job.filter(|_| self.notify) {
+            None => (check(options, context.progress, context.stop).await, Vec::new()),
+            Some(job) => {
+                let checked = check_job(&job, options, context.progress, context.stop).await;
+                (checked.outcome, checked.told)
+            }
+        };
         display.finish();
-        report
+        Ok(done)
+    }
+
+    /// The job that is meant, with its store opened; none, where a store is.
+    async fn job(&self) -> Result<Option<RunOptions>> {
+        if self.job.is_none() && self.from.is_some() {
+            return Ok(None);
+        }
+        ready(self.config.job(self.job.as_deref())?).await.map(Some)
+    }
+
+    /// What to check: what the job says, unless an argument says otherwise.
+    async fn options(&self, job: Option<&RunOptions>) -> Result<CheckOptions> {
+        let now = Timestamp::now();
+        let usual = match (job, &self.from) {
+            (Some(job), _) => options_of(job, now),
+            (None, Some(from)) => CheckOptions {
+                store: self.reach.open(from).await?,
+                databases: Vec::new(),
+                limits: Limits {
+                    max_age: Some(JobCheck::daily()),
+                    min_size: None,
+                    max_shrink: Some(JobCheck::MAX_SHRINK),
+                },
+                depth: Depth::Quick,
+                jobs: 4,
+                unfinished_after: self.unfinished_after,
+                now,
+            },
+            (None, None) => return Err(Error::new(Kind::Usage, "neither a job nor a store is named")),
+        };
+        Ok(CheckOptions {
+            databases: if self.database.is_empty() { usual.databases } else { self.database.clone() },
+            limits: Limits {
+                max_age: self.max_age.or(usual.limits.max_age),
+                min_size: self.min_size.or(usual.limits.min_size),
+                max_shrink: self.max_shrink.or(usual.limits.max_shrink),
+            },
+            depth: match self.verify {
+                None => usual.depth,
+                Some(Verify::Quick) => Depth::Quick,
+                Some(Verify::Full) => Depth::Full,
+            },
+            jobs: self.jobs.map_or(usual.jobs, usize::from),
+            unfinished_after: self.unfinished_after,
+            ..usual
+        })
     }
 }
 
@@ -106,45 +175,19 @@ fn percent(text: &str) -> Result<u8, String> {
     number.ok_or_else(|| format!("{text:?} is not between 0% and 100%"))
 }
 
-/// The state of one database in a few words: `newest 3h 2m old, 1.20 GiB, 31 backups`.
-fn state(checked: &Checked) -> String {
-    match (checked.findings.first(), &checked.newest) {
-        (Some(finding), _) => finding.message.clone(),
-        (None, Some(newest)) => {
-            let age = words(Timestamp::now().duration_since(newest.begun));
-            format!("newest {age} old, {}, {} backups", HumanBytes(newest.stored_bytes), checked.backups)
-        }
-        (None, None) => "no backup".to_owned(),
-    }
-}
-
-fn severity(checked: &Checked) -> Severity {
-    checked.findings.first().map_or(Severity::Fine, |finding| finding.severity)
-}
-
-/// The findings that the first line of a database does not say.
-fn details(checked: &Checked) -> impl Iterator<Item = String> {
-    checked
-        .findings
-        .iter()
-        .skip(1)
-        .map(|finding| format!("  {}: {} [{}]", finding.severity, plain(&finding.message), finding.rule))
-}
-
-fn as_text(report: &CheckReport) -> Vec<String> {
-    let mut lines = Vec::new();
-    for checked in &report.databases {
-        lines.push(format!("{}: {}: {}", severity(checked), plain(&checked.database), plain(&state(checked))));
-        lines.extend(details(checked));
-    }
+fn as_text(report: &CheckReport, told: &[Told]) -> Vec<String> {
+    let mut lines: Vec<String> = report.lines(Timestamp::now()).iter().map(|line| plain(line)).collect();
+    // Whoever could not be told is a warning on standard error already.
+    let arrived = told.iter().filter(|told| told.outcome.is_ok());
+    lines.extend(arrived.map(|told| format!("told {}", plain(&told.name))));
     lines
 }
 
-fn as_json(report: &CheckReport) -> Value {
+fn as_json(report: &CheckReport, told: &[Told]) -> Value {
     let checked = |checked: &Checked| {
         json!({
             "database": checked.database,
-            "severity": severity(checked).to_string(),
+            "severity": checked.severity().to_string(),
             "backups": checked.backups,
             "newest": checked.newest.as_ref().map(|newest| json!({
                 "backup": newest.id,
@@ -162,6 +205,9 @@ fn as_json(report: &CheckReport) -> Value {
     json!({
         "severity": report.severity().to_string(),
         "databases": report.databases.iter().map(checked).collect::<Vec<_>>(),
+        "told": told.iter()
+            .map(|told| json!({"notifier": told.name, "error": told.outcome.as_ref().err().map(ToString::to_string)}))
+            .collect::<Vec<_>>(),
     })
 }
 
@@ -191,13 +237,15 @@ fn bare(words: &impl ToString) -> String {
 }
 
 fn nagios_lines(report: &CheckReport) -> Vec<String> {
-    let worst = report.databases.iter().max_by_key(|checked| (severity(checked), std::cmp::Reverse(&checked.database)));
-    let said = worst.map_or(String::new(), |checked| format!("{}: {}", checked.database, state(checked)));
+    let now = Timestamp::now();
+    let worst =
+        report.databases.iter().max_by_key(|checked| (checked.severity(), std::cmp::Reverse(&checked.database)));
+    let said = worst.map_or(String::new(), |checked| format!("{}: {}", checked.database, checked.state(now)));
     let others = report.databases.len().saturating_sub(1);
     let others = if others > 0 { format!(" (and {others} more databases)") } else { String::new() };
     let measured = |checked: &Checked| {
         let newest = checked.newest.as_ref()?;
-        let age = Timestamp::now().duration_since(newest.begun).as_secs().max(0);
+        let age = now.duration_since(newest.begun).as_secs().max(0);
         // A quote in a label is doubled, and an equals sign cannot stand in one.
         let label = bare(&checked.database).replace('\'', "''").replace('=', "_");
         Some(format!("'{label} age'={age}s '{label} size'={}B", newest.stored_bytes))
@@ -205,10 +253,7 @@ fn nagios_lines(report: &CheckReport) -> Vec<String> {
     let measured: Vec<String> = report.databases.iter().filter_map(measured).collect();
     let word = report.severity().to_string().to_uppercase();
     let mut lines = vec![format!("PGSTOW {word} - {}{others} | {}", bare(&said), measured.join(" "))];
-    for checked in &report.databases {
-        lines.push(format!("{}: {}: {}", severity(checked), bare(&checked.database), bare(&state(checked))));
-        lines.extend(details(checked).map(|line| bare(&line)));
-    }
+    lines.extend(report.lines(now).iter().map(bare));
     lines
 }
 

@@ -5,6 +5,7 @@ use super::jobs::ConfigArgs;
 use super::output::{plain, print, print_json};
 use crate::error::{Error, Kind, Result};
 use crate::jobs::{EXAMPLE, Job, Verification};
+use crate::notify::{Moment, Notifier};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
@@ -97,6 +98,15 @@ fn document(job: &Job, now: Timestamp) -> serde_json::Value {
         "retention": job.retention.as_ref().map(ToString::to_string),
         "schedule": job.schedule.as_ref().map(crate::jobs::Schedule::describe),
         "next": job.schedule.as_ref().and_then(|schedule| schedule.next_after(now)).map(|next| next.to_string()),
+        "check": json!({
+            "max_age": job.check.limits.max_age.map(|age| age.to_string()),
+            "min_size": job.check.limits.min_size,
+            "max_shrink": job.check.limits.max_shrink,
+            "verify": if job.check.verify == Verification::Quick { "quick" } else { "full" },
+            "schedule": job.check.schedule.as_ref().map(crate::jobs::Schedule::describe),
+            "next": job.check.schedule.as_ref().and_then(|schedule| schedule.next_after(now)).map(|next| next.to_string()),
+            "notifies": job.check.notifiers.iter().map(|notifier| notifier.name.clone()).collect::<Vec<_>>(),
+        }),
         "notifies": job.notifiers.iter().map(|notifier| notifier.name.clone()).collect::<Vec<_>>(),
     })
 }
@@ -128,11 +138,38 @@ fn explain(job: &Job, now: Timestamp) -> Vec<String> {
             line("next", shown.join(", then "));
         }
     }
-    for notifier in &job.notifiers {
-        let moments: Vec<&str> = notifier.moments.iter().map(|moment| moment.as_str()).collect();
+    line("checks", checks(job, now));
+    // Those of runs and those of checks, each once.
+    let mut told: Vec<&Notifier> = job.notifiers.iter().chain(&job.check.notifiers).collect();
+    told.sort_by_key(|notifier| notifier.name.as_str());
+    told.dedup_by_key(|notifier| notifier.name.as_str());
+    for notifier in told {
+        let of = |notifiers: &[Notifier], moment| {
+            notifiers.iter().any(|one| one.name == notifier.name && one.moments.contains(&moment))
+        };
+        let runs = Moment::OF_RUNS.into_iter().filter(|moment| of(&job.notifiers, *moment));
+        let checks = Moment::OF_CHECKS.into_iter().filter(|moment| of(&job.check.notifiers, *moment));
+        let moments: Vec<&str> = runs.chain(checks).map(Moment::as_str).collect();
         line("tells", format!("{}: {} on {}", notifier.name, notifier.describe(), moments.join(", ")));
     }
     lines
+}
+
+/// What is healthy, and when that is checked.
+fn checks(job: &Job, now: Timestamp) -> String {
+    let check = &job.check;
+    let mut words = Vec::new();
+    words.extend(check.limits.max_age.map(|age| format!("a good backup within {age}")));
+    words.extend(check.limits.min_size.map(|size| format!("of at least {}", indicatif::HumanBytes(size))));
+    words.extend(check.limits.max_shrink.map(|percent| format!("not {percent}% smaller than the last")));
+    if check.verify == Verification::Full {
+        words.push("every byte read".to_owned());
+    }
+    let when = check.schedule.as_ref().map_or("when `pgstow check` is called".to_owned(), |schedule| {
+        let next = schedule.next_after(now).map(|next| format!(", next {}", schedule.show(next)));
+        schedule.describe() + &next.unwrap_or_default()
+    });
+    format!("{}; {when}", words.join(", "))
 }
 
 fn selection(job: &Job) -> String {

@@ -74,6 +74,12 @@ fn line(verb: &str, now: &Moment) -> String {
         pieces.push(format!("{}{of}", HumanBytes(now.raw_bytes)));
         pieces.push(format!("{} rows", HumanCount(now.rows)));
     }
+    if now.all_stored_bytes > 0 {
+        pieces.push(format!("{} of {}", HumanBytes(now.stored_bytes), HumanBytes(now.all_stored_bytes)));
+    }
+    if now.all_objects > 0 {
+        pieces.push(format!("{} of {} objects", HumanCount(now.objects), HumanCount(now.all_objects)));
+    }
     if now.all_tables > 0 {
         pieces.push(format!("{} of {} tables", now.tables, now.all_tables));
     }

@@ -34,9 +34,13 @@ impl ScheduleArgs {
         let jobs = config.jobs(&environment)?;
         let jobs: Vec<Scheduled> = jobs
             .into_iter()
-            .filter_map(|job| {
-                Some(Scheduled { prepare: prepare(&config, &job.name), schedule: job.schedule?, name: job.name })
+            .map(|job| Scheduled {
+                prepare: prepare(&config, &job.name),
+                schedule: job.schedule,
+                check: job.check.schedule,
+                name: job.name,
             })
+            .filter(|job| job.schedule.is_some() || job.check.is_some())
             .collect();
         if jobs.is_empty() {
             return Err(Error::new(Kind::Usage, "no job of the file has a schedule")

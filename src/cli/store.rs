@@ -124,7 +124,8 @@ impl StoreArgs {
         crate::store::open(&url, &self.options()).await
     }
 
-    fn options(&self) -> S3Options {
+    /// What is said about reaching an S3 store.
+    pub(super) fn options(&self) -> S3Options {
         S3Options {
             endpoint: self.endpoint.clone(),
             region: self.region.clone(),

@@ -5,6 +5,7 @@ use crate::archive::keys;
 use crate::archive::manifest::Manifest;
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
 /// Manifests are read so many at a time.
@@ -66,6 +67,18 @@ pub async fn manifest(store: &dyn Store, place: &Place) -> Result<Option<Manifes
 
 /// The manifest in a folder, which ends in a slash or is empty; nothing when there is none.
 pub async fn manifest_in(store: &dyn Store, folder: &str) -> Result<Option<Manifest>> {
+    let Some(text) = manifest_text(store, folder).await? else { return Ok(None) };
+    let named = |error: Error| error.on(format!("{folder}{}", keys::manifest_key()));
+    Manifest::decode(&text).map(Some).map_err(named)
+}
+
+/// Whether a folder, which ends in a slash, has a manifest and is thus a backup.
+pub async fn is_complete(store: &dyn Store, folder: &str) -> Result<bool> {
+    Ok(store.head(&format!("{folder}{}", keys::manifest_key())).await?.is_some())
+}
+
+/// The manifest in a folder as it lies there, unchecked.
+pub async fn manifest_text(store: &dyn Store, folder: &str) -> Result<Option<Bytes>> {
     let key = format!("{folder}{}", keys::manifest_key());
     let Some(meta) = store.head(&key).await? else { return Ok(None) };
     if meta.size > MANIFEST_LIMIT {
@@ -76,7 +89,7 @@ pub async fn manifest_in(store: &dyn Store, folder: &str) -> Result<Option<Manif
     while let Some(chunk) = stream.next().await {
         text.extend_from_slice(&chunk?);
     }
-    Manifest::decode(&text).map(Some).map_err(|error| error.on(key))
+    Ok(Some(text.into()))
 }
 
 /// The newest complete backup of a database.

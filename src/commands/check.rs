@@ -1,5 +1,10 @@
 //! `pgstow check`: whether the backups in a store are healthy. It reads the store and nothing else.
 
+mod job;
+mod words;
+
+pub use job::{JobChecked, check_job, options_of};
+
 use super::examine::{self, Examined, State};
 use super::sweep::{SweepOptions, sweep};
 use super::{Progress, Stop, verify};

@@ -7,6 +7,7 @@ use crate::keep::Condition;
 use crate::store::Store;
 use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 /// Folders are looked at so many at a time.
 const AT_ONCE: usize = 8;
@@ -23,6 +24,8 @@ pub struct Examined {
     pub objects: u64,
     /// Their bytes together.
     pub bytes: u64,
+    /// When the newest of them was written, if the store says.
+    pub touched: Option<SystemTime>,
     /// What it is.
     pub state: State,
 }
@@ -82,6 +85,7 @@ pub(crate) async fn examine(store: &dyn Store, place: Place) -> Result<Examined>
     };
     let entries = store.list(&place.folder).await?;
     let (objects, bytes) = (entries.len() as u64, entries.iter().map(|entry| entry.size).sum());
+    let touched = entries.iter().filter_map(|entry| entry.modified).max();
     let state = match manifest {
         Ok(None) => State::Unfinished,
         Err(error) => State::Unreadable(error),
@@ -93,7 +97,7 @@ pub(crate) async fn examine(store: &dyn Store, place: Place) -> Result<Examined>
             State::Complete { broken: broken(&manifest, &sizes), manifest: Box::new(manifest) }
         }
     };
-    Ok(Examined { place, objects, bytes, state })
+    Ok(Examined { place, objects, bytes, touched, state })
 }
 
 /// The objects of a manifest that are missing or of another size.

@@ -6,6 +6,7 @@ use crate::archive::keys;
 use crate::error::Result;
 use crate::store::{Deletion, OpenUpload, Store, StoreProblem, problem};
 use jiff::Timestamp;
+use std::time::SystemTime;
 
 /// Something that is no backup.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct Leftover {
     pub upload: Option<OpenUpload>,
     /// Its bytes; those of an upload are not known.
     pub bytes: u64,
-    /// When it was begun, if that is known.
+    /// When an upload was begun, or a folder begun or last written to, if that is known.
     pub begun: Option<Timestamp>,
     /// What became of it.
     pub fate: Fate,
@@ -41,9 +42,11 @@ impl Leftover {
         self.fate == Fate::WouldGo
     }
 
-    /// A folder without a manifest. It is to go if it was begun before the cutoff; younger ones may be running.
-    pub(crate) fn folder(place: Place, bytes: u64, cutoff: Timestamp) -> Self {
-        let begun = place.id.created();
+    /// A folder without a manifest. It is to go if the dump was begun, and its last object was written, before the cutoff;
+    /// a younger one may be running, and a copy of an old backup too.
+    pub(crate) fn folder(place: Place, bytes: u64, touched: Option<SystemTime>, cutoff: Timestamp) -> Self {
+        let touched = touched.and_then(|touched| Timestamp::try_from(touched).ok());
+        let begun = touched.unwrap_or(Timestamp::MIN).max(place.id.created());
         Leftover { name: place.folder, upload: None, bytes, begun: Some(begun), fate: due(Some(begun), cutoff) }
     }
 

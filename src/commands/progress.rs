@@ -17,6 +17,9 @@ pub struct Progress {
     raw_bytes: AtomicU64,
     all_raw_bytes: AtomicU64,
     stored_bytes: AtomicU64,
+    all_stored_bytes: AtomicU64,
+    objects: AtomicU64,
+    all_objects: AtomicU64,
 }
 
 /// A moment's picture of [`Progress`].
@@ -38,6 +41,12 @@ pub struct Moment {
     pub all_raw_bytes: u64,
     /// Compressed bytes moved to or from the store.
     pub stored_bytes: u64,
+    /// Compressed bytes expected; 0 where they are not what is counted.
+    pub all_stored_bytes: u64,
+    /// Objects of the store done.
+    pub objects: u64,
+    /// Objects of the store in all; 0 where they are not what is counted.
+    pub all_objects: u64,
 }
 
 impl Default for Progress {
@@ -52,6 +61,9 @@ impl Default for Progress {
             raw_bytes: AtomicU64::new(0),
             all_raw_bytes: AtomicU64::new(0),
             stored_bytes: AtomicU64::new(0),
+            all_stored_bytes: AtomicU64::new(0),
+            objects: AtomicU64::new(0),
+            all_objects: AtomicU64::new(0),
         }
     }
 }
@@ -88,6 +100,16 @@ impl Progress {
         self.all_raw_bytes.fetch_add(raw_bytes, Ordering::Relaxed);
     }
 
+    /// Adds to what is expected, for a command that moves objects as they are.
+    pub(crate) fn expect_objects(&self, objects: u64, stored_bytes: u64) {
+        self.all_objects.fetch_add(objects, Ordering::Relaxed);
+        self.all_stored_bytes.fetch_add(stored_bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn object_done(&self) {
+        self.objects.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn table_done(&self) {
         self.tables.fetch_add(1, Ordering::Relaxed);
     }
@@ -120,6 +142,9 @@ impl Progress {
             raw_bytes: self.raw_bytes.load(Ordering::Relaxed),
             all_raw_bytes: self.all_raw_bytes.load(Ordering::Relaxed),
             stored_bytes: self.stored_bytes.load(Ordering::Relaxed),
+            all_stored_bytes: self.all_stored_bytes.load(Ordering::Relaxed),
+            objects: self.objects.load(Ordering::Relaxed),
+            all_objects: self.all_objects.load(Ordering::Relaxed),
         }
     }
 }

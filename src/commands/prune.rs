@@ -96,20 +96,20 @@ async fn plan(options: &PruneOptions) -> Result<PruneReport> {
     let places = examine::places(store, &options.databases).await?;
     let found = examine::each(store, places, |examined| {
         let condition = examined.condition();
-        let Examined { place, objects, bytes, .. } = examined;
-        (place, objects, bytes, condition)
+        let Examined { place, objects, bytes, touched, .. } = examined;
+        (place, objects, bytes, touched, condition)
     })
     .await?;
     let cutoff = options.unfinished_after.before(options.now, &options.rules.zone);
     let mut databases: BTreeMap<String, Vec<(Candidate, Place, u64, u64)>> = BTreeMap::new();
     let mut leftovers = Vec::new();
-    for (place, objects, bytes, condition) in found {
+    for (place, objects, bytes, touched, condition) in found {
         match condition {
             Some(condition) => {
                 let candidate = Candidate { id: place.id.clone(), condition };
                 databases.entry(place.database.clone()).or_default().push((candidate, place, objects, bytes));
             }
-            None => leftovers.push(Leftover::folder(place, bytes, cutoff)),
+            None => leftovers.push(Leftover::folder(place, bytes, touched, cutoff)),
         }
     }
     let mut backups = Vec::new();

@@ -181,6 +181,7 @@ impl Run<'_> {
             run: self.id.clone(),
             source: job.connection.describe(),
             store: self.store(),
+            check: None,
             facts: self.dump.as_ref().map(|report| facts(report, progress)),
             error: error.map(ToString::to_string),
             hint: error.and_then(Error::hint_text).map(str::to_owned),
@@ -247,6 +248,6 @@ fn facts(report: &DumpReport, progress: &Progress) -> Facts {
 }
 
 /// 32 hexadecimal digits.
-fn random_id() -> String {
+pub(crate) fn random_id() -> String {
     hex::encode(rand::random::<[u8; 16]>())
 }

@@ -4,6 +4,7 @@
 //! nothing ran is noticed and made up for once, and several instances do not do one job twice: whoever comes second
 //! finds the lock of the run ([`super::run`]), or a backup that is newer than the scheduled time.
 
+mod checker;
 mod clock;
 mod keeper;
 mod state;
@@ -17,6 +18,7 @@ use super::{Journal, Progress, Stop};
 use crate::error::{Error, Kind, Result};
 use crate::jobs::Schedule;
 use async_trait::async_trait;
+use checker::{Checker, JobLook};
 use futures::future::BoxFuture;
 use keeper::{Ended, Keeper, Work};
 use state::{LastBackup, State};
@@ -31,20 +33,26 @@ pub type Prepare = Arc<dyn Fn() -> BoxFuture<'static, Result<RunOptions>> + Send
 /// Hears every line that a job says: its name and the line.
 pub type Sink = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
-/// A job with a schedule.
+/// A job with a schedule, for its runs, its checks, or both.
 #[derive(Clone)]
 pub struct Scheduled {
     /// Its name.
     pub name: String,
     /// When it runs.
-    pub schedule: Schedule,
+    pub schedule: Option<Schedule>,
+    /// When its backups are checked.
+    pub check: Option<Schedule>,
     /// Makes it ready.
     pub prepare: Prepare,
 }
 
 impl fmt::Debug for Scheduled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scheduled").field("name", &self.name).field("schedule", &self.schedule).finish_non_exhaustive()
+        f.debug_struct("Scheduled")
+            .field("name", &self.name)
+            .field("schedule", &self.schedule)
+            .field("check", &self.check)
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,7 +83,19 @@ pub async fn schedule(options: ScheduleOptions, stop: Stop) -> Result<()> {
         (options.sink)("schedule", &format!("health and metrics at http://{address}/"));
     }
     let at_once = Arc::new(Semaphore::new(options.at_once.max(1)));
-    let keepers = options.jobs.into_iter().map(|job| {
+    let checkers = options.jobs.iter().filter_map(|job| {
+        let look = JobLook {
+            name: job.name.clone(),
+            prepare: Arc::clone(&job.prepare),
+            state: Arc::clone(&state),
+            sink: Arc::clone(&options.sink),
+        };
+        let checker = Checker { schedule: job.check.clone()?, clock: Arc::clone(&options.clock) };
+        let stop = stop.clone();
+        Some(async move { checker.keep(&look, &stop).await })
+    });
+    let checkers = futures::future::join_all(checkers.collect::<Vec<_>>());
+    let keepers = options.jobs.into_iter().filter_map(|job| {
         let work = JobWork {
             name: job.name.clone(),
             prepare: job.prepare,
@@ -84,14 +104,14 @@ pub async fn schedule(options: ScheduleOptions, stop: Stop) -> Result<()> {
         };
         let keeper = Keeper {
             name: job.name,
-            schedule: job.schedule,
+            schedule: job.schedule?,
             clock: Arc::clone(&options.clock),
             state: Arc::clone(&state),
         };
         let (sink, stop) = (Arc::clone(&options.sink), stop.clone());
-        async move { keeper.keep(&work, &sink, &stop).await }
+        Some(async move { keeper.keep(&work, &sink, &stop).await })
     });
-    futures::future::join_all(keepers).await;
+    futures::future::join(futures::future::join_all(keepers), checkers).await;
     if let Some((_, serving)) = web {
         serving.await.map_err(|error| Error::new(Kind::Internal, "the web server ended badly").because(error))?;
     }

@@ -7,7 +7,6 @@
 use super::Stop;
 use super::backups::{self, Place};
 use super::leftovers::{self, Fate, Leftover};
-use crate::archive::keys;
 use crate::error::{Error, Result};
 use crate::keep::Age;
 use crate::store::{Deletion, Store};
@@ -51,7 +50,7 @@ pub async fn sweep(options: SweepOptions, stop: Stop) -> Result<SweepReport> {
     }
     let store = options.store.as_ref();
     for leftover in report.leftovers.iter_mut().filter(|leftover| leftover.is_due()) {
-        if leftover.upload.is_none() && stop.unless(has_manifest(store, &leftover.name)).await? {
+        if leftover.upload.is_none() && stop.unless(backups::is_complete(store, &leftover.name)).await? {
             // It was finished meanwhile, however late.
             leftover.fate = Fate::Stays;
             continue;
@@ -78,13 +77,11 @@ async fn plan(options: &SweepOptions) -> Result<SweepReport> {
 
 /// The folder, if it has no manifest.
 async fn look(store: &dyn Store, place: Place, cutoff: Timestamp) -> Result<Option<Leftover>> {
-    if has_manifest(store, &place.folder).await? {
+    if backups::is_complete(store, &place.folder).await? {
         return Ok(None);
     }
-    let bytes = store.list(&place.folder).await?.iter().map(|entry| entry.size).sum();
-    Ok::<_, Error>(Some(Leftover::folder(place, bytes, cutoff)))
-}
-
-async fn has_manifest(store: &dyn Store, folder: &str) -> Result<bool> {
-    Ok(store.head(&format!("{folder}{}", keys::manifest_key())).await?.is_some())
+    let entries = store.list(&place.folder).await?;
+    let (bytes, touched) =
+        (entries.iter().map(|entry| entry.size).sum(), entries.iter().filter_map(|e| e.modified).max());
+    Ok::<_, Error>(Some(Leftover::folder(place, bytes, touched, cutoff)))
 }

@@ -2,6 +2,7 @@
 
 use super::memory::DumpShares;
 use super::{Progress, Stop};
+use crate::archive::keys;
 use crate::archive::manifest::StoredObject;
 use crate::error::{Error, Kind, Result};
 use crate::store::{Limits, StorageClass, Store, StoreProblem, Upload, problem};
@@ -75,7 +76,7 @@ pub(crate) struct Destination {
     pub(crate) store: Arc<dyn Store>,
     /// The backup's folder, ending in a slash.
     pub(crate) folder: String,
-    /// The storage class of data objects.
+    /// The storage class of data objects; [`Destination::class_of`] says which those are.
     pub(crate) class: Option<StorageClass>,
     pub(crate) parts: Parts,
     pub(crate) progress: Arc<Progress>,
@@ -86,6 +87,12 @@ impl Destination {
     /// The size of an object's parts, for so many bytes expected.
     pub(crate) fn part_size(&self, estimated_bytes: u64) -> u64 {
         self.parts.size(estimated_bytes, self.store.limits())
+    }
+
+    /// The storage class of an object. What tells about a backup stays in the store's default class, so that it can be read
+    /// whatever the data's class is; it is small, and most other classes bill small objects as larger ones.
+    pub(crate) fn class_of(&self, key: &str) -> Option<&StorageClass> {
+        self.class.as_ref().filter(|_| keys::is_data(key))
     }
 
     /// Writes the stream to `key` below the folder: one PUT when it fits in one part, a multipart upload of equal parts
@@ -118,10 +125,10 @@ impl Destination {
         if waiting.is_empty() {
             let body = cutter.finish();
             let length = body.len() as u64;
-            self.stop.unless(self.store.put(&full_key, body, self.class.as_ref())).await?;
+            self.stop.unless(self.store.put(&full_key, body, self.class_of(key))).await?;
             self.progress.moved_stored(length);
         } else {
-            let upload = self.stop.unless(self.store.start_upload(&full_key, self.class.as_ref())).await?;
+            let upload = self.stop.unless(self.store.start_upload(&full_key, self.class_of(key))).await?;
             let sending = Sending { destination: self, upload: upload.as_ref(), part_size, room: Some(room), cutter };
             match self.stop.unless(sending.all(waiting, counted.as_mut())).await {
                 Ok(()) => upload.complete().await?,
@@ -150,30 +157,30 @@ impl Destination {
         Ok(())
     }
 
-    /// Removes what a failed dump left: open uploads and objects below the folder. Best effort: what cannot be removed
+    /// Removes what a failed dump or copy left: open uploads and objects below the folder. Best effort: what cannot be removed
     /// is named in the log.
     pub(crate) async fn sweep(&self) {
         match self.store.open_uploads(&self.folder).await {
             Ok(uploads) => {
                 for upload in uploads {
                     if let Err(error) = self.store.abort_upload(&upload).await {
-                        tracing::warn!(%error, "could not abort an upload of the failed dump");
+                        tracing::warn!(%error, "could not abort an upload of what failed");
                     }
                 }
             }
             // A store that was never reached or cannot tell has nothing to say here; the first error says why.
             Err(error) if matches!(problem(&error), Some(StoreProblem::NoBucket | StoreProblem::Unsupported)) => {}
-            Err(error) => tracing::warn!(%error, "could not look for open uploads of the failed dump"),
+            Err(error) => tracing::warn!(%error, "could not look for open uploads of what failed"),
         }
         match self.store.list(&self.folder).await {
             Ok(entries) => {
                 let keys: Vec<String> = entries.into_iter().map(|entry| entry.key).collect();
                 if let Err(error) = self.store.delete(&keys).await {
-                    tracing::warn!(%error, folder = self.folder, "could not delete the objects of the failed dump");
+                    tracing::warn!(%error, folder = self.folder, "could not delete the objects of what failed");
                 }
             }
             Err(error) if problem(&error) == Some(StoreProblem::NoBucket) => {}
-            Err(error) => tracing::warn!(%error, "could not list the objects of the failed dump"),
+            Err(error) => tracing::warn!(%error, "could not list the objects of what failed"),
         }
     }
 }

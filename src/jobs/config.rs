@@ -2,7 +2,7 @@
 
 use super::env_file::refuse_readable_by_others;
 use super::expand::{Lookup, SecretText};
-use super::job::Job;
+use super::job::{Job, JobStore};
 use super::parse::{alike, parse};
 use super::tables::FileTable;
 use crate::error::{Error, Kind, Result};
@@ -52,6 +52,11 @@ impl Config {
         }
         file.notify.check_names().map_err(|error| error.on(origin))?;
         Ok(Config { file, origin: origin.to_owned() })
+    }
+
+    /// The store of this name.
+    pub fn store(&self, name: &str, lookup: Lookup<'_>) -> Result<JobStore> {
+        JobStore::named(name, &self.file, lookup).map_err(|error| error.on(&self.origin))
     }
 
     /// The names of the jobs, sorted.

@@ -1,5 +1,6 @@
 //! A job, settled: everything looked up and checked, ready to run.
 
+use super::check::JobCheck;
 use super::config::on_job;
 use super::expand::{Lookup, expand};
 use super::parse::alike;
@@ -37,6 +38,8 @@ pub struct Job {
     pub verify: Option<Verification>,
     /// Which backups stay; all, if this is absent.
     pub retention: Option<Rules>,
+    /// When its backups are healthy, and who is told.
+    pub check: JobCheck,
     /// When it runs.
     pub schedule: Option<Schedule>,
     /// Who is told how it went.
@@ -90,6 +93,7 @@ impl Job {
                     .as_ref()
                     .map(|rules| retention(rules, table.timezone.as_deref()))
                     .transpose()?,
+                check: JobCheck::settle(table, file, lookup)?,
                 schedule: schedule(table)?,
                 notifiers: file.notify.settle(table.notify.as_deref(), lookup)?,
             })
@@ -112,16 +116,17 @@ fn connection(table: &JobTable, lookup: Lookup<'_>) -> Result<ConnectionSettings
     ConnectionSettings::resolve(source.as_ref().map(crate::model::Secret::expose), &environment)
 }
 
-fn job_store(table: &JobTable, known: &BTreeMap<String, StoreTable>, lookup: Lookup<'_>) -> Result<JobStore> {
-    let named = table.store.clone().or_else(|| lookup("PGSTOW_STORE")).filter(|store| !store.is_empty());
-    let named = named.ok_or_else(|| {
-        Error::new(Kind::Usage, "names no store")
-            .hint("say store = \"s3://bucket/prefix\" in its table or in [defaults], or set PGSTOW_STORE")
-    })?;
-    let class = |text: &Option<String>| text.as_deref().map(str::parse::<StorageClass>).transpose();
-    let text = expand(&named, lookup)?;
+/// The store that a text means: a URL, or the name of a table of the file. `usual` is the class where it has none of its own.
+fn named_store(
+    named: &str,
+    usual: Option<&String>,
+    known: &BTreeMap<String, StoreTable>,
+    lookup: Lookup<'_>,
+) -> Result<JobStore> {
+    let class = |text: Option<&String>| text.map(|text| text.parse::<StorageClass>()).transpose();
+    let text = expand(named, lookup)?;
     if text.contains("://") {
-        return Ok(JobStore { url: text.parse()?, options: S3Options::default(), class: class(&table.storage_class)? });
+        return Ok(JobStore { url: text.parse()?, options: S3Options::default(), class: class(usual)? });
     }
     let store = known.get(&text).ok_or_else(|| {
         let names: Vec<&str> = known.keys().map(String::as_str).collect();
@@ -135,8 +140,24 @@ fn job_store(table: &JobTable, known: &BTreeMap<String, StoreTable>, lookup: Loo
     Ok(JobStore {
         url: expand(&store.url, lookup)?.parse().map_err(on)?,
         options: options(store, lookup).map_err(on)?,
-        class: class(&store.storage_class)?.or(class(&table.storage_class)?),
+        class: class(store.storage_class.as_ref())?.or(class(usual)?),
     })
+}
+
+impl JobStore {
+    /// The store of this name in the file.
+    pub(super) fn named(name: &str, file: &FileTable, lookup: Lookup<'_>) -> Result<JobStore> {
+        named_store(name, None, &file.store, lookup)
+    }
+}
+
+fn job_store(table: &JobTable, known: &BTreeMap<String, StoreTable>, lookup: Lookup<'_>) -> Result<JobStore> {
+    let named = table.store.clone().or_else(|| lookup("PGSTOW_STORE")).filter(|store| !store.is_empty());
+    let named = named.ok_or_else(|| {
+        Error::new(Kind::Usage, "names no store")
+            .hint("say store = \"s3://bucket/prefix\" in its table or in [defaults], or set PGSTOW_STORE")
+    })?;
+    named_store(&named, table.storage_class.as_ref(), known, lookup)
 }
 
 /// The same that `pgstow dump` takes along.
@@ -205,7 +226,7 @@ fn connections(given: Option<u16>) -> Result<usize> {
     }
 }
 
-fn schedule(table: &JobTable) -> Result<Option<Schedule>> {
+pub(super) fn schedule(table: &JobTable) -> Result<Option<Schedule>> {
     let Some(text) = &table.schedule else { return Ok(None) };
     let (zone, jitter) = (table.timezone.as_deref(), table.jitter.as_deref());
     Schedule::parse(text, zone, jitter, table.catch_up.unwrap_or(true)).map(Some)

@@ -62,13 +62,14 @@ impl NotifyTable {
         if let Some(table) = self.webhook.get(name) {
             return webhook(table, lookup).map(Some);
         }
-        if let Some(PingTable { url, certificates }) = self.ping.get(name) {
+        if let Some(PingTable { url, certificates, on }) = self.ping.get(name) {
             let target = Target::new(&url.settle(lookup)?, path(certificates.as_deref(), lookup)?)?;
-            return Ok(Some((Way::Ping(Ping { target }), Moment::OF_RUNS.to_vec())));
+            return Ok(Some((Way::Ping(Ping { target }), moments(on.as_deref(), &Moment::OF_RUNS))));
         }
         if let Some(table) = self.textfile.get(name) {
             let folder = PathBuf::from(expand(&table.folder, lookup)?);
-            return Ok(Some((Way::Textfile(Textfile { folder }), vec![Moment::Success, Moment::Failure])));
+            let moments = [&[Moment::Success, Moment::Failure], Moment::OF_CHECKS.as_slice()].concat();
+            return Ok(Some((Way::Textfile(Textfile { folder }), moments)));
         }
         Ok(None)
     }
@@ -102,7 +103,7 @@ fn email(table: &EmailTable, lookup: Lookup<'_>) -> Result<(Way, Vec<Moment>)> {
         from: Email::address(&expand(&table.from, lookup)?)?,
         to,
     };
-    Ok((Way::Email(email), moments(table.on.as_deref(), &[Moment::Failure])))
+    Ok((Way::Email(email), moments(table.on.as_deref(), &[Moment::Failure, Moment::Warning, Moment::Unhealthy])))
 }
 
 fn webhook(table: &WebhookTable, lookup: Lookup<'_>) -> Result<(Way, Vec<Moment>)> {
@@ -117,7 +118,8 @@ fn webhook(table: &WebhookTable, lookup: Lookup<'_>) -> Result<(Way, Vec<Moment>
         (None, Some(FormatWord::Slack)) => Body::Slack,
         (None, Some(FormatWord::Discord)) => Body::Discord,
     };
-    Ok((Way::Webhook(Webhook { target, body }), moments(table.on.as_deref(), &[Moment::Success, Moment::Failure])))
+    let usual = [Moment::Success, Moment::Failure, Moment::Warning, Moment::Unhealthy];
+    Ok((Way::Webhook(Webhook { target, body }), moments(table.on.as_deref(), &usual)))
 }
 
 fn moments(given: Option<&[MomentWord]>, default: &[Moment]) -> Vec<Moment> {
@@ -125,6 +127,9 @@ fn moments(given: Option<&[MomentWord]>, default: &[Moment]) -> Vec<Moment> {
         MomentWord::Start => Moment::Start,
         MomentWord::Success => Moment::Success,
         MomentWord::Failure => Moment::Failure,
+        MomentWord::Healthy => Moment::Healthy,
+        MomentWord::Warning => Moment::Warning,
+        MomentWord::Unhealthy => Moment::Unhealthy,
     };
     given.map_or_else(|| default.to_vec(), |words| words.iter().map(moment).collect())
 }

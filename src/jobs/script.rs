@@ -3,6 +3,7 @@
 //! Such a script knows where the database is by `DB_HOST`, `DB_PORT`, `DB_DATABASE`, `DB_USERNAME`, `DB_PASSWORD`, and the
 //! bucket by `BACKUP_S3_BUCKET`. libpq's variables come before those, and `PGSTOW_STORE` before the bucket.
 
+use super::check::JobCheck;
 use super::expand::Lookup;
 use super::job::{Job, JobStore, globals};
 use crate::catalog::Selection;
@@ -64,6 +65,7 @@ impl Script {
             globals: globals(true, true),
             verify: None,
             retention: Some(retention(lookup)?),
+            check: JobCheck::usual(Vec::new()),
             schedule: None,
             notifiers: Vec::new(),
         })

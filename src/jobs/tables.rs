@@ -51,6 +51,8 @@ pub(super) struct JobTable {
     pub(super) verify: Option<VerifyWord>,
     /// Which backups of this database stay in the store after a good run; all, if this is absent.
     pub(super) retention: Option<RetentionTable>,
+    /// When its backups are healthy, for `pgstow check JOB`, and when `pgstow schedule` checks them.
+    pub(super) check: Option<CheckTable>,
     /// When it runs, for `pgstow schedule`: a cron expression (`30 2 * * *`) or `@daily`, `@hourly`, `@weekly`, `@monthly`.
     pub(super) schedule: Option<String>,
     /// The time zone of the schedule, such as `Europe/Madrid`; the machine's, if this is absent.
@@ -107,6 +109,30 @@ pub(super) struct RetentionTable {
     pub(super) keep_yearly: u32,
     /// Never fewer good ones than so many, whatever the other rules say; the newest good one stays always.
     pub(super) keep_min: Option<u32>,
+}
+
+/// When backups are healthy, and when that is checked.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct CheckTable {
+    /// How old the newest good backup may be, such as `26h` or `8d`; if this is absent, two hours more than the longest
+    /// pause in the job's schedule, and 26 hours without one.
+    pub(super) max_age: Option<String>,
+    /// How large the newest backup has to be in the store, such as `500M` or `2G`.
+    pub(super) min_size: Option<String>,
+    /// By how many percent the newest backup may be smaller than the one before, before compression; 50, if this is
+    /// absent.
+    pub(super) max_shrink: Option<u8>,
+    /// How closely the newest backup is looked at: `quick` (sizes) or `full` (every byte); quick, if this is absent.
+    pub(super) verify: Option<VerifyWord>,
+    /// When `pgstow schedule` checks, in the job's time zone: a cron expression, or `@hourly` and its like; never, if this is
+    /// absent.
+    pub(super) schedule: Option<String>,
+    /// Who is told what was found, by the names below `notify`; whom the job tells, if this is absent.
+    #[serde(deserialize_with = "one_or_many")]
+    #[cfg_attr(test, schemars(with = "OneOrMany"))]
+    pub(super) notify: Option<Vec<String>>,
 }
 
 /// A store and how to reach it. What is absent comes from the standard AWS environment and files.
@@ -166,7 +192,8 @@ pub(super) struct EmailTable {
     pub(super) from: String,
     /// The recipients.
     pub(super) to: Vec<String>,
-    /// What is told: start, success, failure; failure alone, if this is absent.
+    /// What is told: start, success, failure of runs, healthy, warning, unhealthy of checks; failure, warning and
+    /// unhealthy, if this is absent.
     pub(super) on: Option<Vec<MomentWord>>,
 }
 
@@ -186,7 +213,8 @@ pub(super) struct WebhookTable {
     pub(super) headers: BTreeMap<String, SecretText>,
     /// A PEM file of certificates to trust besides the machine's.
     pub(super) certificates: Option<String>,
-    /// What is told: start, success, failure; success and failure, if this is absent.
+    /// What is told: start, success, failure of runs, healthy, warning, unhealthy of checks; all but start and healthy, if
+    /// this is absent.
     pub(super) on: Option<Vec<MomentWord>>,
 }
 
@@ -199,6 +227,9 @@ pub(super) struct PingTable {
     pub(super) url: SecretText,
     /// A PEM file of certificates to trust besides the machine's.
     pub(super) certificates: Option<String>,
+    /// What is told: start, success, failure of runs, healthy, warning, unhealthy of checks; those of runs, if this is
+    /// absent. Watch over checks by an address of its own.
+    pub(super) on: Option<Vec<MomentWord>>,
 }
 
 /// Files for the textfile collector.
@@ -247,7 +278,7 @@ pub(super) enum FormatWord {
     Discord,
 }
 
-/// A moment of a run.
+/// A moment of a run, or what a check found.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -258,6 +289,12 @@ pub(super) enum MomentWord {
     Success,
     /// It failed.
     Failure,
+    /// A check found backups healthy.
+    Healthy,
+    /// A check found something to look at.
+    Warning,
+    /// A check found backups unhealthy, or could not be made.
+    Unhealthy,
 }
 
 /// One text, or a list of them.
@@ -313,6 +350,7 @@ impl JobTable {
             role_passwords,
             verify,
             retention,
+            check,
             schedule,
             timezone,
             jitter,
@@ -333,6 +371,7 @@ impl JobTable {
             role_passwords: role_passwords.or(or.role_passwords),
             verify: verify.or(or.verify),
             retention: retention.or(or.retention),
+            check: check.or(or.check),
             schedule: schedule.or(or.schedule),
             timezone: timezone.or(or.timezone),
             jitter: jitter.or(or.jitter),

@@ -54,10 +54,39 @@ pub enum Verdict {
 
 /// Refuses a wish that AWS would refuse, or that would make backups unreadable.
 pub fn validate(wish: &Wish) -> Result<()> {
-    let refuse = |message: String, hint: &str| Err(Error::new(Kind::Usage, message).hint(hint));
     let rule = &wish.lifecycle;
+    check_transitions(&rule.transitions)?;
+    if let (Some(expire), Some((days, class))) = (rule.expire_days, rule.transitions.last())
+        && expire <= *days
+    {
+        return refuse(
+            format!("objects would expire after {expire} days, before they move to {class} after {days}"),
+            "let them expire later, or leave out the transition",
+        );
+    }
+    if [rule.expire_days, rule.hidden_days, rule.abort_days].contains(&Some(0)) {
+        return refuse("a lifecycle rule counts days from 1".to_owned(), "give 1 day or more");
+    }
+    if wish.lock.is_some() && !wish.versioning {
+        return refuse(
+            "Object Lock locks versions, so the bucket has to keep them".to_owned(),
+            "leave out --no-versioning",
+        );
+    }
+    if wish.lock.is_some_and(|lock| lock.days == 0) {
+        return refuse("a lock of no days is none".to_owned(), "give 1 day or more");
+    }
+    Ok(())
+}
+
+fn refuse(message: String, hint: &str) -> Result<()> {
+    Err(Error::new(Kind::Usage, message).hint(hint))
+}
+
+/// Refuses moves from class to class that AWS would refuse, or that would freeze manifests.
+pub fn check_transitions(transitions: &[(u32, String)]) -> Result<()> {
     let mut before: Option<(u32, &str)> = None;
-    for (days, class) in &rule.transitions {
+    for (days, class) in transitions {
         match class.as_str() {
             "STANDARD_IA" | "ONEZONE_IA" if *days < INFREQUENT_DAYS => {
                 return refuse(
@@ -93,26 +122,6 @@ pub fn validate(wish: &Wish) -> Result<()> {
             }
         }
         before = Some((*days, class));
-    }
-    if let (Some(expire), Some((days, class))) = (rule.expire_days, before)
-        && expire <= days
-    {
-        return refuse(
-            format!("objects would expire after {expire} days, before they move to {class} after {days}"),
-            "let them expire later, or leave out the transition",
-        );
-    }
-    if [rule.expire_days, rule.hidden_days, rule.abort_days].contains(&Some(0)) {
-        return refuse("a lifecycle rule counts days from 1".to_owned(), "give 1 day or more");
-    }
-    if wish.lock.is_some() && !wish.versioning {
-        return refuse(
-            "Object Lock locks versions, so the bucket has to keep them".to_owned(),
-            "leave out --no-versioning",
-        );
-    }
-    if wish.lock.is_some_and(|lock| lock.days == 0) {
-        return refuse("a lock of no days is none".to_owned(), "give 1 day or more");
     }
     Ok(())
 }

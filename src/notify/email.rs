@@ -85,6 +85,9 @@ impl Email {
             Moment::Start => "start",
             Moment::Success => "ok",
             Moment::Failure => "FAILED",
+            Moment::Healthy => "healthy",
+            Moment::Warning => "warning",
+            Moment::Unhealthy => "UNHEALTHY",
             Moment::Test => "test",
         };
         let mut message = Message::builder().from(self.from.clone());

@@ -13,6 +13,12 @@ pub enum Moment {
     Success,
     /// It failed.
     Failure,
+    /// A check found its backups healthy.
+    Healthy,
+    /// A check found something that somebody should look at.
+    Warning,
+    /// A check found that there may be nothing to restore from, or could not find out.
+    Unhealthy,
     /// Somebody tries whether telling works.
     Test,
 }
@@ -20,6 +26,8 @@ pub enum Moment {
 impl Moment {
     /// Those of a run.
     pub const OF_RUNS: [Moment; 3] = [Moment::Start, Moment::Success, Moment::Failure];
+    /// Those of a check.
+    pub const OF_CHECKS: [Moment; 3] = [Moment::Healthy, Moment::Warning, Moment::Unhealthy];
 
     /// Its name in the configuration.
     pub fn as_str(self) -> &'static str {
@@ -27,6 +35,9 @@ impl Moment {
             Moment::Start => "start",
             Moment::Success => "success",
             Moment::Failure => "failure",
+            Moment::Healthy => "healthy",
+            Moment::Warning => "warning",
+            Moment::Unhealthy => "unhealthy",
             Moment::Test => "test",
         }
     }
@@ -53,6 +64,9 @@ pub struct Event {
     /// What was backed up; absent at the start, and when there is no backup.
     #[serde(flatten)]
     pub facts: Option<Facts>,
+    /// What a check found; absent for runs.
+    #[serde(flatten)]
+    pub check: Option<Checked>,
     /// Why it failed.
     pub error: Option<String>,
     /// What can be done about it.
@@ -84,6 +98,53 @@ pub struct Facts {
     pub warnings: Vec<String>,
 }
 
+/// What a check found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Checked {
+    /// How bad it is.
+    pub severity: Grade,
+    /// What is not as it should be, the worst first.
+    pub findings: Vec<Found>,
+    /// The id of the newest good backup.
+    pub newest: Option<String>,
+    /// When that was begun, RFC 3339 in UTC.
+    #[serde(serialize_with = "as_text_if_any")]
+    pub newest_at: Option<Timestamp>,
+}
+
+/// How bad it is, in the order of Nagios' exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    /// All is well.
+    Ok,
+    /// Somebody should look.
+    Warning,
+    /// There may be nothing to restore from.
+    Critical,
+    /// It could not be found out.
+    Unknown,
+}
+
+/// One thing that a check found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Found {
+    /// `warning` or `critical`.
+    pub severity: String,
+    /// A word for machines.
+    pub rule: String,
+    /// For people.
+    pub message: String,
+}
+
+#[expect(clippy::ref_option, reason = "serde hands it in so")]
+fn as_text_if_any<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => serializer.collect_str(at),
+        None => serializer.serialize_none(),
+    }
+}
+
 fn as_text<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
 }
@@ -109,6 +170,7 @@ impl Event {
                 seconds: 0.0,
                 warnings: Vec::new(),
             }),
+            check: Some(Checked { severity: Grade::Ok, findings: Vec::new(), newest: None, newest_at: None }),
             error: None,
             hint: None,
             exit_code: 0,
@@ -136,6 +198,13 @@ impl Event {
             (Moment::Failure, _) => {
                 format!("backup job {} FAILED: {}", self.job, self.error.as_deref().unwrap_or("for an unknown reason"))
             }
+            (Moment::Healthy, _) => format!("the backups of job {} are healthy", self.job),
+            (Moment::Warning | Moment::Unhealthy, _) => {
+                let found = self.check.as_ref().and_then(|check| check.findings.first());
+                let said = self.error.as_deref().or(found.map(|found| found.message.as_str()));
+                let how = if self.moment == Moment::Warning { "need a look" } else { "are NOT HEALTHY" };
+                format!("the backups of job {} {how}: {}", self.job, said.unwrap_or("for an unknown reason"))
+            }
         }
     }
 
@@ -147,6 +216,11 @@ impl Event {
             lines.extend(self.facts.iter().map(|facts| format!("the backup {} was made before that", facts.backup)));
         }
         lines.extend(self.facts.iter().flat_map(|facts| &facts.warnings).map(|warning| format!("warning: {warning}")));
+        if let Some(check) = self.check.as_ref().filter(|_| self.moment != Moment::Test) {
+            let findings = check.findings.iter();
+            lines.extend(findings.map(|found| format!("{}: {} [{}]", found.severity, found.message, found.rule)));
+            lines.extend(check.newest.iter().map(|newest| format!("newest good backup: {newest}")));
+        }
         lines.push(String::new());
         lines.push(format!("source: {}", self.source));
         lines.push(format!("store:  {}", self.store));
@@ -161,11 +235,22 @@ impl Event {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{Event, Facts, Moment};
+    use super::{Checked, Event, Facts, Found, Grade, Moment};
 
     /// An event of each moment.
     pub(crate) fn event(moment: Moment) -> Event {
-        let failed = moment == Moment::Failure;
+        let failed = matches!(moment, Moment::Failure | Moment::Unhealthy);
+        let grade = match moment {
+            Moment::Healthy => Some(Grade::Ok),
+            Moment::Warning => Some(Grade::Warning),
+            Moment::Unhealthy => Some(Grade::Critical),
+            _ => None,
+        };
+        let found = |grade| Found {
+            severity: if grade == Grade::Warning { "warning" } else { "critical" }.into(),
+            rule: "too-old".into(),
+            message: "the newest good backup X is 2d old, allowed are 26h".into(),
+        };
         Event {
             moment,
             job: "shop".into(),
@@ -183,6 +268,12 @@ pub(super) mod tests {
                 stored_bytes: 2048,
                 seconds: 12.3,
                 warnings: vec!["a \"quoted\" one".into()],
+            }),
+            check: grade.map(|severity| Checked {
+                severity,
+                findings: Vec::from_iter((severity != Grade::Ok).then(|| found(severity))),
+                newest: Some("20261122T023000Z-4f7a2c".into()),
+                newest_at: "2026-11-22T02:30:00Z".parse().ok(),
             }),
             error: failed.then(|| "table public.t: role \"x\" may not read it".into()),
             hint: failed.then(|| "grant it".into()),

@@ -2,7 +2,7 @@
 //!
 //! Source: Prometheus documentation, "Exposition formats".
 
-use super::event::Facts;
+use super::event::{Checked, Facts};
 use jiff::Timestamp;
 
 /// Metrics on their way to text: each family once, with its samples behind it.
@@ -49,6 +49,18 @@ impl Metrics {
         gauge("pgstow_last_success_rows", "How many rows it holds.", facts.rows as f64);
         gauge("pgstow_last_success_tables", "How many tables it holds.", facts.tables as f64);
         gauge("pgstow_last_success_warnings", "How many warnings it came with.", facts.warnings.len() as f64);
+    }
+
+    /// What a check found: when, and how bad it is, as Nagios counts.
+    pub fn last_check(&mut self, labels: &[(&str, &str)], at: Timestamp, check: &Checked) {
+        let help = "When the job's backups were last checked.";
+        self.gauge("pgstow_last_check_timestamp_seconds", help, labels, seconds(at));
+        let help = "What that found: 0 ok, 1 warning, 2 critical, 3 unknown.";
+        self.gauge("pgstow_last_check_severity", help, labels, f64::from(check.severity as u8));
+        if let Some(newest) = check.newest_at {
+            let help = "When the newest good backup in the store was begun.";
+            self.gauge("pgstow_newest_backup_timestamp_seconds", help, labels, seconds(newest));
+        }
     }
 
     fn sample(

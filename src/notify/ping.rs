@@ -21,8 +21,9 @@ impl Ping {
     pub(super) async fn send(&self, event: &Event) -> Result<()> {
         let path = match event.moment {
             Moment::Start => "/start",
-            Moment::Success => "",
-            Moment::Failure => "/fail",
+            // A warning is for people to look at, and nothing stopped.
+            Moment::Success | Moment::Healthy | Moment::Warning => "",
+            Moment::Failure | Moment::Unhealthy => "/fail",
             // Kept, but changes nothing.
             Moment::Test => "/log",
         };

@@ -1,7 +1,7 @@
 //! Files for the textfile collector of Prometheus' node exporter.
 //!
-//! Two a job: one that every run writes, and one that only a good run writes, so that the last success outlives failures
-//! without reading anything back. A file appears whole, by a rename.
+//! Three a job: one that every run writes, one that only a good run writes, so that the last success outlives failures
+//! without reading anything back, and one that checks write. A file appears whole, by a rename.
 
 use super::event::{Event, Moment};
 use super::metrics::Metrics;
@@ -26,6 +26,12 @@ impl Textfile {
             Moment::Test => return self.replace("pgstow_test.prom", ""),
             Moment::Success | Moment::Failure => {
                 run.last_run(&job, event.at, event.moment == Moment::Success);
+            }
+            Moment::Healthy | Moment::Warning | Moment::Unhealthy => {
+                let Some(check) = &event.check else { return Ok(()) };
+                let mut metrics = Metrics::default();
+                metrics.last_check(&job, event.at, check);
+                return self.replace(&format!("pgstow_{}_check.prom", event.job), &metrics.text());
             }
         }
         self.replace(&format!("pgstow_{}.prom", event.job), &run.text())?;
@@ -60,7 +66,7 @@ mod tests {
     fn the_last_success_outlives_a_failure() {
         let folder = tempfile::tempdir().expect("a folder");
         let textfile = Textfile { folder: folder.path().to_owned() };
-        for moment in [Moment::Start, Moment::Success, Moment::Failure] {
+        for moment in [Moment::Start, Moment::Success, Moment::Failure, Moment::Unhealthy] {
             textfile.write(&event(moment)).expect("written");
         }
         let mut names: Vec<_> = std::fs::read_dir(folder.path())
@@ -68,13 +74,16 @@ mod tests {
             .map(|entry| entry.expect("an entry").file_name())
             .collect();
         names.sort();
-        assert_eq!(names, ["pgstow_shop.prom", "pgstow_shop_success.prom"]);
+        assert_eq!(names, ["pgstow_shop.prom", "pgstow_shop_check.prom", "pgstow_shop_success.prom"]);
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("a file");
         assert!(read("pgstow_shop.prom").contains("pgstow_last_run_success{job=\"shop\"} 0\n"));
         assert!(
             read("pgstow_shop_success.prom")
                 .contains("pgstow_last_success_timestamp_seconds{job=\"shop\"} 1795487400\n")
         );
+        let check = read("pgstow_shop_check.prom");
+        assert!(check.contains("pgstow_last_check_severity{job=\"shop\"} 2\n"), "{check}");
+        assert!(check.contains("pgstow_newest_backup_timestamp_seconds{job=\"shop\"} 1795314600\n"), "{check}");
         let gone = Textfile { folder: folder.path().join("none") };
         assert!(gone.write(&event(Moment::Failure)).is_err());
     }

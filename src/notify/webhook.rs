@@ -69,8 +69,9 @@ pub(super) fn facts(event: &Event) -> Result<Value> {
 fn mark(moment: Moment) -> &'static str {
     match moment {
         Moment::Start => "▶ ",
-        Moment::Success => "✅ ",
-        Moment::Failure => "❌ ",
+        Moment::Success | Moment::Healthy => "✅ ",
+        Moment::Warning => "⚠ ",
+        Moment::Failure | Moment::Unhealthy => "❌ ",
         Moment::Test => "",
     }
 }

@@ -149,6 +149,17 @@ impl LifecycleRule {
         LifecycleRule { hidden_days: None, ..self.clone() }
     }
 
+    /// The rule as it acts below a prefix, its own prefix relative to that; `None` where it does not.
+    #[must_use]
+    pub fn below(self, prefix: &str) -> Option<LifecycleRule> {
+        let relative = match self.prefix.strip_prefix(prefix) {
+            Some(rest) => rest.to_owned(),
+            None if prefix.starts_with(&self.prefix) => String::new(),
+            None => return None,
+        };
+        self.enabled.then_some(LifecycleRule { prefix: relative, ..self })
+    }
+
     /// Whether it acts on anything below a prefix.
     pub fn touches(&self, prefix: &str) -> bool {
         self.enabled && (prefix.starts_with(&self.prefix) || self.prefix.starts_with(prefix))
@@ -186,4 +197,21 @@ pub enum BucketStep {
     DenyWithoutTls,
     /// Put this rule in the place of the one with its id; all other rules stay.
     Lifecycle(LifecycleRule),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LifecycleRule;
+
+    #[test]
+    fn a_rule_is_seen_from_below_a_prefix() {
+        let rule = |prefix: &str| LifecycleRule { prefix: prefix.into(), enabled: true, ..LifecycleRule::default() };
+        let seen = |prefix: &str| rule(prefix).below("db/").map(|rule| rule.prefix);
+        assert_eq!(
+            ["", "d", "db/", "db/shop/"].map(&seen),
+            [Some(String::new()), Some(String::new()), Some(String::new()), Some("shop/".to_owned())]
+        );
+        assert_eq!(["other/", "db2/"].map(&seen), [None, None]);
+        assert_eq!(LifecycleRule { enabled: false, ..rule("") }.below("db/"), None);
+    }
 }

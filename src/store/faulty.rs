@@ -15,7 +15,10 @@ use futures::{StreamExt, stream};
 use crate::error::Result;
 
 use super::failure::{StoreProblem, store_error};
-use super::{ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, StorageClass, Store, Upload};
+use super::{
+    Address, Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, Receipt, ServerCopy,
+    StorageClass, Store, Upload,
+};
 
 /// What a store is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +47,8 @@ pub enum Operation {
     Abort,
     /// [`Store::open_uploads`].
     OpenUploads,
+    /// [`Store::copy_here`].
+    Copy,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -177,6 +182,10 @@ impl Store for FaultyStore {
         self.inner.deletion().await
     }
 
+    async fn lifecycle(&self) -> Result<Answer<Vec<LifecycleRule>>> {
+        self.inner.lifecycle().await
+    }
+
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {
         self.meet(Operation::StartUpload).await?;
         let inner = self.inner.start_upload(key, class).await?;
@@ -191,6 +200,15 @@ impl Store for FaultyStore {
     async fn abort_upload(&self, upload: &OpenUpload) -> Result<()> {
         self.meet(Operation::Abort).await?;
         self.inner.abort_upload(upload).await
+    }
+
+    fn address(&self) -> Option<Address> {
+        self.inner.address()
+    }
+
+    async fn copy_here(&self, copy: ServerCopy<'_>) -> Result<Receipt> {
+        self.meet(Operation::Copy).await?;
+        self.inner.copy_here(copy).await
     }
 
     async fn renew(&self) -> Result<()> {

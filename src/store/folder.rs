@@ -207,7 +207,8 @@ impl Store for FolderStore {
             let mut found = Vec::new();
             walk::files(&store.root, &prefix, &mut |key, name, metadata| {
                 if key.starts_with(&prefix) && !partial::is_partial(name) {
-                    found.push(Entry { key, size: metadata.len() });
+                    let modified = metadata.modified().ok();
+                    found.push(Entry { key, size: metadata.len(), modified, class: None });
                 }
             })
             .map_err(|e| walk::error(&e, &store))?;

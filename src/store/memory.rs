@@ -24,6 +24,8 @@ const CHUNK: usize = 64 << 10;
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     contents: Arc<Mutex<Contents>>,
+    /// When objects say that they were written, instead of now.
+    written_at: Option<SystemTime>,
 }
 
 #[derive(Debug, Default)]
@@ -54,18 +56,21 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// An empty store whose objects say that they were all written at this moment, for tests that travel in time.
+    pub fn written_at(moment: SystemTime) -> Self {
+        MemoryStore { written_at: Some(moment), ..Self::default() }
+    }
+
+    fn new_object(&self, body: Bytes, class: Option<String>) -> Object {
+        Object { body, modified: self.written_at.unwrap_or_else(SystemTime::now), class }
+    }
+
     fn contents(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn object(&self, key: &str) -> Option<Object> {
         self.contents().objects.get(key).cloned()
-    }
-}
-
-impl Object {
-    fn new(body: Bytes, class: Option<String>) -> Self {
-        Object { body, modified: SystemTime::now(), class }
     }
 }
 
@@ -81,7 +86,7 @@ impl Store for MemoryStore {
 
     async fn put(&self, key: &str, body: Bytes, class: Option<&StorageClass>) -> Result<()> {
         check(key)?;
-        self.contents().objects.insert(key.to_owned(), Object::new(body, class_name(class)));
+        self.contents().objects.insert(key.to_owned(), self.new_object(body, class_name(class)));
         Ok(())
     }
 
@@ -91,7 +96,7 @@ impl Store for MemoryStore {
         if contents.objects.contains_key(key) {
             return Err(store_error(StoreProblem::AlreadyExists, "there is an object already").on(key));
         }
-        contents.objects.insert(key.to_owned(), Object::new(body, None));
+        contents.objects.insert(key.to_owned(), self.new_object(body, None));
         Ok(())
     }
 
@@ -129,7 +134,13 @@ impl Store for MemoryStore {
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>> {
         let contents = self.contents();
         let below = contents.objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
-        Ok(below.map(|(key, object)| Entry { key: key.clone(), size: object.body.len() as u64 }).collect())
+        let entry = |(key, object): (&String, &Object)| Entry {
+            key: key.clone(),
+            size: object.body.len() as u64,
+            modified: Some(object.modified),
+            class: object.class.clone(),
+        };
+        Ok(below.map(entry).collect())
     }
 
     async fn list_folders(&self, prefix: &str) -> Result<Vec<String>> {
@@ -217,7 +228,7 @@ impl Upload for MemoryUpload {
         let pending = contents.uploads.remove(&self.id).ok_or_else(gone)?;
         let (parts, _) = pending.parts.finish()?;
         let bodies: Vec<Bytes> = parts.into_iter().map(|(_, body)| body).collect();
-        contents.objects.insert(pending.key, Object::new(bodies.concat().into(), pending.class));
+        contents.objects.insert(pending.key, self.store.new_object(bodies.concat().into(), pending.class));
         drop(contents);
         Ok(())
     }

@@ -19,7 +19,10 @@ use tokio::time::Instant;
 use crate::error::{Error, Result};
 
 use super::failure::{StoreProblem, problem, store_error};
-use super::{ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, StorageClass, Store, Upload};
+use super::{
+    Address, Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, Receipt, ServerCopy,
+    StorageClass, Store, Upload,
+};
 
 /// How long the first pause before another attempt may be; each further one twice that.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -187,6 +190,10 @@ impl Store for RetryStore {
         self.repeat(|| self.inner.deletion()).await
     }
 
+    async fn lifecycle(&self) -> Result<Answer<Vec<LifecycleRule>>> {
+        self.repeat(|| self.inner.lifecycle()).await
+    }
+
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {
         let inner = self.repeat(|| self.inner.start_upload(key, class)).await?;
         Ok(Box::new(RetryUpload { store: self.clone(), inner }))
@@ -198,6 +205,14 @@ impl Store for RetryStore {
 
     async fn abort_upload(&self, upload: &OpenUpload) -> Result<()> {
         self.repeat(|| self.inner.abort_upload(upload)).await
+    }
+
+    fn address(&self) -> Option<Address> {
+        self.inner.address()
+    }
+
+    async fn copy_here(&self, copy: ServerCopy<'_>) -> Result<Receipt> {
+        self.repeat(|| self.inner.copy_here(copy)).await
     }
 
     async fn renew(&self) -> Result<()> {

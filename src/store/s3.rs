@@ -24,10 +24,14 @@ use crate::error::{Error, Result};
 
 use super::failure::{StoreProblem, problem, store_error};
 use super::key::{as_folder, check, shown};
-use super::{ByteStream, Deletion, Entry, Limits, Meta, OpenUpload, Patience, StorageClass, Store, StoreUrl, Upload};
+use super::{
+    Address, Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, Patience, Receipt,
+    ServerCopy, StorageClass, Store, StoreUrl, Upload,
+};
 
 mod bucket;
 mod connect;
+mod copy;
 mod delete;
 mod failure;
 mod list;
@@ -222,9 +226,13 @@ impl Store for S3Store {
         bucket::deletion(self).await
     }
 
+    async fn lifecycle(&self) -> Result<Answer<Vec<LifecycleRule>>> {
+        bucket::lifecycle_below(self).await
+    }
+
     async fn start_upload(&self, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {
         check(key)?;
-        upload::start(self, key, class).await
+        Ok(Box::new(upload::begin(self, key, class).await?))
     }
 
     async fn open_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>> {
@@ -233,6 +241,21 @@ impl Store for S3Store {
 
     async fn abort_upload(&self, upload: &OpenUpload) -> Result<()> {
         upload::abort(self, &upload.key, &upload.id).await
+    }
+
+    fn address(&self) -> Option<Address> {
+        let place = &self.place;
+        Some(Address {
+            endpoint: place.endpoint.clone(),
+            options: place.options.clone(),
+            bucket: place.bucket.clone(),
+            prefix: place.prefix.clone(),
+        })
+    }
+
+    async fn copy_here(&self, copy: ServerCopy<'_>) -> Result<Receipt> {
+        check(copy.key)?;
+        copy::object(self, copy).await
     }
 
     async fn renew(&self) -> Result<()> {

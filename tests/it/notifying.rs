@@ -177,3 +177,53 @@ fn a_mail_server_whose_certificate_is_not_trusted_gets_no_mail() {
     Job::new("untrusted", &table).pgstow(&["notify", "test"]).failed(12, &[]);
     assert_eq!(listener.mails().len(), 0);
 }
+
+#[test]
+fn what_a_check_finds_is_told_when_asked_and_who_cannot_be_told_changes_nothing() {
+    let listener = HttpListener::start(&[]);
+    let job = Job::new(
+        "looked",
+        &format!(
+            "check = {{ notify = [\"json\", \"watch\", \"dead\", \"files\"] }}\nnotify = [\"json\"]\n\
+             [notify.webhook.json]\nurl = \"{}\"\non = [\"healthy\", \"unhealthy\"]\n\
+             [notify.ping.watch]\nurl = \"{}\"\non = [\"healthy\", \"warning\", \"unhealthy\"]\n\
+             [notify.webhook.dead]\nurl = \"http://127.0.0.1:1/geheim\"\n[notify.textfile.files]\nfolder = \"/no/such/folder\"\n",
+            listener.url("/json"),
+            listener.url("/ping/key")
+        ),
+    );
+    let body = |nth: usize| -> Value { serde_json::from_str(&listener.received()[nth].body).unwrap() };
+    let targets = || {
+        let path = |target: &str| target.split('?').next().unwrap().to_owned();
+        let mut targets: Vec<String> = listener.received().iter().map(|got| path(&got.target)).collect();
+        targets.sort();
+        targets
+    };
+    job.pgstow(&["check", "shop"]).failed(10, &["there is no good backup"]);
+    assert_eq!(targets(), Vec::<String>::new(), "nobody asked to tell");
+    let ran = job.pgstow(&["check", "shop", "--notify", "--format", "json"]);
+    ran.failed(10, &["there is no good backup", "could not notify", "127.0.0.1: cannot connect"]);
+    assert!(!format!("{ran:?}").contains("geheim"), "{ran:?}");
+    let told = &ran.json()["told"];
+    let failed = |name: &str| told.as_array().unwrap().iter().any(|t| t["notifier"] == name && !t["error"].is_null());
+    assert_eq!(["json", "watch", "dead", "files"].map(failed), [false, false, true, true], "{told}");
+    assert_eq!(targets(), ["/json", "/ping/key/fail"]);
+    let event = if listener.received()[0].target == "/json" { body(0) } else { body(1) };
+    assert_eq!((&event["moment"], &event["severity"]), (&"unhealthy".into(), &"critical".into()));
+    assert_eq!((&event["findings"][0]["rule"], &event["exit_code"]), (&"no-backup".into(), &10.into()));
+    assert!(event["headline"].as_str().unwrap().contains("NOT HEALTHY"), "{event}");
+
+    job.pgstow(&["run", "shop"]).fine();
+    assert_eq!(targets().len(), 2, "a run is nothing that these are told");
+    let said = job.pgstow(&["check", "shop", "--notify"]).fine().stdout;
+    assert!(said.starts_with("ok: ") && said.contains("told json") && said.contains("told watch"), "{said}");
+    assert_eq!(targets(), ["/json", "/json", "/ping/key", "/ping/key/fail"]);
+    // What cannot be found out is told too.
+    let nowhere = S3 { endpoint: "http://127.0.0.1:1".into(), ..job.s3.clone() };
+    let ran = Ran::of(&command_in(&job.folder, &nowhere).args(["check", "shop", "--notify"]).output().unwrap());
+    ran.failed(5, &[]);
+    let last = listener.received().into_iter().rev().find(|got| got.target == "/json").unwrap();
+    let event: Value = serde_json::from_str(&last.body).unwrap();
+    assert_eq!((&event["moment"], &event["severity"]), (&"unhealthy".into(), &"unknown".into()));
+    job.pgstow(&["check", "--from", "file:///tmp", "--notify"]).failed(2, &["nobody to tell"]);
+}

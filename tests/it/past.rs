@@ -69,7 +69,9 @@ impl Past {
 
 /// A store in memory with a nightly backup of `shop` at two o'clock on the first so many days of November 2026.
 pub(crate) async fn november(days: u32) -> Arc<dyn Store> {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let written: jiff::Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
+    let written = std::time::UNIX_EPOCH + std::time::Duration::from_secs(written.as_second().unsigned_abs());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::written_at(written));
     for day in 1..=days {
         Past::get().write(store.as_ref(), "shop", &format!("202611{day:02}T020000Z"), |_| {}).await;
     }

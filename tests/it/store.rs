@@ -439,6 +439,7 @@ fn s3_options(endpoint: String, key: &str, secret: &str, region: Option<&str>) -
         region: region.map(str::to_owned),
         credentials: Some((key.to_owned(), Secret::new(secret))),
         patience: Patience { total: Duration::from_secs(10), stall: Duration::from_secs(3) },
+        ..S3Options::default()
     }
 }
 

@@ -37,3 +37,28 @@ impl Clock for SystemClock {
         }
     }
 }
+
+/// A clock that is where one waits for at once.
+#[cfg(test)]
+#[derive(Debug)]
+pub(super) struct Traveller(pub(super) std::sync::Mutex<Timestamp>);
+
+#[cfg(test)]
+impl Traveller {
+    pub(super) fn at(moment: &str) -> Self {
+        Traveller(std::sync::Mutex::new(moment.parse().expect("a moment")))
+    }
+}
+
+#[cfg(test)]
+#[async_trait]
+impl Clock for Traveller {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().expect("a clock")
+    }
+
+    async fn wait_until(&self, moment: Timestamp) {
+        let mut now = self.0.lock().expect("a clock");
+        *now = moment.max(*now);
+    }
+}

@@ -128,6 +128,7 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
+    use super::super::clock::Traveller;
     use super::{Clock, Ended, Keeper, LastBackup, State, Work};
     use crate::commands::Stop;
     use crate::error::Result;
@@ -135,22 +136,6 @@ mod tests {
     use async_trait::async_trait;
     use jiff::{SignedDuration, Timestamp};
     use std::sync::{Arc, Mutex};
-
-    /// A clock that is where one waits for at once.
-    #[derive(Debug)]
-    struct Traveller(Mutex<Timestamp>);
-
-    #[async_trait]
-    impl Clock for Traveller {
-        fn now(&self) -> Timestamp {
-            *self.0.lock().expect("a clock")
-        }
-
-        async fn wait_until(&self, moment: Timestamp) {
-            let mut now = self.0.lock().expect("a clock");
-            *now = moment.max(*now);
-        }
-    }
 
     /// Work that takes its time, notes when it began, and asks for a stop in the end.
     struct Noted {
@@ -206,7 +191,7 @@ mod tests {
     /// When the first runs begin, for a service that starts on 24 November at noon.
     async fn runs(case: Case, count: usize) -> Vec<String> {
         let moment = |text: &str| text.parse::<Timestamp>().expect("a moment");
-        let clock = Arc::new(Traveller(Mutex::new(moment("2026-11-24T12:00:00Z"))));
+        let clock = Arc::new(Traveller::at("2026-11-24T12:00:00Z"));
         let stop = Stop::default();
         let work = Noted {
             clock: Arc::clone(&clock),

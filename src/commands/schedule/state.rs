@@ -3,8 +3,8 @@
 use super::keeper::Ended;
 use crate::archive::BackupId;
 use crate::archive::manifest::Manifest;
-use crate::notify::Facts;
 use crate::notify::metrics::{Metrics, seconds};
+use crate::notify::{Checked, Facts};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -55,6 +55,7 @@ struct JobState {
     running: bool,
     last_run: Option<(Timestamp, bool)>,
     last_backup: Option<LastBackup>,
+    last_check: Option<(Timestamp, Checked)>,
     successes: u32,
     failures: u32,
     elsewhere: u32,
@@ -80,6 +81,10 @@ impl State {
 
     pub(super) fn found(&self, name: &str, backup: &LastBackup) {
         self.change(name, |job| job.last_backup = Some(backup.clone()));
+    }
+
+    pub(super) fn checked(&self, name: &str, at: Timestamp, check: Checked) {
+        self.change(name, |job| job.last_check = Some((at, check)));
     }
 
     pub(super) fn begins(&self, name: &str) {
@@ -131,6 +136,9 @@ impl State {
             }
             if let Some(backup) = &job.last_backup {
                 metrics.last_success(&labels, backup.ended, &backup.facts);
+            }
+            if let Some((at, check)) = &job.last_check {
+                metrics.last_check(&labels, *at, check);
             }
         }
         metrics.text()

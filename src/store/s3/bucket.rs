@@ -298,6 +298,12 @@ async fn lifecycle(store: &S3Store) -> Result<Answer<Vec<LifecycleRule>>> {
     Ok(rules::raw(store).await?.and_then(|raw| Some(raw.iter().map(rules::understood).collect())))
 }
 
+/// The rules that act on the store's objects, their prefixes relative to it.
+pub(super) async fn lifecycle_below(store: &S3Store) -> Result<Answer<Vec<LifecycleRule>>> {
+    let rules = lifecycle(store).await?;
+    Ok(rules.and_then(|rules| Some(rules.into_iter().filter_map(|rule| rule.below(&store.place.prefix)).collect())))
+}
+
 /// Whether Object Lock is on.
 async fn lock(store: &S3Store) -> Result<Answer<Lock>> {
     let place = &store.place;

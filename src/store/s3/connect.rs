@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::imds::region::ImdsRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -38,6 +38,10 @@ pub struct S3Options {
     /// Access key id and secret key, for tests; otherwise the AWS credential chain (environment, profile, SSO, web
     /// identity, container, instance).
     pub credentials: Option<(String, Secret)>,
+    /// A profile of the AWS files, whose credentials come before those of the environment.
+    pub profile: Option<String>,
+    /// What the store copies by itself in one request, in bytes; 5 GiB if this is absent.
+    pub copy_whole_up_to: Option<u64>,
     /// How long the store is waited for.
     pub patience: Patience,
 }
@@ -118,10 +122,20 @@ async fn shared_config(options: &S3Options, http_client: &SharedHttpClient) -> S
     // Not the SDK's whole chain: it would ask the instance metadata service even where a store of one's own makes do
     // with any region, and wait for it everywhere but on AWS.
     let named = options.region.clone().map(Region::new);
-    let region = RegionProviderChain::first_try(named)
-        .or_else(EnvironmentVariableRegionProvider::new())
-        .or_else(ProfileFileRegionProvider::new());
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client.clone()).region(region);
+    let mut of_profile = ProfileFileRegionProvider::builder();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client.clone());
+    let mut region = RegionProviderChain::first_try(named);
+    if let Some(profile) = &options.profile {
+        // A profile that was named here comes before the environment, which speaks of another store perhaps.
+        of_profile = of_profile.profile_name(profile);
+        region = region.or_else(of_profile.build()).or_else(EnvironmentVariableRegionProvider::new());
+        let provider = ProviderConfig::default().with_http_client(http_client.clone());
+        let credentials = ProfileFileCredentialsProvider::builder().configure(&provider).profile_name(profile).build();
+        loader = loader.profile_name(profile).credentials_provider(credentials);
+    } else {
+        region = region.or_else(EnvironmentVariableRegionProvider::new()).or_else(of_profile.build());
+    }
+    loader = loader.region(region);
     if let Some(endpoint) = &options.endpoint {
         loader = loader.endpoint_url(endpoint);
     }

@@ -19,7 +19,8 @@ pub(super) async fn entries(store: &S3Store, prefix: &str) -> Result<Vec<Entry>>
         for object in page.contents() {
             let full = decode(object.key().unwrap_or_default());
             if let (Some(key), Some(size)) = (store.own_key(&full), length(object.size())) {
-                found.push(Entry { key: key.to_owned(), size });
+                let class = object.storage_class().map(|class| class.as_str().to_owned());
+                found.push(Entry { key: key.to_owned(), size, modified: time(object.last_modified()), class });
             }
         }
     })

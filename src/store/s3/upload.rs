@@ -18,7 +18,7 @@ use super::failure::describe_failure;
 use super::{S3Store, connect, sdk_class};
 
 /// Starts an upload.
-pub(super) async fn start(store: &S3Store, key: &str, class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {
+pub(super) async fn begin(store: &S3Store, key: &str, class: Option<&StorageClass>) -> Result<S3Upload> {
     let place = &store.place;
     let answer = store
         .place
@@ -36,7 +36,7 @@ pub(super) async fn start(store: &S3Store, key: &str, class: Option<&StorageClas
     };
     let ledger = Mutex::new(Ledger::new(Limits::S3));
     let (key, id, class) = (key.to_owned(), id.to_owned(), class.cloned());
-    Ok(Box::new(S3Upload { store: store.clone(), key, id, class, ledger, finished: false }))
+    Ok(S3Upload { store: store.clone(), key, id, class, ledger, finished: false })
 }
 
 /// Aborts an upload; one that is gone is no error.
@@ -63,7 +63,7 @@ fn checksum(store: &S3Store) -> Option<ChecksumAlgorithm> {
     store.place.checksums.then_some(ChecksumAlgorithm::Crc32)
 }
 
-struct S3Upload {
+pub(super) struct S3Upload {
     store: S3Store,
     key: String,
     id: String,
@@ -73,6 +73,19 @@ struct S3Upload {
 }
 
 impl S3Upload {
+    pub(super) fn store(&self) -> &S3Store {
+        &self.store
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The store's name for it.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
     async fn send(&self, number: u32, body: Bytes) -> Result<()> {
         let size = body.len() as u64;
         Ledger::<CompletedPart>::check(Limits::S3, number, size)
@@ -115,7 +128,8 @@ impl S3Upload {
         Ok(())
     }
 
-    fn note(&self, number: u32, receipt: CompletedPart, size: u64) {
+    /// Notes a part that the store has.
+    pub(super) fn note(&self, number: u32, receipt: CompletedPart, size: u64) {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).record(number, receipt, size);
     }
 
