@@ -6,7 +6,8 @@
 use super::{Kind, each};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::{
-    Address, Belongs, Columns, Grantable, Item, Object, Oid, Question, Section, Target, class, ident, item, literal, qualified,
+    Address, Belongs, Columns, Grantable, Item, Object, Oid, Question, Section, Target, class, ident, item, literal,
+    qualified,
 };
 use serde::Deserialize;
 

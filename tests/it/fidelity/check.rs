@@ -116,7 +116,8 @@ impl Backup {
         let names: BTreeMap<i32, String> = self.toc.entries.iter().map(|entry| (entry.id, name(entry))).collect();
         let about_this_database =
             |entry: &TocEntry| entry.desc.starts_with("DATABASE") || entry.tag.starts_with("DATABASE ");
-        let entries = self.toc.entries.iter().filter(|entry| scope == Scope::WithDatabase || !about_this_database(entry));
+        let entries =
+            self.toc.entries.iter().filter(|entry| scope == Scope::WithDatabase || !about_this_database(entry));
         let text = |entry: &TocEntry| {
             let needs: BTreeSet<&String> = entry.needs.iter().filter_map(|id| names.get(id)).collect();
             format!(
