@@ -59,6 +59,15 @@ pub struct ChoiceArgs {
     /// Restore no rows
     #[arg(long)]
     pub no_data: bool,
+    /// Restore only what the planner knows
+    #[arg(long, conflicts_with_all = ["schema_only", "data_only", "no_statistics"])]
+    pub statistics_only: bool,
+    /// Do not restore what the planner knows
+    #[arg(long)]
+    pub no_statistics: bool,
+    /// Restore what the planner knows, where the backup has it, which is the default
+    #[arg(long, conflicts_with_all = ["schema_only", "data_only", "no_statistics", "statistics_only"])]
+    pub statistics: bool,
     /// Do not set owners
     #[arg(short = 'O', long)]
     pub no_owner: bool,
@@ -104,6 +113,8 @@ impl ChoiceArgs {
             data_only: self.data_only,
             no_schema: self.no_schema,
             no_data: self.no_data,
+            statistics_only: self.statistics_only,
+            no_statistics: self.no_statistics,
             no_owner: self.no_owner,
             no_privileges: self.no_privileges,
             no_comments: self.no_comments,

@@ -58,6 +58,15 @@ pub struct SelectionArgs {
     /// Dump no rows
     #[arg(long)]
     pub no_data: bool,
+    /// Dump what the planner knows of tables and indexes, too (servers from 18 on take it back)
+    #[arg(long, conflicts_with_all = ["schema_only", "data_only", "statistics_only", "no_statistics"])]
+    pub statistics: bool,
+    /// Dump only what the planner knows
+    #[arg(long, conflicts_with_all = ["schema_only", "data_only", "no_statistics"])]
+    pub statistics_only: bool,
+    /// Do not dump what the planner knows, which is the default
+    #[arg(long)]
+    pub no_statistics: bool,
     /// Dump only this section; may be repeated
     #[arg(long = "section", value_name = "SECTION", value_enum)]
     pub sections: Vec<SectionName>,
@@ -146,6 +155,8 @@ impl SelectionArgs {
             data_only: self.data_only,
             no_schema: self.no_schema,
             no_data: self.no_data,
+            statistics: self.statistics,
+            statistics_only: self.statistics_only,
             sections: self.sections.iter().map(|&name| name.into()).collect(),
             // As in pg_dump, the wish for them is the stronger one.
             large_objects: (self.large_objects || self.no_large_objects).then_some(self.large_objects),

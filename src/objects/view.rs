@@ -246,7 +246,8 @@ fn refresh(row: &Row) -> Object {
         owner: row.owner.clone(),
         section: Section::PostData,
         create: format!("REFRESH MATERIALIZED VIEW {};\n", row.qualified()),
-        provides: Vec::new(),
+        // So that statistics about the rows can need it.
+        provides: vec![Address { class: Oid(0), ..row.address() }],
         needs: vec![row.address()],
         payload: Payload::Refresh,
         ..Item::new("MATERIALIZED VIEW DATA", Address { class: Oid(0), ..row.address() }, Some(&row.schema), &row.name)

@@ -105,6 +105,7 @@ fn add_what_hangs_on(toc: &Toc, selected: &mut HashSet<i32>) {
             | "TABLE ATTACH"
             | "DEFAULT"
             | "MATERIALIZED VIEW DATA" => !relations.is_empty() && relations.iter().all(|id| selected.contains(id)),
+            "STATISTICS DATA" => entry.needs.iter().any(|id| selected.contains(id)),
             _ if entry.section == Section::None => entry.needs.iter().any(|id| selected.contains(id)),
             _ if entry.section == Section::PostData => {
                 !relations.is_empty() && relations.iter().all(|id| selected.contains(id))
