@@ -83,6 +83,9 @@ pub(super) struct Column {
     generated: String,
     pub(super) default_oid: Option<Oid>,
     pub(super) default: Option<String>,
+    /// It counts by a sequence that the table itself owns. It is a statement of its own then, as in `pg_dump`, so that
+    /// `pg_restore -t` can make the table without the sequence.
+    pub(super) default_apart: bool,
     /// A parent of plain inheritance has a default for it, which a child without one must undo.
     pub(super) parent_has_default: bool,
     /// A parent of plain inheritance generates it by the same expression, and none by another.
@@ -185,7 +188,8 @@ impl TableRow {
     }
 
     pub(super) fn default_addresses(&self) -> impl Iterator<Item = Address> {
-        self.columns.iter().filter_map(|column| column.default_oid).map(|oid| Address::new(class::DEFAULT, oid))
+        let here = self.columns.iter().filter(|column| !column.default_apart);
+        here.filter_map(|column| column.default_oid).map(|oid| Address::new(class::DEFAULT, oid))
     }
 
     /// The validated checks and NOT NULLs, inherited ones included.

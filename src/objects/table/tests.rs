@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 fn column(number: i32, name: &str, changes: &Value) -> Value {
     let column = json!({
         "number": number, "name": name, "type": "integer", "collation": null, "local": true, "generated": "",
-        "default_oid": null, "default": null, "parent_has_default": false, "parent_generates": false,
+        "default_oid": null, "default": null, "default_apart": false, "parent_has_default": false, "parent_generates": false,
         "not_null": false, "not_null_local": false, "not_null_inherits": true, "not_null_oid": null,
         "not_null_constraint": null, "not_null_name_is_default": null, "storage": null, "compression": null,
         "statistics": null, "options": [], "server_options": []
