@@ -6,6 +6,7 @@
 
 mod asking;
 mod chosen;
+pub mod filter;
 mod globals;
 mod pattern;
 mod relations;
@@ -19,7 +20,7 @@ pub use selection::{Selection, Without};
 use crate::error::{Error, Kind, Result};
 use crate::facets::{self, Facets, Subjects};
 use crate::model::{Address, AddressMap, AddressSet, Belongs, Depend, Item, Object, Oid, Question, ServerVersion};
-use crate::objects::{self, KINDS, subscription};
+use crate::objects::{self, KINDS, statistics_data, subscription};
 use crate::postgres::{Session, decode};
 use asking::Asked;
 use chosen::Chosen;
@@ -128,6 +129,9 @@ pub async fn read(
     let mut kinds: Vec<(usize, &'static objects::Kind)> = KINDS.iter().enumerate().collect();
     if !uncovered::may_read_subscriptions(session).await? {
         kinds.retain(|(_, kind)| kind.name != subscription::KIND.name);
+    }
+    if !selection.wants_statistics() {
+        kinds.retain(|(_, kind)| kind.name != statistics_data::KIND.name);
     }
     let answers = asking::all(&sessions, &questions(kinds, version, &selection.words_without())).await?;
     let Answers { objects, depends: rows, facets: found } = Answers::sorted(answers);

@@ -6,7 +6,8 @@
 use super::{Kind, each};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::{
-    Address, Belongs, Grantable, Item, Object, Oid, Question, Section, Target, class, ident, item, literal, qualified,
+    Address, Belongs, Columns, Grantable, Item, Object, Oid, Question, Section, Target, class, ident, item, literal,
+    qualified,
 };
 use serde::Deserialize;
 
@@ -184,8 +185,13 @@ fn sequence(row: &SequenceRow) -> Object {
         on: format!("SEQUENCE {name}"),
         tag: format!("SEQUENCE {}", ident(&row.name)),
         grant: row.owner.clone().map(|owner| Grantable { on: format!("SEQUENCE {name}"), owner }),
-        columns: None,
+        columns: Some(Columns { relation: row.oid, qualified: name, names: columns() }),
     })
+}
+
+/// What can be selected from any sequence, and granted by the column.
+fn columns() -> Vec<(i32, String)> {
+    [(1, "last_value"), (2, "log_cnt"), (3, "is_called")].map(|(number, name)| (number, name.to_owned())).to_vec()
 }
 
 fn definition(row: &SequenceRow) -> String {
