@@ -120,3 +120,31 @@ fn what_cannot_be_meant_is_refused_before_anything_runs() {
     let other = "copies = \"s3://b/b\"\n[job.b]\nsource = \"postgres://h/d\"\nstore = \"s3://b/b\"\n";
     check(other).failed(2, &["job b: writes to the same place as job a"]);
 }
+
+#[test]
+fn a_job_can_be_told_what_a_dump_can_be_told() {
+    let (s3, folder) = (garage(), TempDir::new().unwrap());
+    let database = Database::fresh(&server(18), "job_keys");
+    database.execute("CREATE TABLE rows AS SELECT n, repeat(md5(n::text), 32) AS t FROM generate_series(1, 8000) n");
+    let store = s3.location(&s3.fresh_prefix("job-keys"));
+    let run = |keys: &str| {
+        let text = format!("[job.a]\nsource = \"{}\"\nstore = \"{store}\"\n{keys}", database.url());
+        write_private(&folder.path().join("pgstow.toml"), &text);
+        Ran::of(&command_in(&folder, &s3).args(["run", "--json"]).output().unwrap())
+    };
+    // 8.3 MB of text do not fit into one object of one part.
+    let report = run("compress = \"none\"\npart_size = \"5MiB\"\nmax_parts = 1\n").fine().json();
+    let shown = pgstow(&s3, &["show", report["backup"].as_str().unwrap(), "--from", &store, "--json"]).fine().json();
+    assert_eq!(shown["tables"].as_array().unwrap().len(), 2, "two segments");
+    run("part_size = \"1GiB\"\n").failed(2, &["parts cannot have"]);
+    run("rate_limit = \"256KiB\"\nmax_snapshot_age = \"2s\"\n").failed(4, &["snapshot"]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| database.execute("BEGIN; LOCK TABLE rows; SELECT pg_sleep(6); COMMIT"));
+        let locked =
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+        while database.value(locked) != "t" {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        run("lock_timeout = \"1s\"\n").failed(4, &["lock timeout"]);
+    });
+}
