@@ -7,6 +7,7 @@ pub mod age;
 pub mod bucket;
 pub mod cost;
 pub mod health;
+pub mod lifecycle;
 pub mod policy;
 pub mod retention;
 
