@@ -42,6 +42,9 @@ pub(super) struct Chosen {
 impl Chosen {
     pub(super) fn resolve(selection: &Selection, relations: &Relations) -> Result<Chosen> {
         let mut warnings = Vec::new();
+        if relations.unfinished_restore {
+            warnings.push("the database holds an unfinished restore, so much of it may be missing".to_owned());
+        }
         let schemas = schemas(selection, relations, &mut warnings)?;
         let extensions = extensions(selection, relations, &mut warnings)?;
         let parts = parts(selection, relations, &schemas, &extensions, &mut warnings)?;

@@ -41,9 +41,12 @@ AND o.refobjsubid > 0 AND o.deptype IN ('a', 'i')
 LEFT JOIN pg_catalog.pg_depend e ON e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
 AND e.objid = c.oid AND e.objsubid = 0 AND e.deptype = 'e'
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
-AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgstow_restore')
 ORDER BY c.oid",
 );
+
+/// Where a restore keeps how far it is (`commands/restore/notes.rs`).
+const NOTES_OF_A_RESTORE: &str = "pgstow_restore";
 
 const SCHEMAS: Question = Question(
     "SELECT n.nspname AS schema FROM pg_catalog.pg_namespace n
@@ -88,6 +91,8 @@ struct Surroundings {
 pub(super) struct Relations {
     pub(super) relations: Vec<Relation>,
     pub(super) schemas: Vec<String>,
+    /// There are notes of a restore that died here, or still runs; they are never dumped.
+    pub(super) unfinished_restore: bool,
     pub(super) extensions: Vec<Extension>,
     /// The default search path, `$user` resolved.
     pub(super) search_path: Vec<String>,
@@ -110,9 +115,13 @@ impl Relations {
             .into_iter()
             .map(|schema| if schema == "$user" { around.role.clone() } else { schema })
             .collect();
+        let all = schemas.len();
+        let schemas: Vec<String> =
+            schemas.into_iter().map(|row| row.schema).filter(|schema| schema != NOTES_OF_A_RESTORE).collect();
         Ok(Relations {
             relations,
-            schemas: schemas.into_iter().map(|row| row.schema).collect(),
+            unfinished_restore: schemas.len() < all,
+            schemas,
             extensions,
             search_path,
             role: around.role,

@@ -53,6 +53,9 @@ pub struct RestoreArgs {
     /// Collect errors instead of stopping at the first; the exit code is 8 then
     #[arg(long)]
     pub keep_going: bool,
+    /// Go on with a restore of this backup into this target that died, with the same choice; where there was none, begin
+    #[arg(long)]
+    pub resume: bool,
     /// Read every restored table back and compare its rows with those of the backup; the exit code is 6 if they differ
     #[arg(long)]
     pub verify: bool,
@@ -100,6 +103,7 @@ impl RestoreArgs {
             dry_run: self.dry_run || self.list,
             look: self.database.is_some() && !self.list,
             keep_going: self.keep_going,
+            resume: self.resume,
             verify: self.verify,
         })
     }
@@ -113,6 +117,7 @@ impl RestoreArgs {
                 "backup": report.backup,
                 "database": report.database,
                 "dry_run": dry_run,
+                "resumed_after": report.resumed_after,
                 "tables": report.tables,
                 "rows": report.rows,
                 "seconds": report.seconds,
@@ -156,6 +161,7 @@ impl RestoreArgs {
         } else if self.globals_only {
             lines.push(format!("restored roles and tablespaces of {}", plain(&report.archive)));
         } else {
+            lines.extend(report.resumed_after.map(|steps| format!("went on after {steps} steps of an earlier run")));
             lines.push(format!(
                 "restored {} into database {}: {} tables, {} rows, {:.1} s",
                 plain(&report.archive),

@@ -4,13 +4,17 @@
 //! tablespaces if asked, drops if asked, pre-data one by one, then rows, indexes and constraints side by side as their tables complete, foreign keys,
 //! privileges, and last refreshes and event triggers.
 
+mod apply;
 pub(super) mod choose;
+mod failures;
 mod globals;
 pub(super) mod load;
 mod named;
+mod notes;
 mod preflight;
 mod run;
 mod slices;
+mod start;
 pub(super) mod statements;
 mod target;
 mod tasks;
@@ -60,6 +64,8 @@ pub struct RestoreOptions {
     pub look: bool,
     /// Collect errors instead of stopping at the first.
     pub keep_going: bool,
+    /// Go on with the restore into this target that died, if there was one.
+    pub resume: bool,
     /// Read every restored table back and compare it with what the manifest says.
     pub verify: bool,
 }
@@ -77,6 +83,8 @@ pub struct RestoreReport {
     pub plan: choose::Plan,
     /// What was done, or would be, about roles and tablespaces, if that was asked for.
     pub globals: Option<GlobalsReport>,
+    /// Steps that an earlier run had done, when this one went on with it.
+    pub resumed_after: Option<u64>,
     /// Tables loaded.
     pub tables: u64,
     /// Rows loaded.
@@ -121,6 +129,7 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
         globals: globals.as_ref().map(globals::Plan::report),
         database: options.connection.database().to_owned(),
         plan,
+        resumed_after: None,
         tables: 0,
         rows: 0,
         errors: Vec::new(),
@@ -143,39 +152,24 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     }
     progress.expect(report.plan.table_count(), report.plan.raw_bytes());
     progress.phase("connecting");
-    let mut failures = run::Failures::new(options.keep_going);
+    let mut failures = failures::Failures::new(options.keep_going);
     if options.globals.is_some_and(|choice| choice.only) {
         report.globals = restore_globals(globals.as_ref(), &options, &words, &mut failures, &progress, &stop).await?;
         report.errors = failures.into_errors();
         report.seconds = progress.seconds();
         return Ok(report);
     }
-    let first = stop.unless(connect(&options.connection, &words)).await?;
-    report.majors.1 = first.version().major();
-    progress.phase("looking at the target");
-    stop.unless(look_before(&first, &source, globals.as_ref(), &options, &mut report)).await?;
-    if !options.create && !options.clean && !options.choice.data_only {
-        stop.unless(target::refuse_existing(&first, &report.plan)).await?;
-    }
-    report.globals = restore_globals(globals.as_ref(), &options, &words, &mut failures, &progress, &stop).await?;
-    let first = if options.create {
-        stop.unless(target::create_database(first, &options, &report.plan, &words, &mut failures)).await?
-    } else {
-        first
-    };
-    if options.clean && !options.create {
-        stop.unless(target::drop_objects(&first, &report.plan, options.if_exists, &mut failures)).await?;
-    } else if options.create && !options.choice.data_only {
-        stop.unless(target::refuse_existing(&first, &report.plan)).await?;
-    }
-    let connection = first.settings().clone();
+    let start =
+        start::start(&source, globals.as_ref(), &options, &words, &mut failures, &mut report, &progress, &stop).await?;
+    let (connection, are_kept) = (start.session.settings().clone(), start.notes.are_kept());
     let outcome =
-        run::run(first, &connection, &words, &options, source.clone(), &report.plan, failures, &progress, &stop).await;
+        run::run(start, &connection, &words, &options, source.clone(), &report.plan, failures, &progress, &stop).await;
     if outcome.is_err() {
         // An index that nobody waits for any more would be built to its end.
         connection.cancel_all().await;
     }
-    let outcome = outcome?;
+    let outcome = outcome.map_err(|error| if are_kept { start::or_resume(error) } else { error })?;
+    report.warnings.extend(outcome.warning);
     report.tables = outcome.tables;
     report.rows = outcome.rows;
     report.errors = outcome.errors;
@@ -188,23 +182,6 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     report.seconds = progress.seconds();
     progress.phase("done");
     Ok(report)
-}
-
-/// Refuses a target that lacks something, unless the restore is to go on whatever happens.
-async fn look_before(
-    session: &Session,
-    source: &Source,
-    globals: Option<&globals::Plan>,
-    options: &RestoreOptions,
-    report: &mut RestoreReport,
-) -> Result<()> {
-    let found = preflight::look(session, source, &report.plan, globals, options).await?;
-    report.warnings.extend(found.warnings);
-    if !found.lacks.is_empty() && !options.keep_going {
-        return Err(preflight::refusal(&found.lacks, session));
-    }
-    report.lacks = found.lacks;
-    Ok(())
 }
 
 /// How long a dry run waits for a target.
@@ -236,7 +213,7 @@ async fn restore_globals(
     plan: Option<&globals::Plan>,
     options: &RestoreOptions,
     words: &Words,
-    failures: &mut run::Failures,
+    failures: &mut failures::Failures,
     progress: &Progress,
     stop: &Stop,
 ) -> Result<Option<GlobalsReport>> {

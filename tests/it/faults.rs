@@ -9,7 +9,7 @@ use pgstow_parts::{Database, Harm, Proxy, S3, Trigger, garage, server};
 use crate::support::{Backup, Ran, assert_same_data, command, pgstow};
 
 /// Every sort of object a backup has, and one that is uploaded in several parts: it does not compress.
-fn source(hint: &str) -> Database {
+pub(crate) fn source(hint: &str) -> Database {
     let database = Database::fresh(&server(18), hint);
     database.execute(
         "CREATE TABLE big AS SELECT n AS id, decode(string_agg(md5(n || '/' || m), ''), 'hex') AS bytes
@@ -171,7 +171,7 @@ fn kills() -> u32 {
 }
 
 /// Runs a command and kills it after a while; whether it was over before.
-fn run_and_kill(s3: &S3, arguments: &[&str], after: Duration) -> bool {
+pub(crate) fn run_and_kill(s3: &S3, arguments: &[&str], after: Duration) -> bool {
     let mut child = command(s3).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(after);
     let over = child.try_wait().unwrap().is_some();
@@ -181,7 +181,7 @@ fn run_and_kill(s3: &S3, arguments: &[&str], after: Duration) -> bool {
 }
 
 /// Moments spread over a run of this length, in an order that does not follow time.
-fn moments(length: Duration) -> impl Iterator<Item = Duration> {
+pub(crate) fn moments(length: Duration) -> impl Iterator<Item = Duration> {
     let count = kills();
     (0..count).map(move |number| length * ((number * 7 + 3) % count) / count)
 }

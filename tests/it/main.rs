@@ -27,6 +27,7 @@ mod past;
 mod pruning;
 mod reporting;
 mod restoring;
+mod resuming;
 mod round_trip;
 mod selection;
 mod selection_table;

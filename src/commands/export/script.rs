@@ -79,8 +79,11 @@ pub(super) async fn write(
     }
     let charset = source.toc.charset();
     let mut placement = statements::Placement::of(&style.choice);
-    let passes: [&[Phase]; 3] =
-        [&[Phase::Definitions, Phase::Parallel, Phase::ForeignKeys], &[Phase::Privileges], &[Phase::Last]];
+    let passes: [&[Phase]; 3] = [
+        &[Phase::Definitions, Phase::Parallel, Phase::ForeignKeys],
+        &[Phase::Privileges],
+        &[Phase::Last, Phase::EventTriggers],
+    ];
     for phases in passes {
         for step in plan.steps.iter().filter(|step| phases.contains(&step.phase)) {
             heading(&step.entry, &style.choice, out).await?;

@@ -77,8 +77,10 @@ pub enum Phase {
     ForeignKeys,
     /// One by one: for an owner may have revoked privileges that loading needs.
     Privileges,
-    /// One by one: refreshes, and event triggers, which would fire on everything before.
+    /// One by one: refreshes.
     Last,
+    /// One by one: they would fire on everything before.
+    EventTriggers,
 }
 
 /// One entry to restore.
@@ -253,8 +255,9 @@ fn phase(entry: &TocEntry, pre_data: bool) -> Phase {
         "DATABASE" | "DATABASE PROPERTIES" => Phase::Database,
         "ACL" | "COMMENT" | "SECURITY LABEL" if entry.tag.starts_with("DATABASE ") => Phase::Database,
         "ACL" | "DEFAULT ACL" => Phase::Privileges,
-        "MATERIALIZED VIEW DATA" | "EVENT TRIGGER" => Phase::Last,
-        "COMMENT" | "SECURITY LABEL" if entry.tag.starts_with("EVENT TRIGGER ") => Phase::Last,
+        "MATERIALIZED VIEW DATA" => Phase::Last,
+        "EVENT TRIGGER" => Phase::EventTriggers,
+        "COMMENT" | "SECURITY LABEL" if entry.tag.starts_with("EVENT TRIGGER ") => Phase::EventTriggers,
         "FK CONSTRAINT" => Phase::ForeignKeys,
         // The state of a partition's trigger, which came with the parent's. Stock names no dependency between the two.
         "TRIGGER" if entry.create.as_deref().is_some_and(|sql| sql.trim_start().starts_with("ALTER ")) => {

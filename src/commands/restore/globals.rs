@@ -3,7 +3,7 @@
 //! What is there already is altered instead of made. No error, log or plan shows a password's hash: [`Step::shown`] is all
 //! that leaves this file.
 
-use super::run::Failures;
+use super::failures::Failures;
 use super::{RestoreOptions, Words, connect};
 use crate::archive::keys;
 use crate::archive::script::{keyword, leading_name, statements};

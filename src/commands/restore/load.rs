@@ -53,12 +53,14 @@ fn damaged(error: std::io::Error, key: &str) -> Error {
     }
 }
 
-/// Loads one table, or a slice of its rows, by COPY; gives the number of rows that the server counted.
+/// Loads one table, or a slice of its rows, by COPY; gives the number of rows that the server counted. `opening` goes before
+/// the COPY in the same message.
 ///
 /// Errors: [`Kind::Archive`] when a byte, the terminator or the number of rows is not what the manifest says. The COPY is
 /// then given up before the server commits it.
 pub(super) async fn load_table(
     session: &Session,
+    opening: &str,
     entry: &TocEntry,
     data: &TableObject,
     slice: Option<&Slice>,
@@ -74,7 +76,7 @@ pub(super) async fn load_table(
         Some(slice) => (Some(slice.rows), slice.stored.end - slice.stored.start),
         None => (data.rows, data.object.bytes),
     };
-    let mut target = session.copy_in(copy).await?;
+    let mut target = session.copy_in(&format!("{opening}{copy}")).await?;
     let fed = match slice {
         Some(slice) => feed_slice(&mut target, data, slice, origin, progress).await,
         None => feed(&mut target, data, origin, progress).await,
@@ -171,7 +173,7 @@ async fn feed_slice(
 }
 
 /// Loads one table by the INSERT statements that an archive made with `--inserts` has in place of COPY text; gives their
-/// number, for only the server could count the rows. All or nothing, as with COPY.
+/// number, for only the server could count the rows. The caller's transaction makes it all or nothing, as with COPY.
 ///
 /// Errors: [`Kind::Archive`] when the text does not end as stock ends it.
 pub(super) async fn run_statements(
@@ -181,19 +183,9 @@ pub(super) async fn run_statements(
     origin: &Origin,
     progress: &Progress,
 ) -> Result<u64> {
-    session.execute("BEGIN").await?;
-    match run_all_statements(session, data, charset, origin, progress).await {
-        Ok(count) => {
-            session.execute("COMMIT").await?;
-            progress.moved_stored(data.object.bytes);
-            Ok(count)
-        }
-        Err(error) => {
-            // The first failure is what happened; a lost connection has rolled back by itself.
-            let _lost = session.execute("ROLLBACK").await;
-            Err(error)
-        }
-    }
+    let count = run_all_statements(session, data, charset, origin, progress).await?;
+    progress.moved_stored(data.object.bytes);
+    Ok(count)
 }
 
 async fn run_all_statements(

@@ -1,111 +1,24 @@
 //! Runs the chosen steps: definitions one by one, then everything else side by side on the workers' connections.
 
+use super::apply::{self, Manner};
 use super::choose::{Choice, Phase, Plan, Step};
+use super::failures::{Failures, with_statement};
+use super::notes::{Notes, Piece};
 use super::slices::Slice;
+use super::start::Start;
 use super::tasks::{Work, tasks};
 use super::{RestoreOptions, Words, connect, load, statements};
 use crate::archive::Charset;
-use crate::commands::source::{BlobObject, Source};
+use crate::commands::source::{BlobObject, Source, TableObject};
 use crate::commands::transfer::Origin;
 use crate::commands::{Progress, Stop, memory};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Ready;
 use crate::postgres::{ConnectionSettings, Session};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
-
-/// So much of a failed statement is printed.
-const STATEMENT_SHOWN: usize = 300;
-
-/// Errors so far: the first one ends the restore, unless the user chose to go on.
-#[derive(Debug)]
-pub(super) struct Failures {
-    keep_going: bool,
-    errors: Vec<String>,
-}
-
-impl Failures {
-    pub(super) fn new(keep_going: bool) -> Self {
-        Failures { keep_going, errors: Vec::new() }
-    }
-
-    /// What failed, for the report.
-    pub(super) fn into_errors(self) -> Vec<String> {
-        self.errors
-    }
-
-    /// Notes an error with the statement it came from, or returns it when it is the last straw. A lost connection and
-    /// a stop are always that.
-    pub(super) fn add(&mut self, error: Error, statement: &str) -> Result<()> {
-        let error = with_statement(error, statement);
-        if !self.keep_going || matches!(error.kind(), Kind::Connection | Kind::Interrupted) {
-            return Err(error);
-        }
-        tracing::error!("{error}");
-        self.errors.push(error.to_string());
-        Ok(())
-    }
-}
-
-fn with_statement(error: Error, statement: &str) -> Error {
-    let statement = statement.trim();
-    if statement.is_empty() {
-        return error;
-    }
-    let mut short: String = statement.chars().take(STATEMENT_SHOWN).collect();
-    if short.len() < statement.len() {
-        short.push_str(" ...");
-    }
-    let (kind, object) = (error.kind(), error.object().unwrap_or("a statement").to_owned());
-    let mut wrapped = Error::new(kind, format!("{}\n  statement: {}", message(&error), short.replace('\n', "\n    ")));
-    if let Some(hint) = error.hint_text() {
-        wrapped = wrapped.hint(hint);
-    }
-    wrapped.on(object)
-}
-
-fn message(error: &Error) -> String {
-    let text = error.to_string();
-    match error.object() {
-        Some(object) => text.strip_prefix(&format!("{object}: ")).unwrap_or(&text).to_owned(),
-        None => text,
-    }
-}
-
-/// Runs one entry's statements: placement, its own, its owner.
-pub(super) async fn execute_entry(
-    session: &Session,
-    step: &Step,
-    choice: &Choice,
-    is_partial: bool,
-    placement: &mut statements::Placement,
-    failures: &mut Failures,
-) -> Result<()> {
-    match try_entry(session, step, choice, is_partial, placement).await {
-        Ok(()) => Ok(()),
-        Err((sql, error)) => failures.add(error.on(step.label()), &sql),
-    }
-}
-
-/// The statement that failed, and how.
-type Failed = (String, Error);
-
-async fn try_entry(
-    session: &Session,
-    step: &Step,
-    choice: &Choice,
-    is_partial: bool,
-    placement: &mut statements::Placement,
-) -> Result<(), Failed> {
-    for statement in statements::of_step(step, choice, is_partial, placement) {
-        if let Err(error) = session.execute(&statement).await {
-            return Err((statement, error));
-        }
-    }
-    Ok(())
-}
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -113,12 +26,17 @@ pub(super) struct Outcome {
     pub(super) tables: u64,
     pub(super) rows: u64,
     pub(super) errors: Vec<String>,
+    pub(super) warning: Option<String>,
 }
 
 /// What the workers share.
 struct Shared {
     plan: Plan,
     choice: Choice,
+    keep_going: bool,
+    notes: Notes,
+    /// What an earlier run has restored.
+    done: HashSet<Piece>,
     large_objects: HashMap<i32, Vec<BlobObject>>,
     origin: Origin,
     charset: Charset,
@@ -132,6 +50,13 @@ struct Shared {
     changed: Notify,
 }
 
+impl Shared {
+    fn manner(&self) -> Manner<'_> {
+        let (choice, is_partial) = (&self.choice, self.plan.is_partial);
+        Manner { choice, is_partial, keep_going: self.keep_going, notes: self.notes }
+    }
+}
+
 struct State {
     ready: Ready,
     failures: Failures,
@@ -139,13 +64,13 @@ struct State {
     running: usize,
 }
 
-/// Runs the whole plan, beginning on the session given.
+/// Runs the whole plan, or what is left of it, beginning on the session given.
 #[expect(
     clippy::too_many_arguments,
     reason = "each is a different thing, and a struct would be made for this one call"
 )]
 pub(super) async fn run(
-    first: Session,
+    start: Start,
     connection: &ConnectionSettings,
     words: &Words,
     options: &RestoreOptions,
@@ -156,19 +81,26 @@ pub(super) async fn run(
     stop: &Stop,
 ) -> Result<Outcome> {
     progress.phase("definitions");
-    let plan = plan.clone();
+    let (plan, Start { session: first, notes, before }) = (plan.clone(), start);
     let mut placement = statements::Placement::of(&options.choice);
-    for step in plan.steps.iter().filter(|step| step.phase == Phase::Definitions) {
-        stop.unless(execute_entry(&first, step, &options.choice, plan.is_partial, &mut placement, &mut failures))
-            .await?;
+    let manner = Manner { choice: &options.choice, is_partial: plan.is_partial, keep_going: options.keep_going, notes };
+    let is_open = |step: &&Step| step.phase == Phase::Definitions && !before.done.contains(&(step.entry.id, 0));
+    for step in plan.steps.iter().filter(is_open) {
+        let applied = stop.unless(async { Ok(apply::apply(&first, step, manner, &mut placement).await) }).await?;
+        if let Err((sql, error)) = applied {
+            failures.add(error.on(step.label()), &sql)?;
+        }
     }
     progress.phase("restoring");
-    let (pieces, tasks) = tasks(&plan, options.jobs);
+    let (pieces, tasks) = tasks(&plan, before.slice_bytes);
     let workers = options.jobs.max(1).min(pieces.len().max(1));
     let work = stop.child();
     let shared = Arc::new(Shared {
         plan,
         choice: options.choice.clone(),
+        keep_going: options.keep_going,
+        notes,
+        done: before.done,
         large_objects: source.large_objects,
         origin: source.origin,
         charset: words.charset.clone(),
@@ -181,22 +113,28 @@ pub(super) async fn run(
     });
     let mut sessions = vec![first];
     while sessions.len() < workers {
-        sessions.push(stop.unless(connect(connection, words)).await?);
+        let session = stop.unless(connect(connection, words)).await?;
+        stop.unless(notes.join(&session)).await?;
+        sessions.push(session);
     }
     let mut running = JoinSet::new();
     for session in sessions {
         let shared = Arc::clone(&shared);
-        running.spawn(async move { worker(&session, &shared).await });
+        running.spawn(async move { worker(&session, &shared).await.map(|()| session) });
     }
     let mut first_failure: Option<Error> = None;
+    let mut last = None;
     while let Some(ended) = running.join_next().await {
         let ended = ended.unwrap_or_else(|panic| {
             Err(Error::new(Kind::Internal, "a worker of the restore ended unexpectedly").because(panic))
         });
-        if let Err(error) = ended {
-            work.now();
-            shared.changed.notify_waiters();
-            first_failure.get_or_insert(error);
+        match ended {
+            Ok(session) => last = Some(session),
+            Err(error) => {
+                work.now();
+                shared.changed.notify_waiters();
+                first_failure.get_or_insert(error);
+            }
         }
     }
     if stop.is_asked() {
@@ -205,9 +143,16 @@ pub(super) async fn run(
     if let Some(error) = first_failure {
         return Err(error);
     }
-    let mut state = lock(&shared.state)?;
-    let mut outcome = std::mem::take(&mut state.outcome);
-    outcome.errors = std::mem::take(&mut state.failures.errors);
+    let (mut outcome, mut failures) = {
+        let mut state = lock(&shared.state)?;
+        let failures = std::mem::replace(&mut state.failures, Failures::new(options.keep_going));
+        (std::mem::take(&mut state.outcome), failures)
+    };
+    if let Some(session) = last {
+        let steps: Vec<&Step> = shared.plan.steps.iter().filter(|step| step.phase == Phase::EventTriggers).collect();
+        outcome.warning = stop.unless(apply::finish(&session, &steps, shared.manner(), &mut failures)).await?;
+    }
+    outcome.errors = failures.into_errors();
     Ok(outcome)
 }
 
@@ -244,9 +189,14 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
                 .await?;
             continue;
         };
-        let Work { step, slice } = &shared.work[task];
+        let Work { step, number, slice } = &shared.work[task];
         let step = &shared.plan.steps[*step];
-        let outcome = shared.stop.unless(run_step(session, step, slice.as_ref(), shared, &mut placement)).await;
+        let piece = (step.entry.id, *number);
+        let outcome = if shared.done.contains(&piece) {
+            Ok(None)
+        } else {
+            shared.stop.unless(run_step(session, step, piece, slice.as_ref(), shared, &mut placement)).await
+        };
         let mut state = lock(&shared.state)?;
         state.running -= 1;
         state.ready.done(task);
@@ -273,29 +223,51 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
 async fn run_step(
     session: &Session,
     step: &Step,
+    piece: Piece,
     slice: Option<&Slice>,
     shared: &Shared,
     placement: &mut statements::Placement,
 ) -> Result<Option<u64>> {
     if let Some(data) = &step.data {
-        let (origin, progress) = (&shared.origin, &shared.progress);
-        let _room = shared.loads.acquire().await;
-        let rows = if step.entry.copy.is_some() {
-            load::load_table(session, &step.entry, data, slice, origin, progress).await
-        } else {
-            load::run_statements(session, data, &shared.charset, origin, progress).await
-        };
-        return rows.map(Some).map_err(|error| error.on(step.label()));
+        return load_rows(session, step, data, piece, slice, shared)
+            .await
+            .map(Some)
+            .map_err(|error| error.on(step.label()));
     }
     if step.entry.desc == "BLOBS" {
         let Some(large) = shared.large_objects.get(&step.entry.id) else {
             return Err(Error::new(Kind::Archive, "the contents of large objects are missing").on("BLOBS"));
         };
+        // They are written at their places, so doing it again does no harm, and one transaction for all would be long.
         load::load_large_objects(session, large, &shared.origin, &shared.progress, &shared.stop).await?;
+        if let Some(note) = shared.notes.note(piece) {
+            session.execute(&note).await?;
+        }
         return Ok(None);
     }
-    match try_entry(session, step, &shared.choice, shared.plan.is_partial, placement).await {
+    match apply::apply(session, step, shared.manner(), placement).await {
         Ok(()) => Ok(None),
         Err((sql, error)) => Err(with_statement(error.on(step.label()), &sql)),
     }
+}
+
+async fn load_rows(
+    session: &Session,
+    step: &Step,
+    data: &TableObject,
+    piece: Piece,
+    slice: Option<&Slice>,
+    shared: &Shared,
+) -> Result<u64> {
+    let (origin, progress) = (&shared.origin, &shared.progress);
+    let note = shared.notes.note(piece);
+    let _room = shared.loads.acquire().await;
+    if step.entry.copy.is_some() {
+        let opening = if note.is_some() { "BEGIN; " } else { "" };
+        let loaded = load::load_table(session, opening, &step.entry, data, slice, origin, progress).await;
+        return if note.is_some() { apply::conclude(session, note, loaded).await } else { loaded };
+    }
+    session.execute("BEGIN").await?;
+    let loaded = load::run_statements(session, data, &shared.charset, origin, progress).await;
+    apply::conclude(session, note, loaded).await
 }

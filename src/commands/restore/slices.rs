@@ -24,9 +24,10 @@ pub(super) struct Slice {
     pub(super) is_last: bool,
 }
 
-/// The size of a slice, in bytes of COPY text, for so many bytes in all.
-pub(super) fn size(all_raw_bytes: u64, workers: usize) -> u64 {
-    (all_raw_bytes / (workers.max(1) as u64 * TURNS)).clamp(SMALLEST, LARGEST)
+/// The size of a slice, in bytes of COPY text, for so many bytes in all; `None` where one connection loads everything in
+/// order.
+pub(super) fn size(all_raw_bytes: u64, workers: usize) -> Option<u64> {
+    (workers > 1).then(|| (all_raw_bytes / (workers as u64 * TURNS)).clamp(SMALLEST, LARGEST))
 }
 
 /// Cuts a table's object into slices of about this size; nothing when it should be, or can only be, loaded as a whole.

@@ -9,7 +9,13 @@ use crate::model::{ident, literal, qualified};
 /// All statements of a step, in order: placement, its own, its owner.
 pub(crate) fn of_step(step: &Step, choice: &Choice, is_partial: bool, placement: &mut Placement) -> Vec<String> {
     let mut statements = placement.statements(&step.entry);
-    statements.extend(create(&step.entry, is_partial));
+    statements.extend(of_entry(step, choice, is_partial));
+    statements
+}
+
+/// The statements of a step but for its placement.
+pub(super) fn of_entry(step: &Step, choice: &Choice, is_partial: bool) -> Vec<String> {
+    let mut statements: Vec<String> = create(&step.entry, is_partial).into_iter().collect();
     if !choice.no_table_access_method {
         statements.extend(access_method(&step.entry));
     }
@@ -98,7 +104,7 @@ impl Placement {
     }
 
     /// What to run before the entry; remembers it for the next one.
-    fn statements(&mut self, entry: &TocEntry) -> Vec<String> {
+    pub(super) fn statements(&mut self, entry: &TocEntry) -> Vec<String> {
         let mut statements = Vec::new();
         if let Some(tablespace) = entry.tablespace.as_ref().filter(|_| !self.no_tablespaces)
             && self.tablespace.as_deref().unwrap_or_default() != tablespace

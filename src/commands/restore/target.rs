@@ -1,11 +1,13 @@
 //! The target database: what is there already, what has to go first, and the database itself with `-C`.
 
-use super::choose::{Phase, Plan};
-use super::run::{Failures, execute_entry};
+use super::apply::{Manner, apply};
+use super::choose::{Phase, Plan, Step};
+use super::failures::Failures;
+use super::notes::Notes;
 use super::{RestoreOptions, Words, connect, statements};
 use crate::commands::source::Source;
 use crate::error::{Error, Kind, Result};
-use crate::model::SqlName;
+use crate::model::{SqlName, literal};
 use crate::postgres::Session;
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -143,13 +145,49 @@ pub(super) async fn create_database(
     {
         first.execute(&sql).await.map_err(|error| error.on(format!("drop of {}", database.label())))?;
     }
-    for step in plan.steps.iter().filter(|step| step.phase == Phase::Database) {
-        // CREATE DATABASE cannot run beside another statement, so each goes alone.
-        let mut placement = statements::Placement::of(&options.choice);
-        execute_entry(&first, step, &options.choice, plan.is_partial, &mut placement, failures).await?;
-    }
+    describe_database(&first, options, plan, failures, true).await?;
     let connection = options.connection.with_database(&database.entry.tag);
     connect(&connection, words).await
+}
+
+/// What is said of the database itself, and first what makes it.
+pub(super) async fn describe_database(
+    session: &Session,
+    options: &RestoreOptions,
+    plan: &Plan,
+    failures: &mut Failures,
+    make: bool,
+) -> Result<()> {
+    // CREATE DATABASE cannot run beside another statement, so each goes alone.
+    let manner = Manner {
+        choice: &options.choice,
+        is_partial: plan.is_partial,
+        keep_going: options.keep_going,
+        notes: Notes::none(),
+    };
+    let wanted = |step: &&Step| step.phase == Phase::Database && (make || step.entry.desc != "DATABASE");
+    for step in plan.steps.iter().filter(wanted) {
+        let mut placement = statements::Placement::of(&options.choice);
+        if let Err((sql, error)) = apply(session, step, manner, &mut placement).await {
+            failures.add(error.on(step.label()), &sql)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the server has a database of this name.
+pub(super) async fn has_database(session: &Session, name: &str) -> Result<bool> {
+    let sql = format!("SELECT d.datname FROM pg_catalog.pg_database d WHERE d.datname = {}", literal(name));
+    Ok(!session.json_rows(&sql).await?.is_empty())
+}
+
+/// Whether nobody has made anything in this database: what is there is initdb's.
+pub(super) async fn is_untouched(session: &Session) -> Result<bool> {
+    let rows: Vec<ExistingRow> = session.question(EXISTING).await?;
+    Ok(rows.iter().all(|row| {
+        row.kind == "schema"
+            && (row.name == "public" || row.name == "information_schema" || row.name.starts_with("pg_"))
+    }))
 }
 
 /// What the user should know before the first statement.

@@ -1,7 +1,7 @@
 //! What runs side by side in a restore: pieces of work, what each waits for, what it locks. Pure.
 
 use super::choose::{Phase, Plan, Step};
-use super::slices::{self, Slice, slices};
+use super::slices::{Slice, slices};
 use crate::plan::{Lock, Task};
 use std::collections::HashMap;
 
@@ -10,22 +10,24 @@ use std::collections::HashMap;
 pub(super) struct Work {
     /// The step's place in the plan.
     pub(super) step: usize,
+    /// Which slice of the step's rows it is, from 0.
+    pub(super) number: usize,
     /// Which rows; `None` for all of them, and for a step without any.
     pub(super) slice: Option<Slice>,
 }
 
 /// Everything that runs side by side, in the order of the table of contents.
-fn pieces_of_work(plan: &Plan, workers: usize) -> Vec<Work> {
-    let size = slices::size(plan.raw_bytes(), workers);
+fn pieces_of_work(plan: &Plan, slice_bytes: Option<u64>) -> Vec<Work> {
     let mut work = Vec::new();
-    for (step, of) in plan.steps.iter().enumerate().filter(|(_, step)| step.phase >= Phase::Parallel) {
-        // INSERT statements cannot be cut, and one connection loads everything in order.
-        let data = of.data.as_ref().filter(|_| workers > 1 && of.entry.copy.is_some());
-        let parts = data.map_or_else(Vec::new, |data| slices(data, size));
+    let side_by_side = Phase::Parallel..=Phase::Last;
+    for (step, of) in plan.steps.iter().enumerate().filter(|(_, step)| side_by_side.contains(&step.phase)) {
+        // INSERT statements cannot be cut.
+        let data = of.data.as_ref().filter(|_| of.entry.copy.is_some());
+        let parts = data.zip(slice_bytes).map_or_else(Vec::new, |(data, size)| slices(data, size));
         if parts.is_empty() {
-            work.push(Work { step, slice: None });
+            work.push(Work { step, number: 0, slice: None });
         }
-        work.extend(parts.into_iter().map(|slice| Work { step, slice: Some(slice) }));
+        work.extend(parts.into_iter().enumerate().map(|(number, slice)| Work { step, number, slice: Some(slice) }));
     }
     work
 }
@@ -54,8 +56,8 @@ fn loaded_through_one_root<'a>(plan: &'a Plan, work: &[Work]) -> HashMap<&'a str
 /// The steps that run side by side, as tasks: what they wait for, what they lock, when.
 ///
 /// The rows of a large table are several tasks, whose order counts by the whole table, so that its indexes can begin early.
-pub(super) fn tasks(plan: &Plan, workers: usize) -> (Vec<Work>, Vec<Task>) {
-    let work = pieces_of_work(plan, workers);
+pub(super) fn tasks(plan: &Plan, slice_bytes: Option<u64>) -> (Vec<Work>, Vec<Task>) {
+    let work = pieces_of_work(plan, slice_bytes);
     let mut task_of: HashMap<i32, Vec<usize>> = HashMap::new();
     for (task, work) in work.iter().enumerate() {
         task_of.entry(plan.steps[work.step].entry.id).or_default().push(task);
@@ -104,7 +106,7 @@ pub(super) fn tasks(plan: &Plan, workers: usize) -> (Vec<Work>, Vec<Task>) {
             Phase::Database | Phase::Definitions | Phase::Parallel => 0,
             Phase::ForeignKeys => 1,
             Phase::Privileges => 2,
-            Phase::Last => 3,
+            Phase::Last | Phase::EventTriggers => 3,
         };
         // Tasks are in the order of the table of contents, so what this one needs has its stage already.
         stage = needs.iter().filter_map(|&need| tasks.get(need)).map(|need| need.stage).fold(stage, u8::max);

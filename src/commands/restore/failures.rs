@@ -1,0 +1,61 @@
+//! What failed in a restore: the first failure ends it, unless the user chose to go on.
+
+use crate::error::{Error, Kind, Result};
+
+/// So much of a failed statement is printed.
+const STATEMENT_SHOWN: usize = 300;
+
+/// Errors so far: the first one ends the restore, unless the user chose to go on.
+#[derive(Debug)]
+pub(super) struct Failures {
+    keep_going: bool,
+    errors: Vec<String>,
+}
+
+impl Failures {
+    pub(super) fn new(keep_going: bool) -> Self {
+        Failures { keep_going, errors: Vec::new() }
+    }
+
+    /// What failed, for the report.
+    pub(super) fn into_errors(self) -> Vec<String> {
+        self.errors
+    }
+
+    /// Notes an error with the statement it came from, or returns it when it is the last straw. A lost connection and
+    /// a stop are always that.
+    pub(super) fn add(&mut self, error: Error, statement: &str) -> Result<()> {
+        let error = with_statement(error, statement);
+        if !self.keep_going || matches!(error.kind(), Kind::Connection | Kind::Interrupted) {
+            return Err(error);
+        }
+        tracing::error!("{error}");
+        self.errors.push(error.to_string());
+        Ok(())
+    }
+}
+
+pub(super) fn with_statement(error: Error, statement: &str) -> Error {
+    let statement = statement.trim();
+    if statement.is_empty() {
+        return error;
+    }
+    let mut short: String = statement.chars().take(STATEMENT_SHOWN).collect();
+    if short.len() < statement.len() {
+        short.push_str(" ...");
+    }
+    let (kind, object) = (error.kind(), error.object().unwrap_or("a statement").to_owned());
+    let mut wrapped = Error::new(kind, format!("{}\n  statement: {}", message(&error), short.replace('\n', "\n    ")));
+    if let Some(hint) = error.hint_text() {
+        wrapped = wrapped.hint(hint);
+    }
+    wrapped.on(object)
+}
+
+fn message(error: &Error) -> String {
+    let text = error.to_string();
+    match error.object() {
+        Some(object) => text.strip_prefix(&format!("{object}: ")).unwrap_or(&text).to_owned(),
+        None => text,
+    }
+}
