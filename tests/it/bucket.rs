@@ -207,7 +207,7 @@ fn what_a_run_used_becomes_a_policy_that_names_nothing_else() {
     pgstow(&s3, &["dump", "-d", &database.url(), "--to", &place, "--note-requests", noted]).fine();
     let ours = arn(&format!("/{prefix}/{name}/*"));
     let manifest = arn(&format!("/{prefix}/{name}/*/manifest.json"));
-    let written = [allow(&["s3:GetObject"], &[manifest.clone()]), allow(&["s3:PutObject"], &[ours.clone()])];
+    let written = [allow(&["s3:GetObject"], &[manifest]), allow(&["s3:PutObject"], &[ours])];
     let found = statements();
     let list = |prefixes: Value| {
         serde_json::json!({"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": arn(""),
