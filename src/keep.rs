@@ -8,6 +8,7 @@ pub mod bucket;
 pub mod cost;
 pub mod health;
 pub mod lifecycle;
+pub mod missed;
 pub mod policy;
 pub mod retention;
 
