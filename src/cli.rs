@@ -32,13 +32,14 @@ mod run;
 mod schedule;
 mod selection;
 mod show;
-mod size;
 mod store;
 mod sweep;
+mod thaw;
 mod verify;
 
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
+use crate::model::size;
 use args::{Arguments, Command, LogFormat};
 use clap::Parser;
 use display::Display;
@@ -141,6 +142,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Verify(verb) => verb.run(context).await,
         Command::Prune(verb) => verb.run(context).await,
         Command::Copy(verb) => verb.run(context).await,
+        Command::Thaw(verb) => verb.run(context).await,
         Command::Bucket(verb) => verb.run(context).await,
         Command::Cost(verb) => verb.run(context).await,
         // It alone has exit codes of its own, which its users' monitoring prescribes.

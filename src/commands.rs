@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod dump;
 pub mod examine;
 pub mod export;
+mod frozen;
 pub mod journal;
 pub mod leftovers;
 pub mod list;
@@ -24,6 +25,7 @@ pub mod run;
 pub mod schedule;
 pub mod source;
 pub mod sweep;
+pub mod thaw;
 pub mod transfer;
 pub mod verify;
 

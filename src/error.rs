@@ -28,7 +28,7 @@ pub enum Kind {
     /// The database holds something that cannot be dumped; exit code 7.
     Incomplete,
     /// A restore went to its end, but some statements failed, or a dump of all databases, or a copy of
-    /// all new backups, but some of those; exit code 8.
+    /// all new backups, but some of those, or a job's backup was made and a copy of it was not; exit code 8.
     Partial,
     /// The target is not fit for this restore, for it already has the objects or lacks what they need; exit code 9.
     Target,

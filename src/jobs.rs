@@ -7,6 +7,7 @@
 //! is an error that says which key was meant.
 
 mod check;
+mod choice;
 mod config;
 mod env_file;
 mod example;
@@ -16,13 +17,17 @@ mod notifiers;
 mod parse;
 mod schedule;
 mod script;
+mod stores;
 mod tables;
+mod tuning;
 
 pub use check::JobCheck;
 pub use config::{Config, DEFAULT_FILES};
 pub use env_file::EnvFile;
 pub use example::EXAMPLE;
 pub use expand::Lookup;
-pub use job::{Job, JobStore, Verification};
+pub use job::{Job, Verification};
 pub use schedule::Schedule;
 pub use script::{Script, script_store};
+pub use stores::JobStore;
+pub use tuning::Tuning;

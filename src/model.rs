@@ -12,6 +12,7 @@ pub mod privilege;
 pub mod question;
 pub mod secret;
 pub mod setting;
+pub mod size;
 pub mod version;
 
 pub use address::{Address, Oid, class};

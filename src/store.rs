@@ -28,6 +28,7 @@ mod class;
 mod failure;
 mod faulty;
 mod folder;
+mod frozen;
 mod key;
 mod ledger;
 mod memory;
@@ -42,6 +43,7 @@ pub use class::StorageClass;
 pub use failure::{StoreProblem, problem};
 pub use faulty::{FaultyStore, Operation};
 pub use folder::FolderStore;
+pub use frozen::{Thawing, Tier, frozen, is_archive_class};
 pub use key::check as check_key;
 pub use memory::MemoryStore;
 pub use requests::{Request, note_requests, noted_requests};
@@ -119,6 +121,11 @@ pub trait Store: Send + Sync + Debug {
     /// Aborts an upload found by [`Store::open_uploads`]. One that is gone counts as aborted.
     async fn abort_upload(&self, upload: &OpenUpload) -> Result<()>;
 
+    /// Asks for an object in an archive class to be readable for so many days. Asking again is no error.
+    async fn thaw(&self, key: &str, _days: u32, _tier: Tier) -> Result<()> {
+        Err(failure::store_error(StoreProblem::Unsupported, "this store has no archive classes").on(key))
+    }
+
     /// Where this store is, for copies that a server makes by itself; `None` where there is no server.
     fn address(&self) -> Option<Address> {
         None
@@ -165,6 +172,8 @@ pub struct Meta {
     pub modified: Option<SystemTime>,
     /// The storage class, if the store says; S3 says nothing for `STANDARD`.
     pub class: Option<String>,
+    /// How it stands, if it cannot be read without being thawed.
+    pub thawing: Option<Thawing>,
 }
 
 /// One object in a listing.

@@ -3,7 +3,6 @@
 use super::null_store::NullStore;
 use super::rivals::{shell, stock};
 use super::{JOBS, Options, data};
-use pgstow::catalog::Selection;
 use pgstow::commands::dump::{DumpOptions, dump};
 use pgstow::commands::memory::DEFAULT_MEMORY;
 use pgstow::commands::{Progress, Stop};
@@ -118,20 +117,13 @@ impl Bench {
     /// A dump into nothing, inside this process, for the program has no such store.
     fn dump_to_nothing(&self, codec: &str) -> f64 {
         let begun = Instant::now();
+        let connection = ConnectionSettings::resolve(Some(&self.mixed.url()), &|_| None).unwrap();
         let options = DumpOptions {
-            connection: ConnectionSettings::resolve(Some(&self.mixed.url()), &|_| None).unwrap(),
-            store: Arc::new(NullStore),
             jobs: JOBS.parse().unwrap(),
             codec: codec.parse().unwrap(),
-            selection: Selection::default(),
             globals: None,
-            storage_class: None,
-            memory: DEFAULT_MEMORY,
-            split_above: 64 << 20,
-            part_size: None,
-            max_parts: None,
-            kindness: pgstow::commands::dump::Kindness::default(),
             allow_incomplete: true,
+            ..DumpOptions::new(connection, Arc::new(NullStore))
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(dump(options, Arc::new(Progress::default()), Stop::default())).unwrap();

@@ -1,5 +1,6 @@
 //! Asks for what belongs to the server: roles, memberships, settings, tablespaces, privileges on parameters.
 
+use super::selection::{Selection, Without};
 use crate::error::{Error, Kind, Result};
 use crate::globals::{Part, Statement, membership, parameter, role, setting, tablespace};
 use crate::model::{Question, ident};
@@ -22,6 +23,18 @@ pub struct GlobalsWanted {
 }
 
 impl GlobalsWanted {
+    /// What goes with a dump of these objects: what is left out there is left out here.
+    pub fn beside(selection: &Selection, passwords: bool) -> Self {
+        let wanted = |without| !selection.without.contains(&without);
+        GlobalsWanted {
+            passwords,
+            tablespaces: wanted(Without::Tablespaces),
+            comments: wanted(Without::Comments),
+            labels: wanted(Without::SecurityLabels),
+            privileges: wanted(Without::Privileges),
+        }
+    }
+
     fn part(self, part: Part) -> bool {
         match part {
             Part::Roles => true,

@@ -75,6 +75,21 @@ pub enum Without {
 }
 
 impl Without {
+    /// All of them.
+    pub const ALL: [Without; 11] = [
+        Without::Comments,
+        Without::Policies,
+        Without::Privileges,
+        Without::Publications,
+        Without::SecurityLabels,
+        Without::Subscriptions,
+        Without::Owners,
+        Without::Tablespaces,
+        Without::TableAccessMethod,
+        Without::ToastCompression,
+        Without::UnloggedTableData,
+    ];
+
     /// The word behind `--no-`; lines of questions have it too ([`Question`](crate::model::Question)).
     pub fn word(self) -> &'static str {
         match self {

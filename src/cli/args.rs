@@ -17,6 +17,7 @@ use super::run::RunArgs;
 use super::schedule::ScheduleArgs;
 use super::show::ShowArgs;
 use super::sweep::SweepArgs;
+use super::thaw::ThawArgs;
 use super::verify::VerifyArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -32,7 +33,7 @@ Exit codes:
     6  the backup is missing, incomplete, damaged, or of a newer format; or restore --verify found other rows
     7  the database holds something that cannot be dumped
     8  it went to its end, but a part failed: statements of restore --keep-going, databases of dump --all, backups of
-       copy --new
+       copy --new, copies of a job
     9  the target of a restore already has the objects, or lacks what they need
    10  a check found something that needs attention
    12  a notification did not arrive (`notify test` only)
@@ -105,6 +106,8 @@ pub enum Command {
     Prune(PruneArgs),
     /// Copy backups into another store
     Copy(CopyArgs),
+    /// Ask the store to make a backup readable that lies in an archive class
+    Thaw(ThawArgs),
     /// Say whether the backups in the store are healthy
     Check(CheckArgs),
     /// Say what the backups cost, and what plans for them would

@@ -138,6 +138,7 @@ impl CheckArgs {
             (Some(job), _) => options_of(job, now),
             (None, Some(from)) => CheckOptions {
                 store: self.reach.open(from).await?,
+                copies: Vec::new(),
                 databases: Vec::new(),
                 limits: Limits {
                     max_age: Some(JobCheck::daily()),

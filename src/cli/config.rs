@@ -3,6 +3,8 @@
 use super::environment;
 use super::jobs::ConfigArgs;
 use super::output::{plain, print, print_json};
+use crate::commands::dump::section_word;
+use crate::commands::memory::enough;
 use crate::error::{Error, Kind, Result};
 use crate::jobs::{EXAMPLE, Job, Verification};
 use crate::notify::{Moment, Notifier};
@@ -80,6 +82,10 @@ impl InitArgs {
 impl CheckArgs {
     fn run(&self) -> Result<()> {
         let jobs = self.config.need()?.jobs(&environment)?;
+        for job in &jobs {
+            let memory = job.tuning.memory.map_or(Ok(()), |memory| enough(memory, job.connections, job.codec));
+            memory.map_err(|error| error.on(format!("job {}", job.name)))?;
+        }
         let now = Timestamp::now();
         if self.json {
             return print_json(&json!(jobs.iter().map(|job| document(job, now)).collect::<Vec<_>>()));
@@ -94,8 +100,13 @@ fn document(job: &Job, now: Timestamp) -> serde_json::Value {
         "source": job.connection.describe(),
         "store": job.store.url.to_string(),
         "storage_class": job.store.class.as_ref().map(ToString::to_string),
+        "copies": job.copies.iter().map(|copy| json!({
+            "store": copy.url.to_string(),
+            "storage_class": copy.class.as_ref().map(ToString::to_string),
+            "retention": copy.retention.as_ref().map(ToString::to_string),
+        })).collect::<Vec<_>>(),
         "verify": job.verify.map(|how| if how == Verification::Quick { "quick" } else { "full" }),
-        "retention": job.retention.as_ref().map(ToString::to_string),
+        "retention": job.store.retention.as_ref().map(ToString::to_string),
         "schedule": job.schedule.as_ref().map(crate::jobs::Schedule::describe),
         "next": job.schedule.as_ref().and_then(|schedule| schedule.next_after(now)).map(|next| next.to_string()),
         "check": json!({
@@ -124,9 +135,14 @@ fn explain(job: &Job, now: Timestamp) -> Vec<String> {
         Some(Verification::Quick) => line("verifies", "the sizes of a new backup's objects".to_owned()),
         Some(Verification::Full) => line("verifies", "a new backup, every byte".to_owned()),
     }
-    match &job.retention {
+    match &job.store.retention {
         None => line("keeps", "all backups; it has no retention".to_owned()),
         Some(rules) => line("keeps", rules.to_string().trim_start_matches("keep ").to_owned()),
+    }
+    for copy in &job.copies {
+        let class = copy.class.as_ref().map(|class| format!(", {class}")).unwrap_or_default();
+        let keeps = copy.retention.as_ref().map_or("keep all".to_owned(), ToString::to_string);
+        line("copies to", format!("{}{class}; {keeps}", copy.url));
     }
     match &job.schedule {
         None => line("runs", "when `pgstow run` is called; it has no schedule".to_owned()),
@@ -178,14 +194,28 @@ fn selection(job: &Job) -> String {
         let texts: Vec<String> = patterns.iter().map(ToString::to_string).collect();
         (!texts.is_empty()).then(|| format!("{words} {}", texts.join(" ")))
     };
+    let words =
+        |words: &str, chosen: Vec<String>| (!chosen.is_empty()).then(|| format!("{words} {}", chosen.join(" ")));
+    let said = |is_said: bool, words: &str| is_said.then(|| words.to_owned());
+    let without = chosen.without.iter().map(|without| without.word().to_owned()).collect();
+    let sections = chosen.sections.iter().map(|section| section_word(*section).to_owned()).collect();
     let parts: Vec<String> = [
         list("schemas", &chosen.schemas),
         list("tables", &chosen.tables),
+        list("tables with their children", &chosen.tables_and_children),
+        list("extensions", &chosen.extensions),
         list("not schemas", &chosen.exclude_schemas),
         list("not tables", &chosen.exclude_tables),
+        list("not tables with their children", &chosen.exclude_tables_and_children),
+        list("not extensions", &chosen.exclude_extensions),
         list("no rows of", &chosen.exclude_table_data),
-        chosen.schema_only.then(|| "definitions only".to_owned()),
-        chosen.data_only.then(|| "rows only".to_owned()),
+        list("no rows of tables with their children", &chosen.exclude_table_data_and_children),
+        words("sections", sections),
+        said(chosen.schema_only || chosen.no_data, "definitions only"),
+        said(chosen.data_only || chosen.no_schema, "rows only"),
+        said(chosen.large_objects == Some(true), "large objects"),
+        said(chosen.large_objects == Some(false), "no large objects"),
+        words("without", without),
     ]
     .into_iter()
     .flatten()

@@ -2,14 +2,14 @@
 
 #![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
 
+use super::Context;
 use super::jobs::ConfigArgs;
 use super::output::{plain, print, print_json};
-use super::store::FromArgs;
-use super::{Context, environment};
+use super::store::{FromArgs, StoreArgs};
 use crate::commands::copy::{Copied, CopyHow, CopyOptions, CopyReport, Proofs, Which, copy, failed};
 use crate::error::{Error, Kind, Result};
 use crate::keep::Age;
-use crate::store::{S3Options, StorageClass, Store};
+use crate::store::{StorageClass, Store};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use jiff::Timestamp;
@@ -85,31 +85,30 @@ pub struct TargetArgs {
 
 impl TargetArgs {
     /// Opens the store; gives it with the class of data there.
-    async fn open(&self, source: S3Options) -> Result<(Arc<dyn Store>, Option<StorageClass>)> {
-        let class = self.storage_class.as_deref().map(str::parse::<StorageClass>).transpose()?;
-        let (url, mut options, class) = if self.to.contains("://") {
-            // Another server or another user has a region and a style of its own.
-            let elsewhere = self.to_endpoint.is_some() || self.to_profile.is_some();
-            let base = if elsewhere { S3Options { patience: source.patience, ..S3Options::default() } } else { source };
-            (self.to.parse()?, base, class)
-        } else {
-            let store = self.config.need()?.store(&self.to, &environment)?;
-            (store.url, S3Options { patience: source.patience, ..store.options }, class.or(store.class))
+    async fn open(&self, source: &StoreArgs) -> Result<(Arc<dyn Store>, Option<StorageClass>)> {
+        // Another server or another user has a region and a style of its own, and so has a store with a name.
+        let apart = self.to_endpoint.is_some() || self.to_profile.is_some() || !self.to.contains("://");
+        let usual = |value: &Option<String>| value.clone().filter(|_| !apart);
+        let reach = StoreArgs {
+            endpoint: self.to_endpoint.clone().or(usual(&source.endpoint)),
+            region: self.to_region.clone().or(usual(&source.region)),
+            path_style: self.to_path_style.or(source.path_style.filter(|_| !apart)),
+            retry_for: source.retry_for,
+            stall_timeout: source.stall_timeout,
         };
-        options.endpoint = self.to_endpoint.clone().or(options.endpoint);
-        options.region = self.to_region.clone().or(options.region);
-        options.path_style = self.to_path_style.or(options.path_style);
+        let (url, mut options, class) = reach.resolve(&self.to, &self.config)?;
         if let Some(profile) = &self.to_profile {
             (options.profile, options.credentials) = (Some(profile.clone()), None);
         }
-        Ok((crate::store::open(&url, &options).await?, class))
+        let said = self.storage_class.as_deref().map(str::parse::<StorageClass>).transpose()?;
+        Ok((crate::store::open(&url, &options).await?, said.or(class)))
     }
 }
 
 impl CopyArgs {
     /// Runs the verb.
     pub(super) async fn run(&self, context: Context) -> Result<()> {
-        let (target, storage_class) = self.target.open(self.store.reach.options()).await?;
+        let (target, storage_class) = self.target.open(&self.store.reach).await?;
         let options = CopyOptions {
             source: self.store.open().await?,
             target,

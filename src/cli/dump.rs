@@ -102,17 +102,11 @@ impl DumpArgs {
         if self.all && !selection.everything() {
             return Err(Error::new(Kind::Usage, "--all dumps whole databases; only exclusions go with it"));
         }
+        let globals = GlobalsWanted::beside(&selection, !self.no_role_passwords);
         Ok(DumpOptions {
-            connection,
+            globals: (!self.no_globals).then_some(globals),
             codec: self.compress.parse()?,
             selection,
-            globals: (!self.no_globals).then_some(GlobalsWanted {
-                passwords: !self.no_role_passwords,
-                tablespaces: !self.selection.no_tablespaces,
-                comments: !self.selection.no_comments,
-                labels: !self.selection.no_security_labels,
-                privileges: !self.selection.no_privileges,
-            }),
             jobs: usize::from(self.jobs),
             memory: self.memory,
             split_above: self.split_above,
@@ -125,7 +119,7 @@ impl DumpArgs {
             max_parts: self.max_parts,
             storage_class: self.storage_class.as_deref().map(str::parse::<StorageClass>).transpose()?,
             allow_incomplete: self.allow_incomplete,
-            store: self.store.open().await?,
+            ..DumpOptions::new(connection, self.store.open().await?)
         })
     }
 }

@@ -16,6 +16,11 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// What the environment says, for verbs that take no file.
+    pub(super) fn of_environment() -> Self {
+        ConfigArgs { config: environment("PGSTOW_CONFIG").map(PathBuf::from) }
+    }
+
     /// The file that is named, or one of the default places, if it is there.
     pub(super) fn find(&self) -> Result<Option<Config>> {
         if let Some(path) = &self.config {
@@ -50,10 +55,14 @@ fn none() -> Error {
         .hint("`pgstow config init` writes an example; --config names another file")
 }
 
-/// The job with its store opened.
+/// The job with its stores opened.
 pub(super) async fn ready(job: Job) -> Result<RunOptions> {
     let store = crate::store::open(&job.store.url, &job.store.options).await?;
-    Ok(RunOptions { job, store, host: host() })
+    let mut copies = Vec::new();
+    for copy in &job.copies {
+        copies.push(crate::store::open(&copy.url, &copy.options).await?);
+    }
+    Ok(RunOptions { job, store, copies, host: host() })
 }
 
 /// This machine's name, as far as it can be found out.

@@ -61,6 +61,7 @@ fn print_report(job: &str, report: &RunReport) -> Result<()> {
         "totals": manifest.map(|manifest| &manifest.totals),
         "warnings": manifest.map(|manifest| &manifest.warnings),
         "skipped": manifest.map(|manifest| &manifest.skipped),
+        "copies": report.copies.iter().map(|copy| json!({"store": copy.store, "error": copy.error})).collect::<Vec<_>>(),
         "seconds": report.seconds,
         "error": report.error.as_ref().map(ToString::to_string),
         "told": report.told.iter()

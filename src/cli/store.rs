@@ -2,9 +2,12 @@
 
 #![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
 
+use super::environment;
+use super::jobs::ConfigArgs;
 use crate::commands::source::Wanted;
 use crate::error::{Error, Kind, Result};
-use crate::store::{Patience, S3Options, S3Store, Store, StoreUrl};
+use crate::jobs::JobStore;
+use crate::store::{Patience, S3Options, S3Store, StorageClass, Store, StoreUrl};
 use clap::Args;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +35,7 @@ pub struct StoreArgs {
 /// Where a dump goes.
 #[derive(Debug, Args)]
 pub struct ToArgs {
-    /// The store: s3://bucket/prefix or file:///folder
+    /// The store: s3://bucket/prefix, file:///folder, or the name of a [store.NAME] of pgstow.toml
     #[arg(long, value_name = "STORE", env = "PGSTOW_STORE")]
     pub to: String,
     /// How to reach it.
@@ -43,7 +46,7 @@ pub struct ToArgs {
 /// Where a backup comes from.
 #[derive(Debug, Args)]
 pub struct FromArgs {
-    /// The store: s3://bucket/prefix or file:///folder
+    /// The store: s3://bucket/prefix, file:///folder, or the name of a [store.NAME] of pgstow.toml
     #[arg(long, value_name = "STORE", env = "PGSTOW_STORE")]
     pub from: String,
     /// How to reach it.
@@ -57,7 +60,7 @@ pub struct ArchiveArgs {
     /// Which backup: ID, latest, DATABASE/ID or DATABASE/latest
     #[arg(value_name = "BACKUP", required_unless_present = "archive")]
     pub backup: Option<String>,
-    /// The store: s3://bucket/prefix or file:///folder
+    /// The store: s3://bucket/prefix, file:///folder, or the name of a [store.NAME] of pgstow.toml
     #[arg(long, value_name = "STORE", env = "PGSTOW_STORE", required_unless_present = "archive")]
     pub from: Option<String>,
     /// Instead of a backup in a store: a folder that holds one directory archive, such as pg_dump -F d writes; as
@@ -101,9 +104,9 @@ impl ToArgs {
 
     /// Opens the store as a bucket, which a folder is not.
     pub(super) async fn open_s3(&self) -> Result<S3Store> {
-        match self.to.parse()? {
-            StoreUrl::S3 { bucket, prefix } => S3Store::connect(&bucket, &prefix, &self.reach.options()).await,
-            StoreUrl::Folder(_) => Err(Error::new(Kind::Usage, "a folder is no bucket")
+        match self.reach.resolve(&self.to, &ConfigArgs::of_environment())? {
+            (StoreUrl::S3 { bucket, prefix }, options, _) => S3Store::connect(&bucket, &prefix, &options).await,
+            (StoreUrl::Folder(_), ..) => Err(Error::new(Kind::Usage, "a folder is no bucket")
                 .on(self.to.as_str())
                 .hint("give a store like s3://bucket/prefix")),
         }
@@ -118,10 +121,32 @@ impl FromArgs {
 }
 
 impl StoreArgs {
-    /// Opens the store of this URL.
-    pub(super) async fn open(&self, url: &str) -> Result<Arc<dyn Store>> {
-        let url: StoreUrl = url.parse()?;
-        crate::store::open(&url, &self.options()).await
+    /// Opens the store of this URL, or of this name in the file of jobs.
+    pub(super) async fn open(&self, store: &str) -> Result<Arc<dyn Store>> {
+        let (url, options, _) = self.resolve(store, &ConfigArgs::of_environment())?;
+        crate::store::open(&url, &options).await
+    }
+
+    /// Where a store is and how to reach it, with the storage class that the file has for it. A name is looked up in the
+    /// file of jobs; what is said here comes before what is said there.
+    pub(super) fn resolve(
+        &self,
+        store: &str,
+        config: &ConfigArgs,
+    ) -> Result<(StoreUrl, S3Options, Option<StorageClass>)> {
+        let said = self.options();
+        // Paths and URLs of other kinds have errors of their own.
+        let named = if store.contains([':', '/']) { None } else { config.find()? };
+        let Some(file) = named else { return Ok((store.parse()?, said, None)) };
+        let JobStore { url, options, class, .. } = file.store(store, &environment)?;
+        let options = S3Options {
+            endpoint: said.endpoint.or(options.endpoint),
+            region: said.region.or(options.region),
+            path_style: said.path_style.or(options.path_style),
+            patience: said.patience,
+            ..options
+        };
+        Ok((url, options, class))
     }
 
     /// What is said about reaching an S3 store.

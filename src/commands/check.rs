@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub struct CheckOptions {
     /// Where the backups lie.
     pub store: Arc<dyn Store>,
+    /// Where copies of them should lie, and are checked alike.
+    pub copies: Vec<Arc<dyn Store>>,
     /// These databases must have backups; empty: all that the store holds, and at least one.
     pub databases: Vec<String>,
     /// What is healthy.
@@ -83,7 +85,21 @@ pub fn unhealthy(report: &CheckReport) -> Option<Error> {
 }
 
 /// Checks. Errors are failures to check, such as a store that does not answer; what is wrong is in the report.
-pub async fn check(options: CheckOptions, progress: Arc<Progress>, stop: Stop) -> Result<CheckReport> {
+pub async fn check(mut options: CheckOptions, progress: Arc<Progress>, stop: Stop) -> Result<CheckReport> {
+    let copies = std::mem::take(&mut options.copies);
+    let mut report = check_store(&options, &progress, &stop).await?;
+    for store in copies {
+        let place = store.describe();
+        options.store = store;
+        let found = check_store(&options, &progress, &stop).await?.databases.into_iter();
+        report
+            .databases
+            .extend(found.map(|checked| Checked { database: format!("{} in {place}", checked.database), ..checked }));
+    }
+    Ok(report)
+}
+
+async fn check_store(options: &CheckOptions, progress: &Arc<Progress>, stop: &Stop) -> Result<CheckReport> {
     progress.phase("looking for backups");
     let store = options.store.as_ref();
     let mut databases: BTreeMap<String, Vec<_>> =
@@ -118,7 +134,7 @@ pub async fn check(options: CheckOptions, progress: Arc<Progress>, stop: Stop) -
         for place in places {
             if facts.before.is_none() {
                 let examined = stop.unless(examine::examine(store, place)).await?;
-                note(&options, examined, &mut facts, &progress, &stop).await?;
+                note(options, examined, &mut facts, progress, stop).await?;
             }
         }
         let findings = judge(&facts, &options.limits, options.now);

@@ -8,6 +8,7 @@ mod objects;
 
 use super::backups::{self, Place};
 use super::examine;
+use super::frozen;
 use super::memory::DumpShares;
 use super::transfer::{Destination, Origin, Parts};
 use super::{Progress, Stop};
@@ -124,7 +125,7 @@ pub fn failed(report: &CopyReport) -> Option<Error> {
     })
 }
 
-/// Copies. A backup that is damaged does not keep the other new ones from being copied; a store that fails ends it all.
+/// Copies. A backup that is damaged or frozen does not keep the other new ones from being copied; a store that fails ends it all.
 pub async fn copy(options: CopyOptions, progress: Arc<Progress>, stop: Stop) -> Result<CopyReport> {
     progress.phase("looking for backups");
     let mut report = CopyReport { copied: Vec::new(), failed: Vec::new(), seconds: 0.0 };
@@ -138,7 +139,7 @@ pub async fn copy(options: CopyOptions, progress: Arc<Progress>, stop: Stop) -> 
             for place in stop.unless(missing(&options, databases, cutoff)).await? {
                 match one(&options, place.clone(), &progress, &stop).await {
                     Ok(copied) => report.copied.push(copied),
-                    Err(error) if error.kind() == Kind::Archive => report.failed.push((place, error)),
+                    Err(error) if is_its_own(&error) => report.failed.push((place, error)),
                     Err(error) => return Err(error),
                 }
             }
@@ -147,6 +148,11 @@ pub async fn copy(options: CopyOptions, progress: Arc<Progress>, stop: Stop) -> 
     progress.phase("done");
     report.seconds = progress.seconds();
     Ok(report)
+}
+
+/// Whether a failure says something of one backup and nothing of the stores.
+fn is_its_own(error: &Error) -> bool {
+    error.kind() == Kind::Archive || problem(error) == Some(StoreProblem::Frozen)
 }
 
 /// The backups of the source that the target does not have, the oldest first.
@@ -181,6 +187,7 @@ pub(crate) async fn one(options: &CopyOptions, place: Place, progress: &Arc<Prog
     if stop.unless(is_there(options.target.as_ref(), &folder, &text)).await? {
         return Ok(copied);
     }
+    stop.unless(frozen::refuse_backup(options.source.as_ref(), &copied.place, &manifest)).await?;
     let work = stop.child();
     let shares = DumpShares::of(how.memory, how.jobs, Codec::None, 1)?;
     let copying = Copying {

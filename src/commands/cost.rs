@@ -142,7 +142,7 @@ fn plan_of(job: &Job, rules: &Answer<Vec<LifecycleRule>>, deletion: &Deletion, n
         hidden,
         starts,
         verify: job.verify == Some(Verification::Full),
-        rules: job.retention.clone().unwrap_or_default(),
+        rules: job.store.retention.clone().unwrap_or_default(),
     }
 }
 

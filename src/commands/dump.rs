@@ -17,8 +17,9 @@ mod watch;
 mod writer;
 
 pub use all::{AllReport, dump_all, failed};
+pub(crate) use sections::word as section_word;
 
-use super::memory::DumpShares;
+use super::memory::{DEFAULT_MEMORY, DumpShares};
 use super::transfer::{Destination, Parts};
 use super::{Progress, Stop};
 use crate::archive::backup_id::BackupId;
@@ -41,6 +42,9 @@ use std::time::Duration;
 
 /// After a failure or a signal the workers get this long to abort their uploads.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Larger tables are read by several connections.
+const SPLIT_ABOVE: u64 = 64 << 20;
 
 /// So many connections ask the catalogs at most; more would only wait for one another on the longest questions.
 const CATALOG_READERS: usize = 3;
@@ -74,6 +78,28 @@ pub struct DumpOptions {
     pub kindness: Kindness,
     /// Kinds that cannot be dumped become warnings that the manifest keeps, instead of an error.
     pub allow_incomplete: bool,
+}
+
+impl DumpOptions {
+    /// A dump of everything, as `pgstow dump` makes it where nothing else is said; change what should differ.
+    pub fn new(connection: ConnectionSettings, store: Arc<dyn Store>) -> Self {
+        let selection = Selection::default();
+        DumpOptions {
+            connection,
+            store,
+            jobs: 4,
+            codec: Codec::Zstd(3),
+            globals: Some(GlobalsWanted::beside(&selection, true)),
+            selection,
+            storage_class: None,
+            memory: DEFAULT_MEMORY,
+            split_above: SPLIT_ABOVE,
+            part_size: None,
+            max_parts: None,
+            kindness: Kindness::default(),
+            allow_incomplete: false,
+        }
+    }
 }
 
 /// What a source that others use must not suffer from a dump.

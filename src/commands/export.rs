@@ -92,6 +92,7 @@ pub struct ExportReport {
 pub async fn export(options: ExportOptions, progress: Arc<Progress>, stop: Stop) -> Result<ExportReport> {
     progress.phase("reading the archive");
     let source = stop.unless(Source::open(&options.store, &options.wanted)).await?;
+    stop.unless(source.refuse_frozen()).await?;
     let mut report = ExportReport {
         archive: source.name(),
         tables: 0,

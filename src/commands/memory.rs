@@ -59,7 +59,7 @@ impl DumpShares {
     ///
     /// Errors: [`Kind::Usage`] when it is too small for so many connections.
     pub(crate) fn of(budget: u64, jobs: usize, codec: Codec, processors: usize) -> Result<DumpShares> {
-        check(budget, jobs, codec)?;
+        enough(budget, jobs, codec)?;
         let connections = (jobs as u64 + 1) * CONNECTION;
         let free = budget - PROGRAM - connections;
         let codecs = (free / 4 / codec.context_bytes().max(1)).clamp(1, processors.max(1) as u64);
@@ -85,12 +85,13 @@ impl DumpShares {
 ///
 /// Errors: [`Kind::Usage`] when the budget is too small for so many connections.
 pub(crate) fn loaders(budget: u64, jobs: usize) -> Result<usize> {
-    check(budget, jobs, Codec::None)?;
+    enough(budget, jobs, Codec::None)?;
     let free = budget - PROGRAM - (jobs as u64 + 1) * CONNECTION;
     Ok(usize::try_from((free / LOADER).max(1)).unwrap_or(usize::MAX).min(jobs.max(1)))
 }
 
-fn check(budget: u64, jobs: usize, codec: Codec) -> Result<()> {
+/// Refuses a budget that is too small for so many connections and a codec.
+pub(crate) fn enough(budget: u64, jobs: usize, codec: Codec) -> Result<()> {
     let least = least(jobs, codec);
     if budget >= least {
         return Ok(());

@@ -150,6 +150,9 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
         report.seconds = progress.seconds();
         return Ok(report);
     }
+    if !options.globals.is_some_and(|choice| choice.only) {
+        stop.unless(source.refuse_frozen()).await?;
+    }
     progress.expect(report.plan.table_count(), report.plan.raw_bytes());
     progress.phase("connecting");
     let mut failures = failures::Failures::new(options.keep_going);

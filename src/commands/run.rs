@@ -3,17 +3,20 @@
 //! Lock, tell that it begins, dump, and only after a dump that went well what depends on it; then tell how it ended. Who
 //! cannot be told is reported and changes nothing else.
 
+mod copies;
 mod lock;
+
+pub use copies::CopyOutcome;
 
 use super::dump::{DumpOptions, DumpReport, Kindness, dump};
 use super::leftovers::Fate;
-use super::memory::{DEFAULT_MEMORY, least};
+use super::memory::least;
 use super::prune::{PruneOptions, prune};
 use super::verify::{VerifyOptions, damaged, verify};
 use super::{Journal, Progress, Stop};
 use crate::error::{Error, Kind, Result};
-use crate::jobs::{Job, Verification};
-use crate::keep::{Age, Rules};
+use crate::jobs::{Job, JobStore, Verification};
+use crate::keep::Age;
 use crate::notify::{self, Event, Facts, Moment, Told};
 use crate::store::Store;
 use jiff::Timestamp;
@@ -23,9 +26,6 @@ use std::sync::Arc;
 /// What has no manifest and is older than this was left by a dump that was killed; `pgstow prune` has the same default.
 const UNFINISHED_AFTER_DAYS: i32 = 1;
 
-/// Larger tables are read by several connections; `pgstow dump` has the same default.
-const SPLIT_ABOVE: u64 = 64 << 20;
-
 /// A job that is ready to run.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
@@ -33,6 +33,8 @@ pub struct RunOptions {
     pub job: Job,
     /// Its store, opened.
     pub store: Arc<dyn Store>,
+    /// The stores that get copies, opened, in the job's order.
+    pub copies: Vec<Arc<dyn Store>>,
     /// This machine's name, for those who are told.
     pub host: String,
 }
@@ -42,6 +44,8 @@ pub struct RunOptions {
 pub struct RunReport {
     /// The backup, if there is one; also when something after it failed.
     pub dump: Option<DumpReport>,
+    /// What became of its copies.
+    pub copies: Vec<CopyOutcome>,
     /// How telling went.
     pub told: Vec<Told>,
     /// Why the run failed, if it did.
@@ -53,7 +57,7 @@ pub struct RunReport {
 /// Runs the job. Failures are in the report, for there is more to say about a failed run than its error.
 pub async fn run(options: &RunOptions, progress: &Arc<Progress>, journal: &Arc<Journal>, stop: &Stop) -> RunReport {
     let job = &options.job;
-    let mut run = Run { options, journal, id: random_id(), dump: None, told: Vec::new() };
+    let mut run = Run { options, journal, id: random_id(), dump: None, copies: Vec::new(), told: Vec::new() };
     journal.say(&format!("job {}: {} to {}", job.name, job.connection.describe(), run.store()));
     let lock = match stop.unless(JobLock::take(&job.connection, &job.name, &run.store())).await {
         Ok(lock) => lock,
@@ -73,6 +77,7 @@ struct Run<'a> {
     journal: &'a Arc<Journal>,
     id: String,
     dump: Option<DumpReport>,
+    copies: Vec<CopyOutcome>,
     told: Vec<Told>,
 }
 
@@ -103,10 +108,12 @@ impl Run<'_> {
         if let Some(how) = self.options.job.verify {
             self.verify(&id, how, stop).await?;
         }
-        match &self.options.job.retention {
-            Some(rules) => self.prune(rules, stop).await,
-            None => Ok(()),
+        let copied = self.copy_to_all(&id, stop).await;
+        if stop.is_asked() {
+            return copied;
         }
+        let pruned = self.prune(&self.options.store, &self.options.job.store, stop).await;
+        copied.and(pruned)
     }
 
     /// Holds the new backup against its manifest, as it lies in the store.
@@ -130,11 +137,13 @@ impl Run<'_> {
         }
     }
 
-    /// Removes what the job's rules do not keep. Only after a good dump: a job that fails must not lose what it had.
-    async fn prune(&self, rules: &Rules, stop: &Stop) -> Result<()> {
+    /// Removes from a store what its rules do not keep. Only after it got a good backup: a job that fails must not lose what
+    /// it had.
+    async fn prune(&self, store: &Arc<dyn Store>, place: &JobStore, stop: &Stop) -> Result<()> {
+        let Some(rules) = &place.retention else { return Ok(()) };
         self.journal.say(&format!("pruning: {rules}"));
         let options = PruneOptions {
-            store: Arc::clone(&self.options.store),
+            store: Arc::clone(store),
             rules: rules.clone(),
             databases: vec![self.options.job.connection.database().to_owned()],
             unfinished_after: Age::days(UNFINISHED_AFTER_DAYS),
@@ -168,7 +177,7 @@ impl Run<'_> {
     }
 
     fn report(self, error: Option<Error>, progress: &Progress) -> RunReport {
-        RunReport { dump: self.dump, told: self.told, error, seconds: progress.seconds() }
+        RunReport { dump: self.dump, copies: self.copies, told: self.told, error, seconds: progress.seconds() }
     }
 
     async fn tell(&mut self, moment: Moment, error: Option<&Error>, progress: &Progress) {
@@ -200,22 +209,26 @@ impl Run<'_> {
 
 /// The dump that the job means.
 fn dump_options(options: &RunOptions) -> DumpOptions {
-    let job = &options.job;
+    let (job, tuning) = (&options.job, &options.job.tuning);
+    let usual = DumpOptions::new(job.connection.clone(), Arc::clone(&options.store));
     DumpOptions {
-        connection: job.connection.clone(),
-        store: Arc::clone(&options.store),
         jobs: job.connections,
         codec: job.codec,
         selection: job.selection.clone(),
         globals: job.globals,
         storage_class: job.store.class.clone(),
         // More connections hold more; how many was the user's choice.
-        memory: DEFAULT_MEMORY.max(least(job.connections, job.codec)),
-        split_above: SPLIT_ABOVE,
-        part_size: None,
-        max_parts: None,
-        kindness: Kindness::default(),
+        memory: tuning.memory.unwrap_or(usual.memory.max(least(job.connections, job.codec))),
+        split_above: tuning.split_above.unwrap_or(usual.split_above),
+        part_size: tuning.part_size,
+        max_parts: tuning.max_parts,
+        kindness: Kindness {
+            lock_timeout: tuning.lock_timeout,
+            rate_limit: tuning.rate_limit,
+            max_snapshot_age: tuning.max_snapshot_age,
+        },
         allow_incomplete: job.allow_incomplete,
+        ..usual
     }
 }
 

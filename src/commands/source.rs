@@ -1,6 +1,7 @@
 //! What `restore` and `export` read: a backup, which its manifest vouches for, or a stock archive, which nothing does.
 
 use super::backups;
+use super::frozen;
 use super::transfer::{ArchiveObject, Origin};
 use crate::archive::manifest::{LargeObjects, Manifest, TableEntry};
 use crate::archive::toc::{Toc, TocEntry};
@@ -9,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Oid;
 use crate::store::Store;
 use crate::stream::codec::Codec;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A table of contents, or a list of large objects, larger than this is not one that can be used.
@@ -128,6 +129,17 @@ impl Source {
                 digits.parse().ok()
             }
         }
+    }
+
+    /// Refuses an archive whose objects lie frozen in an archive class.
+    pub(crate) async fn refuse_frozen(&self) -> Result<()> {
+        let objects = std::iter::once(&self.toc_object).chain(&self.objects);
+        let keys: HashSet<&str> = objects.map(|object| object.key.as_str()).collect();
+        let name = match &self.manifest {
+            Some(manifest) => format!("{}/{}", manifest.database.name, manifest.id),
+            None => self.name(),
+        };
+        frozen::refuse(self.origin.store.as_ref(), &self.origin.folder, &keys, &name).await
     }
 
     /// What the reader should know about how far the archive can be trusted.

@@ -9,6 +9,7 @@ mod contents;
 mod objects;
 
 use super::backups::{self, Place};
+use super::frozen;
 use super::transfer::Origin;
 use super::{Progress, Stop};
 use crate::archive::manifest::Manifest;
@@ -126,6 +127,7 @@ pub async fn full_check(
         codec: manifest.options.codec.parse()?,
         progress: Arc::clone(progress),
     };
+    stop.unless(frozen::refuse_backup(store.as_ref(), place, manifest)).await?;
     progress.expect(manifest.tables.len() as u64, manifest.totals.raw_bytes);
     progress.phase("verifying");
     let mut problems = stop.unless(contents::check(&reader, manifest)).await?;

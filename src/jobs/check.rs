@@ -7,6 +7,7 @@ use super::tables::{CheckTable, FileTable, JobTable, VerifyWord};
 use crate::error::{Error, Kind, Result};
 use crate::keep::Age;
 use crate::keep::health::Limits;
+use crate::model;
 use crate::notify::Notifier;
 use jiff::Timestamp;
 
@@ -86,20 +87,9 @@ fn longest_pause(schedule: &Schedule) -> i32 {
     i32::try_from(seconds.div_euclid(3600) + i64::from(seconds % 3600 > 0)).unwrap_or(DAILY_HOURS)
 }
 
-/// A size such as `500M` or `2 GiB`.
 fn size(text: &str) -> Result<u64> {
-    let unusable = || Error::new(Kind::Usage, format!("{text:?} is not a size")).hint("write it as 500M or 2G");
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        _ => return Err(unusable()),
-    };
-    number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).ok_or_else(unusable)
+    model::size::parse(text)
+        .map_err(|error| Error::new(Kind::Usage, format!("min_size: {error}")).hint("write it as 500M or 2G"))
 }
 
 #[cfg(test)]

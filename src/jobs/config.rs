@@ -2,8 +2,9 @@
 
 use super::env_file::refuse_readable_by_others;
 use super::expand::{Lookup, SecretText};
-use super::job::{Job, JobStore};
+use super::job::Job;
 use super::parse::{alike, parse};
+use super::stores::JobStore;
 use super::tables::FileTable;
 use crate::error::{Error, Kind, Result};
 use crate::notify::Notifier;
@@ -89,12 +90,19 @@ impl Config {
         }
         let mut places = BTreeMap::new();
         for job in &jobs {
-            let place = (job.store.url.to_string(), job.connection.database());
-            let words = format!("database {} in {}", place.1, place.0);
-            if let Some(other) = places.insert(place, &job.name) {
-                let same = Error::new(Kind::Usage, format!("writes to the same place as job {other}: {words}"))
-                    .hint("give each a prefix of its own, so that retention can tell their backups apart");
-                return Err(on_job(same, &job.name));
+            for store in std::iter::once(&job.store).chain(&job.copies) {
+                let place = (store.url.to_string(), job.connection.database());
+                let words = format!("database {} in {}", place.1, place.0);
+                if let Some(other) = places.insert(place, &job.name) {
+                    let message = if other == &job.name {
+                        format!("names one place twice: {words}")
+                    } else {
+                        format!("writes to the same place as job {other}: {words}")
+                    };
+                    let same = Error::new(Kind::Usage, message)
+                        .hint("give each a prefix of its own, so that retention can tell their backups apart");
+                    return Err(on_job(same, &job.name));
+                }
             }
         }
         Ok(jobs)

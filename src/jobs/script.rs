@@ -5,8 +5,10 @@
 
 use super::check::JobCheck;
 use super::expand::Lookup;
-use super::job::{Job, JobStore, globals};
-use crate::catalog::Selection;
+use super::job::Job;
+use super::stores::JobStore;
+use super::tuning::Tuning;
+use crate::catalog::{GlobalsWanted, Selection};
 use crate::error::{Error, Kind, Result};
 use crate::keep::{Age, Rules};
 use crate::postgres::ConnectionSettings;
@@ -58,13 +60,14 @@ impl Script {
             name: NAME.to_owned(),
             connection: ConnectionSettings::resolve(None, &either)?,
             store: store(lookup)?,
+            copies: Vec::new(),
             selection: Selection::default(),
             connections: Job::CONNECTIONS,
             codec: Job::COMPRESS.parse::<Codec>()?,
             allow_incomplete: false,
-            globals: globals(true, true),
+            globals: Some(GlobalsWanted::beside(&Selection::default(), true)),
             verify: None,
-            retention: Some(retention(lookup)?),
+            tuning: Tuning::default(),
             check: JobCheck::usual(Vec::new()),
             schedule: None,
             notifiers: Vec::new(),
@@ -90,7 +93,8 @@ fn store(lookup: Lookup<'_>) -> Result<JobStore> {
     };
     let class = given("PGSTOW_STORAGE_CLASS").unwrap_or_else(|| CLASS.to_owned());
     let class = class.parse::<StorageClass>().map_err(|error| error.on("PGSTOW_STORAGE_CLASS"))?;
-    Ok(JobStore { url, options: S3Options::default(), class: Some(class) })
+    let retention = Some(retention(lookup)?);
+    Ok(JobStore { url, options: S3Options::default(), class: Some(class), retention })
 }
 
 fn retention(lookup: Lookup<'_>) -> Result<Rules> {
@@ -131,7 +135,7 @@ mod tests {
         assert_eq!(job.connection.describe(), "database shop on db.example.com:6432 as backup");
         assert_eq!(job.store.url.to_string(), "s3://acme-backups/database-backups");
         assert_eq!(job.store.class.as_ref().map(ToString::to_string).as_deref(), Some("STANDARD_IA"));
-        let keeps = job.retention.as_ref().map(ToString::to_string);
+        let keeps = job.store.retention.as_ref().map(ToString::to_string);
         assert_eq!(keeps.as_deref(), Some("keep within 30d; at least 1"));
         assert!(!format!("{job:?}").contains("geheim"));
     }

@@ -32,6 +32,10 @@ pub(super) struct JobTable {
     pub(super) password: Option<SecretText>,
     /// Where backups go: a URL (`s3://bucket/prefix`, `file:///folder`) or the name of a store below `store`.
     pub(super) store: Option<String>,
+    /// Where each new backup is copied to: URLs, or names of stores below `store`; a list, or one.
+    #[serde(deserialize_with = "one_or_many")]
+    #[cfg_attr(test, schemars(with = "OneOrMany"))]
+    pub(super) copies: Option<Vec<String>>,
     /// What is dumped; everything, if this is absent.
     pub(super) selection: Option<SelectionTable>,
     /// How many connections read at once, 1 to 256.
@@ -40,6 +44,24 @@ pub(super) struct JobTable {
     pub(super) compress: Option<String>,
     /// Storage class of the data objects, such as `STANDARD_IA`.
     pub(super) storage_class: Option<String>,
+    /// Memory to stay within: a number with KiB, MiB or GiB; 256MiB, if this is absent, and more with many connections.
+    pub(super) memory: Option<String>,
+    /// Tables larger than this are read by several connections at once; 64MiB, if this is absent.
+    pub(super) split_above: Option<String>,
+    /// Size of the parts of an upload; 8MiB and more for large tables, if this is absent.
+    pub(super) part_size: Option<String>,
+    /// The most parts that the store takes in one upload; 10000, if this is absent.
+    pub(super) max_parts: Option<u32>,
+    /// For so long a request to a store that has answered before is tried again; `5m`, if this is absent.
+    pub(super) retry_for: Option<String>,
+    /// A transfer that stands still for so long is broken off and tried again; `30s`, if this is absent.
+    pub(super) stall_timeout: Option<String>,
+    /// Wait no longer than this for a lock that somebody else holds, such as `10s`; for ever, if this is absent.
+    pub(super) lock_timeout: Option<String>,
+    /// Read at most so many bytes of rows a second, such as `20MiB`; no limit, if this is absent.
+    pub(super) rate_limit: Option<String>,
+    /// Fail rather than hold the snapshot for longer than this, such as `2h`; no limit, if this is absent.
+    pub(super) max_snapshot_age: Option<String>,
     /// Leave out, with a warning, kinds of objects that pgstow cannot dump yet.
     pub(super) allow_incomplete: Option<bool>,
     /// Keep the server's roles, tablespaces and privileges on parameters beside the backup; true, if this is absent.
@@ -78,14 +100,37 @@ pub(super) struct SelectionTable {
     pub(super) exclude_schemas: Vec<String>,
     /// Dump only these tables.
     pub(super) tables: Vec<String>,
+    /// The same, with what inherits from them and with their partitions.
+    pub(super) tables_and_children: Vec<String>,
     /// Do not dump these tables.
     pub(super) exclude_tables: Vec<String>,
+    /// The same, with what inherits from them and with their partitions.
+    pub(super) exclude_tables_and_children: Vec<String>,
     /// Dump these tables without their rows.
     pub(super) exclude_table_data: Vec<String>,
+    /// The same, with what inherits from them and with their partitions.
+    pub(super) exclude_table_data_and_children: Vec<String>,
+    /// Dump only these extensions.
+    pub(super) extensions: Vec<String>,
+    /// Do not dump these extensions.
+    pub(super) exclude_extensions: Vec<String>,
+    /// Every pattern of what to dump must match something.
+    pub(super) strict_names: bool,
+    /// Dump only these sections: `pre-data`, `data`, `post-data`.
+    pub(super) sections: Vec<String>,
+    /// Whether large objects are dumped; unless schemas, tables or extensions are chosen, if this is absent.
+    pub(super) large_objects: Option<bool>,
+    /// What to leave out whatever its name: `comments`, `policies`, `privileges`, `publications`, `security-labels`,
+    /// `subscriptions`, `owner`, `tablespaces`, `table-access-method`, `toast-compression`, `unlogged-table-data`.
+    pub(super) without: Vec<String>,
     /// Definitions only, no rows.
     pub(super) schema_only: bool,
     /// Rows only, no definitions.
     pub(super) data_only: bool,
+    /// No definitions.
+    pub(super) no_schema: bool,
+    /// No rows.
+    pub(super) no_data: bool,
 }
 
 /// Which backups stay: each that one of these rules wants. Hours, days and the rest begin in the job's time zone.
@@ -152,8 +197,12 @@ pub(super) struct StoreTable {
     pub(super) access_key_id: Option<SecretText>,
     /// The secret key, best as `${NAME}` or `file:/path`.
     pub(super) secret_access_key: Option<SecretText>,
+    /// A profile of the AWS files, whose credentials come before those of the environment.
+    pub(super) profile: Option<String>,
     /// Storage class in this store, instead of the job's.
     pub(super) storage_class: Option<String>,
+    /// Which backups of a job stay in this store, instead of what the job says.
+    pub(super) retention: Option<RetentionTable>,
 }
 
 /// Ways to tell, each under a name.
@@ -342,6 +391,16 @@ impl JobTable {
             password,
             store,
             selection,
+            copies,
+            memory,
+            split_above,
+            part_size,
+            max_parts,
+            retry_for,
+            stall_timeout,
+            lock_timeout,
+            rate_limit,
+            max_snapshot_age,
             connections,
             compress,
             storage_class,
@@ -363,6 +422,16 @@ impl JobTable {
             password: password.or(or.password),
             store: store.or(or.store),
             selection: selection.or(or.selection),
+            copies: copies.or(or.copies),
+            memory: memory.or(or.memory),
+            split_above: split_above.or(or.split_above),
+            part_size: part_size.or(or.part_size),
+            max_parts: max_parts.or(or.max_parts),
+            retry_for: retry_for.or(or.retry_for),
+            stall_timeout: stall_timeout.or(or.stall_timeout),
+            lock_timeout: lock_timeout.or(or.lock_timeout),
+            rate_limit: rate_limit.or(or.rate_limit),
+            max_snapshot_age: max_snapshot_age.or(or.max_snapshot_age),
             connections: connections.or(or.connections),
             compress: compress.or(or.compress),
             storage_class: storage_class.or(or.storage_class),

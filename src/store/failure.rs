@@ -19,6 +19,8 @@ pub enum StoreProblem {
     NoBucket,
     /// Nobody answers there, or not in time.
     Unreachable,
+    /// The object lies in an archive class, and has to be thawed first.
+    Frozen,
     /// The store does not offer what was asked.
     Unsupported,
     /// Anything else.

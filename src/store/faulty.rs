@@ -17,7 +17,7 @@ use crate::error::Result;
 use super::failure::{StoreProblem, store_error};
 use super::{
     Address, Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, Receipt, ServerCopy,
-    StorageClass, Store, Upload,
+    StorageClass, Store, Tier, Upload,
 };
 
 /// What a store is asked to do.
@@ -200,6 +200,10 @@ impl Store for FaultyStore {
     async fn abort_upload(&self, upload: &OpenUpload) -> Result<()> {
         self.meet(Operation::Abort).await?;
         self.inner.abort_upload(upload).await
+    }
+
+    async fn thaw(&self, key: &str, days: u32, tier: Tier) -> Result<()> {
+        self.inner.thaw(key, days, tier).await
     }
 
     fn address(&self) -> Option<Address> {

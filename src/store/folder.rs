@@ -196,7 +196,13 @@ impl Store for FolderStore {
         let (path, name) = (self.path(key)?, self.name(key));
         blocking(move || {
             let metadata = object_metadata(&path).map_err(|e| io_error(&e, "cannot look at", &name))?;
-            Ok(metadata.map(|metadata| Meta { size: metadata.len(), modified: metadata.modified().ok(), class: None }))
+            let meta = |metadata: fs::Metadata| Meta {
+                size: metadata.len(),
+                modified: metadata.modified().ok(),
+                class: None,
+                thawing: None,
+            };
+            Ok(metadata.map(meta))
         })
         .await
     }

@@ -128,6 +128,7 @@ impl Store for MemoryStore {
             size: object.body.len() as u64,
             modified: Some(object.modified),
             class: object.class,
+            thawing: None,
         }))
     }
 

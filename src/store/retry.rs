@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use super::failure::{StoreProblem, problem, store_error};
 use super::{
     Address, Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, Receipt, ServerCopy,
-    StorageClass, Store, Upload,
+    StorageClass, Store, Tier, Upload,
 };
 
 /// How long the first pause before another attempt may be; each further one twice that.
@@ -205,6 +205,10 @@ impl Store for RetryStore {
 
     async fn abort_upload(&self, upload: &OpenUpload) -> Result<()> {
         self.repeat(|| self.inner.abort_upload(upload)).await
+    }
+
+    async fn thaw(&self, key: &str, days: u32, tier: Tier) -> Result<()> {
+        self.repeat(|| self.inner.thaw(key, days, tier)).await
     }
 
     fn address(&self) -> Option<Address> {

@@ -26,7 +26,7 @@ use super::failure::{StoreProblem, problem, store_error};
 use super::key::{as_folder, check, shown};
 use super::{
     Address, Answer, ByteStream, Deletion, Entry, LifecycleRule, Limits, Meta, OpenUpload, Patience, Receipt,
-    ServerCopy, StorageClass, Store, StoreUrl, Upload,
+    ServerCopy, StorageClass, Store, StoreUrl, Tier, Upload,
 };
 
 mod bucket;
@@ -36,6 +36,7 @@ mod delete;
 mod failure;
 mod list;
 mod read;
+mod thaw;
 mod upload;
 
 pub use connect::S3Options;
@@ -201,7 +202,7 @@ impl Store for S3Store {
                     );
                 };
                 let class = head.storage_class().map(|class| class.as_str().to_owned());
-                Ok(Some(Meta { size, modified: time(head.last_modified()), class }))
+                Ok(Some(Meta { size, modified: time(head.last_modified()), class, thawing: thaw::state(&head) }))
             }
             Err(error) => match describe_failure(&error, "cannot look at", &self.name(key)) {
                 error if problem(&error) == Some(StoreProblem::NotFound) => Ok(None),
@@ -241,6 +242,10 @@ impl Store for S3Store {
 
     async fn abort_upload(&self, upload: &OpenUpload) -> Result<()> {
         upload::abort(self, &upload.key, &upload.id).await
+    }
+
+    async fn thaw(&self, key: &str, days: u32, tier: Tier) -> Result<()> {
+        thaw::ask(self, key, days, tier).await
     }
 
     fn address(&self) -> Option<Address> {

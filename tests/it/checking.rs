@@ -17,6 +17,7 @@ use crate::support::pgstow;
 async fn checked(store: &Arc<dyn Store>, now: &str, depth: Depth) -> Result<CheckReport> {
     let options = CheckOptions {
         store: Arc::clone(store),
+        copies: Vec::new(),
         databases: Vec::new(),
         limits: Limits { max_age: Some(Age::hours(26)), min_size: Some(10), max_shrink: Some(50) },
         depth,

@@ -30,6 +30,7 @@ pub fn options_of(options: &RunOptions, now: Timestamp) -> CheckOptions {
     let job = &options.job;
     CheckOptions {
         store: Arc::clone(&options.store),
+        copies: options.copies.clone(),
         databases: vec![job.connection.database().to_owned()],
         limits: job.check.limits.clone(),
         depth: match job.check.verify {

@@ -23,7 +23,7 @@ pub(super) fn keep(planned: &mut Vec<Planned>, wanted: &[Section]) {
 }
 
 /// A section's name, as on the command line.
-pub(super) fn word(section: Section) -> &'static str {
+pub(crate) fn word(section: Section) -> &'static str {
     match section {
         Section::None => "none",
         Section::PreData => "pre-data",

@@ -128,8 +128,8 @@ fn by_code(code: &str, status: u16, region: Option<&str>) -> (StoreProblem, Opti
         ),
         ("RequestTimeTooSkewed", _) => (StoreProblem::Denied, "set this machine's clock"),
         ("InvalidObjectState", _) => (
-            StoreProblem::Other,
-            "the object lies in an archive class: restore it there first (for instance with `aws s3api restore-object`)",
+            StoreProblem::Frozen,
+            "the object lies in an archive class: `pgstow thaw BACKUP` asks the store to make it readable",
         ),
         // Object Lock wants one on every write (Amazon S3 API reference, PutObject).
         ("MissingUploadObjectWithObjectLockHeaders", _) => (

@@ -1,9 +1,9 @@
-//! Sizes and lengths of time as people type them.
+//! Sizes and lengths of time as people write them.
 
 use std::time::Duration;
 
 /// Reads `268435456`, `64KiB`, `256MiB` or `2GiB`; `k`, `kB`, `M`, `MB` and the like mean the same, as in PostgreSQL's settings.
-pub(super) fn parse(text: &str) -> Result<u64, String> {
+pub fn parse(text: &str) -> Result<u64, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let shift = match unit.trim().to_ascii_lowercase().as_str() {
@@ -19,7 +19,7 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
 }
 
 /// Reads `90s`, `10m`, `2h` or `1h 30m`; a bare number is seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }
