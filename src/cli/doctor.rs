@@ -100,7 +100,7 @@ fn keeping(job: &Job) -> Keeping {
     Keeping {
         class: job.store.class.as_ref().map_or(STANDARD.to_owned(), ToString::to_string),
         every: job.schedule.as_ref().and_then(pause).unwrap_or(SignedDuration::from_hours(24)),
-        rules: job.retention.clone(),
+        rules: job.store.retention.clone(),
     }
 }
 

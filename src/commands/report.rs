@@ -168,6 +168,7 @@ async fn findings(
     let usual = || Limits { max_age: None, min_size: None, max_shrink: Some(crate::jobs::JobCheck::MAX_SHRINK) };
     let options = CheckOptions {
         store: Arc::clone(&options.store),
+        copies: Vec::new(),
         databases: databases.to_vec(),
         limits: options.job.as_ref().map_or_else(usual, |job| job.check.limits.clone()),
         depth: Depth::Quick,
@@ -193,7 +194,7 @@ fn missed(options: &ReportOptions, candidates: &[Candidate]) -> Vec<Missed> {
         slots.push(at);
         slot = schedule.next_after(at);
     }
-    let mut missed = missed_slots(candidates, &slots, job.retention.as_ref(), now);
+    let mut missed = missed_slots(candidates, &slots, job.store.retention.as_ref(), now);
     missed.reverse();
     missed
 }
