@@ -8,8 +8,9 @@ use super::store::StoreArgs;
 use super::{Context, environment};
 use crate::archive::keys::database_folder;
 use crate::commands::doctor::{DoctorOptions, Finding, doctor, verdict};
+use crate::commands::run::RunOptions;
 use crate::error::Result;
-use crate::jobs::{Job, Schedule};
+use crate::jobs::{Job, Schedule, Script};
 use crate::keep::cost::STANDARD;
 use crate::keep::lifecycle::Keeping;
 use crate::postgres::ConnectionSettings;
@@ -28,7 +29,8 @@ pub struct DoctorArgs {
     /// The file of jobs.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// The database: its name, a libpq URI or keyword string [default: the PG* variables]
+    /// The database: its name, a libpq URI or keyword string [default: the PG* variables; without them, the job that the
+    /// environment of a backup script describes]
     #[arg(short = 'd', long = "dbname", value_name = "CONNSTRING")]
     pub database: Option<String>,
     /// The store: s3://bucket/prefix or file:///folder; without one, the source alone is examined
@@ -52,7 +54,15 @@ impl DoctorArgs {
     /// Runs the verb.
     pub(super) async fn run(&self, context: Context) -> Result<()> {
         let options = match &self.job {
-            Some(name) => self.of_job(name).await?,
+            Some(name) => self.of_job(ready(self.config.job(Some(name))?).await?),
+            // As `pgstow run` would: the environment of a script describes a job.
+            None if self.database.is_none() && self.scripted() => {
+                let mut options = self.of_job(ready(Script::job(&environment)?).await?);
+                if let Some(class) = &self.storage_class {
+                    options.class = Some(class.parse::<StorageClass>()?);
+                }
+                options
+            }
             None => self.of_arguments().await?,
         };
         let findings = doctor(&options, &context.stop).await?;
@@ -78,16 +88,22 @@ impl DoctorArgs {
         })
     }
 
-    async fn of_job(&self, name: &str) -> Result<DoctorOptions> {
-        let job = ready(self.config.job(Some(name))?).await?;
-        let (job, store) = (job.job, job.store);
-        Ok(DoctorOptions {
+    /// Whether the environment is that of a backup script, whole, and nothing names another database or store.
+    fn scripted(&self) -> bool {
+        let set = |name: &str| environment(name).is_some_and(|value| !value.is_empty());
+        let other = set("PGDATABASE") || set("PGSERVICE") || self.to != environment("PGSTOW_STORE");
+        set("DB_DATABASE") && (set("BACKUP_S3_BUCKET") || set("PGSTOW_STORE")) && !other
+    }
+
+    fn of_job(&self, ready: RunOptions) -> DoctorOptions {
+        let (job, store) = (ready.job, ready.store);
+        DoctorOptions {
             store: Some(store),
             keeping: Some((format!("{}/", database_folder(job.connection.database())), keeping(&job))),
             class: job.store.class,
             jobs: self.jobs.map_or(job.connections, usize::from),
             connection: Some(job.connection),
-        })
+        }
     }
 }
 

@@ -39,3 +39,4 @@ mod support;
 mod thawing;
 mod tidy;
 mod verifying;
+mod walking;
