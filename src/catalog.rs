@@ -6,6 +6,7 @@
 
 mod asking;
 mod chosen;
+pub mod filter;
 mod globals;
 mod pattern;
 mod relations;

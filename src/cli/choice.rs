@@ -1,8 +1,9 @@
 //! What of an archive comes back, and how, as it is typed: the arguments of `pg_restore` under the same names; `restore` and
 //! `export` share them.
 
-use super::filter;
+use super::left_out::LeftOutArgs;
 use super::selection::SectionName;
+use crate::catalog::filter;
 use crate::commands::restore::Choice;
 use crate::error::{Error, Kind, Result};
 use clap::Args;
@@ -47,45 +48,9 @@ pub struct ChoiceArgs {
     /// Restore only this section; may be repeated
     #[arg(long = "section", value_name = "SECTION", value_enum)]
     pub sections: Vec<SectionName>,
-    /// Restore definitions only, no rows
-    #[arg(short, long, conflicts_with_all = ["data_only", "no_schema"])]
-    pub schema_only: bool,
-    /// Restore rows only, no definitions
-    #[arg(short = 'a', long, conflicts_with = "no_data")]
-    pub data_only: bool,
-    /// Restore no definitions
-    #[arg(long)]
-    pub no_schema: bool,
-    /// Restore no rows
-    #[arg(long)]
-    pub no_data: bool,
-    /// Do not set owners
-    #[arg(short = 'O', long)]
-    pub no_owner: bool,
-    /// Do not set privileges
-    #[arg(short = 'x', long, alias = "no-acl")]
-    pub no_privileges: bool,
-    /// Leave out comments
-    #[arg(long)]
-    pub no_comments: bool,
-    /// Leave out row security policies
-    #[arg(long)]
-    pub no_policies: bool,
-    /// Leave out publications
-    #[arg(long)]
-    pub no_publications: bool,
-    /// Leave out security labels
-    #[arg(long)]
-    pub no_security_labels: bool,
-    /// Leave out subscriptions
-    #[arg(long)]
-    pub no_subscriptions: bool,
-    /// Let everything be in the default tablespace
-    #[arg(long)]
-    pub no_tablespaces: bool,
-    /// Let tables have the default access method
-    #[arg(long)]
-    pub no_table_access_method: bool,
+    /// What is left out.
+    #[command(flatten)]
+    pub left_out: LeftOutArgs,
 }
 
 impl ChoiceArgs {
@@ -100,19 +65,19 @@ impl ChoiceArgs {
             triggers: self.triggers.clone(),
             sections: self.sections.iter().map(|&name| name.into()).collect(),
             list: self.use_list.as_deref().map(list).transpose()?,
-            schema_only: self.schema_only,
-            data_only: self.data_only,
-            no_schema: self.no_schema,
-            no_data: self.no_data,
-            no_owner: self.no_owner,
-            no_privileges: self.no_privileges,
-            no_comments: self.no_comments,
-            no_policies: self.no_policies,
-            no_publications: self.no_publications,
-            no_security_labels: self.no_security_labels,
-            no_subscriptions: self.no_subscriptions,
-            no_tablespaces: self.no_tablespaces,
-            no_table_access_method: self.no_table_access_method,
+            schema_only: self.left_out.schema_only,
+            data_only: self.left_out.data_only,
+            no_schema: self.left_out.no_schema,
+            no_data: self.left_out.no_data,
+            no_owner: self.left_out.no_owner,
+            no_privileges: self.left_out.no_privileges,
+            no_comments: self.left_out.no_comments,
+            no_policies: self.left_out.no_policies,
+            no_publications: self.left_out.no_publications,
+            no_security_labels: self.left_out.no_security_labels,
+            no_subscriptions: self.left_out.no_subscriptions,
+            no_tablespaces: self.left_out.no_tablespaces,
+            no_table_access_method: self.left_out.no_table_access_method,
         };
         for file in &self.filters {
             for rule in filter::read(file)? {

@@ -193,9 +193,11 @@ fn as_json(report: &CopyReport) -> Value {
 
 fn as_text(report: &CopyReport) -> Vec<String> {
     let mut lines: Vec<String> = report.copied.iter().map(in_words).collect();
-    lines.extend(report.failed.iter().map(|(place, error)| {
-        format!("NOT copied: {} of database {}: {}", place.id, plain(&place.database), plain(&error.to_string()))
-    }));
+    for (place, error) in &report.failed {
+        let what = format!("{} of database {}", place.id, plain(&place.database));
+        lines.push(format!("NOT copied: {what}: {}", plain(&error.to_string())));
+        lines.extend(error.hint_text().map(|hint| format!("  hint: {}", plain(hint))));
+    }
     if lines.is_empty() {
         lines.push("nothing to copy: the other store has every backup".to_owned());
     }

@@ -1,6 +1,6 @@
 //! What to dump, as it is typed: the arguments of `pg_dump` that choose, under the same names.
 
-use super::filter;
+use super::left_out::LeftOutArgs;
 use crate::catalog::{Pattern, Selection, Without};
 use crate::error::Result;
 use crate::model::Section;
@@ -46,54 +46,18 @@ pub struct SelectionArgs {
     /// Every pattern of what to dump must match something
     #[arg(long)]
     pub strict_names: bool,
-    /// Dump definitions only, no rows
-    #[arg(short, long, conflicts_with_all = ["data_only", "no_schema"])]
-    pub schema_only: bool,
-    /// Dump rows only, no definitions
-    #[arg(short = 'a', long, conflicts_with = "no_data")]
-    pub data_only: bool,
-    /// Dump no definitions
-    #[arg(long)]
-    pub no_schema: bool,
-    /// Dump no rows
-    #[arg(long)]
-    pub no_data: bool,
     /// Dump only this section; may be repeated
     #[arg(long = "section", value_name = "SECTION", value_enum)]
     pub sections: Vec<SectionName>,
+    /// What is left out.
+    #[command(flatten)]
+    pub left_out: LeftOutArgs,
     /// Dump large objects even when schemas, tables or extensions are chosen
     #[arg(short = 'b', long)]
     pub large_objects: bool,
     /// Do not dump large objects
     #[arg(short = 'B', long)]
     pub no_large_objects: bool,
-    /// Leave out who owns what
-    #[arg(short = 'O', long)]
-    pub no_owner: bool,
-    /// Leave out privileges
-    #[arg(short = 'x', long, alias = "no-acl")]
-    pub no_privileges: bool,
-    /// Leave out comments
-    #[arg(long)]
-    pub no_comments: bool,
-    /// Leave out row security policies
-    #[arg(long)]
-    pub no_policies: bool,
-    /// Leave out publications
-    #[arg(long)]
-    pub no_publications: bool,
-    /// Leave out security labels
-    #[arg(long)]
-    pub no_security_labels: bool,
-    /// Leave out subscriptions
-    #[arg(long)]
-    pub no_subscriptions: bool,
-    /// Leave out tablespaces
-    #[arg(long)]
-    pub no_tablespaces: bool,
-    /// Leave out the access methods of tables
-    #[arg(long)]
-    pub no_table_access_method: bool,
     /// Leave out how columns are compressed
     #[arg(long)]
     pub no_toast_compression: bool,
@@ -142,47 +106,32 @@ impl SelectionArgs {
             extensions: patterns(&self.extensions)?,
             exclude_extensions: patterns(&self.exclude_extensions)?,
             strict_names: self.strict_names,
-            schema_only: self.schema_only,
-            data_only: self.data_only,
-            no_schema: self.no_schema,
-            no_data: self.no_data,
+            schema_only: self.left_out.schema_only,
+            data_only: self.left_out.data_only,
+            no_schema: self.left_out.no_schema,
+            no_data: self.left_out.no_data,
             sections: self.sections.iter().map(|&name| name.into()).collect(),
             // As in pg_dump, the wish for them is the stronger one.
             large_objects: (self.large_objects || self.no_large_objects).then_some(self.large_objects),
             without: self.without(),
         };
         for file in &self.filters {
-            for rule in filter::read(file)? {
-                let list = match (rule.include, rule.sort.as_str()) {
-                    (true, "schema") => &mut selection.schemas,
-                    (false, "schema") => &mut selection.exclude_schemas,
-                    (true, "table") => &mut selection.tables,
-                    (true, "table_and_children") => &mut selection.tables_and_children,
-                    (false, "table") => &mut selection.exclude_tables,
-                    (false, "table_and_children") => &mut selection.exclude_tables_and_children,
-                    (false, "table_data") => &mut selection.exclude_table_data,
-                    (false, "table_data_and_children") => &mut selection.exclude_table_data_and_children,
-                    (true, "extension") => &mut selection.extensions,
-                    (false, "extension") => &mut selection.exclude_extensions,
-                    _ => return Err(rule.refused(file)),
-                };
-                list.push(Pattern::parse(&rule.pattern)?);
-            }
+            selection.add_filter(file)?;
         }
         Ok(selection)
     }
 
     fn without(&self) -> std::collections::BTreeSet<Without> {
         let asked = [
-            (self.no_comments, Without::Comments),
-            (self.no_policies, Without::Policies),
-            (self.no_privileges, Without::Privileges),
-            (self.no_publications, Without::Publications),
-            (self.no_security_labels, Without::SecurityLabels),
-            (self.no_subscriptions, Without::Subscriptions),
-            (self.no_owner, Without::Owners),
-            (self.no_tablespaces, Without::Tablespaces),
-            (self.no_table_access_method, Without::TableAccessMethod),
+            (self.left_out.no_comments, Without::Comments),
+            (self.left_out.no_policies, Without::Policies),
+            (self.left_out.no_privileges, Without::Privileges),
+            (self.left_out.no_publications, Without::Publications),
+            (self.left_out.no_security_labels, Without::SecurityLabels),
+            (self.left_out.no_subscriptions, Without::Subscriptions),
+            (self.left_out.no_owner, Without::Owners),
+            (self.left_out.no_tablespaces, Without::Tablespaces),
+            (self.left_out.no_table_access_method, Without::TableAccessMethod),
             (self.no_toast_compression, Without::ToastCompression),
             (self.no_unlogged_table_data, Without::UnloggedTableData),
         ];

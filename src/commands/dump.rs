@@ -3,6 +3,7 @@
 //! The order of things is the safety of a backup: snapshot, locks, catalogs, plan, rows, large objects, table of
 //! contents, and last the manifest, whose appearance is the commit. Whatever fails before leaves no manifest.
 
+mod again;
 mod all;
 mod contents;
 mod globals;
@@ -211,6 +212,8 @@ async fn write_rows(
     progress.phase("dumping");
     stop.unless(leader.name("pgstow dump: holding the snapshot")).await?;
     let mut loaded = tables::copy_all(options, shares, &snapshot, &leader, readers, jobs, destination, stop).await?;
+    // It held its locks until every row was read.
+    stop.unless(leader.execute("SELECT 1")).await.map_err(|error| tables::leader_lost().because(error))?;
     let segments = contents::number_segments(&planned, &mut loaded.tables);
     progress.phase("finishing");
     let toc = contents::table_of_contents(&planned, &segments, options.codec, &database, leader.version())?.encode()?;

@@ -19,6 +19,9 @@ const AT_ONCE: usize = 16;
 /// The first pause between two looks, and the longest; each is twice the one before.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
 
+/// What is readable for this much less than it should be is readable long enough.
+const TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
+
 /// What to thaw, and how.
 #[derive(Debug, Clone)]
 pub struct ThawOptions {
@@ -178,8 +181,8 @@ async fn ask_for(options: &ThawOptions, cold: &Cold) -> Result<Asked> {
         }
         Thawing::Until(until) => {
             let until = until.and_then(|until| Timestamp::try_from(until).ok());
-            // What the store does not tell is long enough.
-            if until.is_none_or(|until| until >= wanted) {
+            // What the store does not tell is long enough, and asking again an hour later is no wish for more.
+            if until.is_none_or(|until| until.saturating_add(TOLERANCE).is_ok_and(|until| until >= wanted)) {
                 return Ok(Asked::Readable(until));
             }
             store.thaw(&cold.key, options.days, options.tier).await?;

@@ -33,7 +33,7 @@ pub(super) fn selection(table: Option<&SelectionTable>) -> Result<Selection> {
         let found = Without::ALL.into_iter().find(|without| without.word() == text);
         found.ok_or_else(|| unknown("word in without", text, &words))
     };
-    Ok(Selection {
+    let mut selection = Selection {
         schemas: patterns(&table.schemas)?,
         exclude_schemas: patterns(&table.exclude_schemas)?,
         tables: patterns(&table.tables)?,
@@ -52,7 +52,14 @@ pub(super) fn selection(table: Option<&SelectionTable>) -> Result<Selection> {
         sections: table.sections.iter().map(section).collect::<Result<_>>()?,
         large_objects: table.large_objects,
         without: table.without.iter().map(without).collect::<Result<BTreeSet<_>>>()?,
-    })
+    };
+    for file in &table.filters {
+        if file == "-" {
+            return Err(Error::new(Kind::Usage, "a job reads no filter from standard input").hint("name a file"));
+        }
+        selection.add_filter(file)?;
+    }
+    Ok(selection)
 }
 
 fn unknown(what: &str, text: &str, known: &[&str]) -> Error {

@@ -114,6 +114,8 @@ pub(super) struct SelectionTable {
     pub(super) extensions: Vec<String>,
     /// Do not dump these extensions.
     pub(super) exclude_extensions: Vec<String>,
+    /// Files of what to include and exclude, in `pg_dump`'s format.
+    pub(super) filters: Vec<String>,
     /// Every pattern of what to dump must match something.
     pub(super) strict_names: bool,
     /// Dump only these sections: `pre-data`, `data`, `post-data`.

@@ -22,6 +22,8 @@ pub struct Task {
     pub stage: u8,
     /// Among what is ready, the heaviest goes first.
     pub weight: u64,
+    /// It goes slower beside others that hold its tables, so it starts only when nothing else can.
+    pub crowds: bool,
 }
 
 /// The ready set over a list of tasks, named by their position in it.
@@ -70,12 +72,18 @@ impl Ready {
     /// The next task to start, with its locks taken; `None` when none can start before another is done.
     pub fn start(&mut self) -> Option<usize> {
         let stage = self.open_by_stage.iter().position(|&open| open > 0)?;
-        let found = self
+        let mut second_best = None;
+        let mut startable = self
             .ready
             .iter()
             .take_while(|(task_stage, _, _)| usize::from(*task_stage) <= stage)
-            .find(|(_, _, index)| self.can_lock(*index))
-            .copied()?;
+            .filter(|(_, _, index)| self.can_lock(*index));
+        let found = startable.find(|found| {
+            let crowds = self.crowds(found.2);
+            second_best = second_best.or(crowds.then_some(*found));
+            !crowds
+        });
+        let found = *found.or(second_best)?;
         self.ready.remove(&found);
         for (table, lock) in &self.tasks[found.2].locks {
             let held = self.held.entry(*table).or_default();
@@ -93,6 +101,11 @@ impl Ready {
             (Some((_, exclusive)), Lock::Shared) => *exclusive == 0,
             (Some(_), Lock::Exclusive) => false,
         })
+    }
+
+    fn crowds(&self, index: usize) -> bool {
+        let is_held = |table: &i64| self.held.get(table).is_some_and(|held| *held != (0, 0));
+        self.tasks[index].crowds && self.tasks[index].locks.iter().any(|(table, _)| is_held(table))
     }
 
     /// Releases a task's locks and whatever waited for it.
@@ -135,6 +148,15 @@ mod tests {
         assert_eq!(ready.start(), None);
         ready.done(1);
         assert_eq!(ready.start(), Some(2));
+    }
+
+    #[test]
+    fn a_second_slice_of_a_table_starts_only_when_there_is_nothing_else() {
+        let slice =
+            |table, weight| Task { locks: vec![(table, Lock::Shared)], weight, crowds: true, ..Task::default() };
+        let mut ready = Ready::new(vec![slice(7, 9), slice(7, 9), slice(8, 1), Task::default()]);
+        assert_eq!([ready.start(), ready.start(), ready.start()], [Some(0), Some(2), Some(3)]);
+        assert_eq!(ready.start(), Some(1));
     }
 
     #[test]

@@ -35,6 +35,8 @@ fn dump_statements(version: ServerVersion, encoding: &str) -> String {
             "SET bytea_output = 'hex'",
             // Workers of one table must see its pages in the order they ask for them.
             "SET synchronize_seqscans = off",
+            // And in the same order when they ask again on another connection.
+            "SET max_parallel_workers_per_gather = 0",
             "SET quote_all_identifiers = off",
             // Questions over whole catalogs look expensive enough to be compiled, and then wait for the compiler.
             "SET jit = off",

@@ -62,6 +62,11 @@ impl FrameBuilder {
         self.within_row = !ends_row;
     }
 
+    /// The rows that have ended since the last full frame, and the hash of what there is of one that has not.
+    pub fn so_far(&self) -> (RowsDigest, Option<u128>) {
+        (self.rows.so_far(), self.rows.begun())
+    }
+
     /// The rows that are left, if any.
     pub fn finish(mut self) -> Option<RawFrame> {
         self.take(!self.within_row)

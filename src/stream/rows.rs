@@ -94,6 +94,16 @@ impl RowsDigester {
         std::mem::take(&mut self.digest)
     }
 
+    /// The digest of the rows that have ended since the last time they were taken.
+    pub fn so_far(&self) -> RowsDigest {
+        self.digest
+    }
+
+    /// The hash of what there is of a row whose end has not come yet.
+    pub fn begun(&self) -> Option<u128> {
+        self.begun.as_ref().map(|hash| hash.digest128())
+    }
+
     /// The digest of all rows.
     ///
     /// Errors: [`Kind::Archive`] when the text breaks off within a row.

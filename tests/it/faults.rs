@@ -23,7 +23,7 @@ pub(crate) fn source(hint: &str) -> Database {
 }
 
 /// The address of the URL's server, such as `127.0.0.1:5432`.
-fn address(url: &str) -> String {
+pub(crate) fn address(url: &str) -> String {
     let authority = url.split("://").nth(1).unwrap().split('/').next().unwrap();
     authority.rsplit('@').next().unwrap().to_owned()
 }

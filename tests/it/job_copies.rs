@@ -113,6 +113,10 @@ fn what_cannot_be_meant_is_refused_before_anything_runs() {
     check("selection = { without = [\"coments\"] }\n").failed(2, &["did you mean \"comments\"?"]);
     check("selection = { sections = [\"middle\"] }\n").failed(2, &["pre-data, data, post-data"]);
     check("selection = { schema_only = true, no_schema = true }\n").failed(2, &["exclude each other"]);
+    check("selection = { filters = [\"-\"] }\n").failed(2, &["standard input"]);
+    std::fs::write(folder.path().join("filter"), "exclude schema old*\ninclude table t\n").unwrap();
+    let said = check("selection = { filters = [\"filter\"] }\n").fine().stdout;
+    assert!(said.contains("tables t; not schemas old*; zstd:3"), "{said}");
     let other = "copies = \"s3://b/b\"\n[job.b]\nsource = \"postgres://h/d\"\nstore = \"s3://b/b\"\n";
     check(other).failed(2, &["job b: writes to the same place as job a"]);
 }

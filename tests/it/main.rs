@@ -26,6 +26,7 @@ mod listeners;
 mod notifying;
 mod past;
 mod pruning;
+mod reconnecting;
 mod reporting;
 mod restoring;
 mod resuming;

@@ -24,6 +24,34 @@ fn a_target_that_has_the_objects_is_refused_and_left_alone() {
 }
 
 #[test]
+fn rows_of_tables_that_a_restore_made_are_frozen_and_visible_to_all() {
+    let source = with_one_table("frozen");
+    let backup = Backup::make(&garage(), &source, &[]);
+    let target = Database::fresh(&source.server, "frozen_target");
+    backup.restore(&target, &[]).fine();
+    // Only a page that the visibility map calls all visible spares an index-only scan the look at the table.
+    let plan = "EXPLAIN (ANALYZE, COSTS off, TIMING off, FORMAT json) SELECT id FROM t WHERE id > 0";
+    let fetches = |database: &Database| -> serde_json::Value {
+        database.execute(&format!("ALTER DATABASE \"{}\" SET enable_seqscan = off", database.name));
+        database.execute(&format!("ALTER DATABASE \"{}\" SET enable_bitmapscan = off", database.name));
+        let explained: serde_json::Value = serde_json::from_str(&database.value(plan)).unwrap();
+        explained[0]["Plan"]["Heap Fetches"].clone()
+    };
+    assert_eq!(fetches(&target), 0);
+    assert_eq!(fetches(&source), 1);
+}
+
+#[test]
+fn a_restore_of_rows_alone_keeps_the_rows_of_a_table_that_was_there() {
+    let source = with_one_table("mixed_rows");
+    let backup = Backup::make(&garage(), &source, &[]);
+    let target = Database::fresh(&source.server, "mixed_rows_target");
+    target.execute("CREATE TABLE t (id integer, note text); INSERT INTO t VALUES (42, 'of the target')");
+    backup.restore(&target, &["--data-only"]).fine();
+    assert_eq!(target.value("SELECT string_agg(note, ', ' ORDER BY id) FROM t"), "of the backup, of the target");
+}
+
+#[test]
 fn a_clean_restore_replaces_what_is_there() {
     let source = shop(&server(18), "clean");
     let backup = Backup::make(&garage(), &source, &[]);

@@ -75,6 +75,7 @@ fn a_frozen_backup_is_said_to_be_so_at_once_then_thawed_then_restored() {
 
     let words = run(&backup, "thaw", &["--days", "1"]).fine().stdout;
     assert!(words.contains("all of it can be read until ") && words.contains(&name), "{words}");
+    assert!(!words.contains("longer"), "it was not asked for again: {words}");
     let longer = run(&backup, "thaw", &["--days", "9", "--json"]).fine().json();
     assert_eq!((&longer["asked"], &longer["extended"]), (&0.into(), &asked["archived"]), "{longer}");
 }

@@ -1,14 +1,17 @@
 //! One unit of a table, from the server's socket into frames.
 
+use super::again::{self, Skipper, Taken};
 use super::pace::Pace;
 use super::queue::{Message, OpenTable, Work};
 use super::ranges::Pages;
 use super::tables::TableJob;
+use super::{DumpOptions, follow_snapshot};
 use crate::commands::Progress;
 use crate::error::{Error, Kind, Result};
 use crate::model::qualified;
-use crate::postgres::{Session, sqlstate};
+use crate::postgres::{CopyOut, Piece, Session, Snapshot, sqlstate};
 use crate::stream::frames::{FrameBuilder, RawFrame};
+use crate::stream::rows::RowsDigest;
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::{OwnedMutexGuard, Semaphore, mpsc};
@@ -23,23 +26,47 @@ pub(super) struct Reader {
     locked: HashSet<usize>,
     frame_bytes: usize,
     pace: Arc<Pace>,
+    /// What a new connection is made from.
+    source: Arc<(DumpOptions, Snapshot)>,
     /// Frames that are on their way. The one that is being filled has none yet.
     tickets: Arc<Semaphore>,
 }
 
 impl Reader {
-    pub(super) fn new(session: Session, frame_bytes: usize, frames: usize, pace: Arc<Pace>) -> Self {
+    pub(super) fn new(
+        session: Session,
+        source: Arc<(DumpOptions, Snapshot)>,
+        frame_bytes: usize,
+        frames: usize,
+        pace: Arc<Pace>,
+    ) -> Self {
         let tickets = Arc::new(Semaphore::new(frames.saturating_sub(1).max(1)));
-        Reader { session, locked: HashSet::new(), frame_bytes, pace, tickets }
+        Reader { session, source, locked: HashSet::new(), frame_bytes, pace, tickets }
     }
 
     /// Reads the unit's rows and sends them to the table's writer. Ends early without an error when the writer is gone, for
-    /// then it knows why.
+    /// then it knows why. A connection that is lost is made anew, and the unit goes on where it was.
     pub(super) async fn read(&mut self, work: &Work, progress: &Progress) -> Result<()> {
-        let job = &work.table.job;
-        if job.data.copy_out.is_empty() {
+        if work.table.job.data.copy_out.is_empty() {
             return Ok(());
         }
+        let tickets = Arc::clone(&self.tickets);
+        let line = Line { table: &work.table, sender: &work.sender, tickets: &tickets, turn: None, progress };
+        let builder = FrameBuilder::new(self.frame_bytes);
+        let mut unit = Unit { line, builder, full: Vec::new(), sent: RowsDigest::default(), within: 0 };
+        let mut tries = 0;
+        loop {
+            let Err(error) = self.read_on(work, &mut unit).await else { return Ok(()) };
+            if !again::is_of_connection(&error) || tries == again::TRIES {
+                return Err(error);
+            }
+            tracing::warn!(table = work.table.job.label(), "{error}; reading on over a new connection");
+            self.reconnect(&mut tries, error).await?;
+        }
+    }
+
+    /// Reads what is left of the unit.
+    async fn read_on(&mut self, work: &Work, unit: &mut Unit<'_>) -> Result<()> {
         let mut rows = self.session.copy_out(&self.statements(work)).await.map_err(|error| {
             let locked_out = sqlstate(&error) == Some(LOCK_NOT_AVAILABLE);
             if locked_out {
@@ -50,33 +77,75 @@ impl Reader {
             error
         })?;
         self.locked.insert(work.table.number);
-        let mut line = Line { table: &work.table, sender: &work.sender, tickets: &self.tickets, turn: None, progress };
-        let mut builder = FrameBuilder::new(self.frame_bytes);
-        let mut full = Vec::new();
+        if !self.skip(&mut rows, unit).await? {
+            return Ok(());
+        }
         loop {
             while let Some(piece) = rows.piece() {
-                builder.push(piece.bytes, piece.ends_row, &mut full);
-                if !full.is_empty() {
+                unit.take(piece);
+                if !unit.full.is_empty() {
                     break;
                 }
             }
-            if full.is_empty() {
+            if unit.full.is_empty() {
                 if !rows.more().await? {
                     break;
                 }
                 continue;
             }
-            for frame in full.drain(..) {
-                self.pace.take(frame.bytes.len() as u64).await;
-                if !line.send(frame).await? {
+            if !unit.send(&self.pace).await? {
+                return Ok(());
+            }
+        }
+        unit.finish().await
+    }
+
+    /// Reads over what was taken before the connection was lost. False when the writer is gone.
+    async fn skip(&self, rows: &mut CopyOut, unit: &mut Unit<'_>) -> Result<bool> {
+        let mut skipper = Skipper::new(unit.taken());
+        while !skipper.is_done() {
+            let mut read = 0;
+            while let Some(piece) = rows.piece() {
+                read += piece.bytes.len() as u64;
+                if let Some(new) = skipper.pass(piece)? {
+                    unit.take(new);
+                }
+                if skipper.is_done() {
+                    break;
+                }
+            }
+            self.pace.take(read).await;
+            if !skipper.is_done() && !rows.more().await? {
+                break;
+            }
+        }
+        skipper.finish()?;
+        unit.send(&self.pace).await
+    }
+
+    /// Opens another connection that sees the same snapshot, after a pause, as long as tries are left.
+    async fn reconnect(&mut self, tries: &mut u32, lost: Error) -> Result<()> {
+        let mut last = lost;
+        while *tries < again::TRIES {
+            *tries += 1;
+            tokio::time::sleep(again::pause(*tries)).await;
+            match follow_snapshot(&self.source.0, &self.source.1).await {
+                Ok(session) => {
+                    self.session = session;
+                    // Its locks went with the old connection.
+                    self.locked.clear();
                     return Ok(());
+                }
+                Err(error) if error.kind() == Kind::Connection => last = error,
+                Err(error) => {
+                    let message = "the connection to the server was lost, and a new one cannot see the snapshot";
+                    return Err(Error::new(Kind::Connection, message)
+                        .hint("the session that holds it may be gone, too: dump again")
+                        .because(error));
                 }
             }
         }
-        if let Some(frame) = builder.finish() {
-            line.send(frame).await?;
-        }
-        Ok(())
+        Err(last)
     }
 
     /// The statement that reads the rows, after the one that locks their table, unless that is locked already.
@@ -96,6 +165,51 @@ impl Reader {
             return copy;
         }
         format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT; {copy}", qualified(schema, name))
+    }
+}
+
+/// What is being read, across connections.
+struct Unit<'a> {
+    line: Line<'a>,
+    builder: FrameBuilder,
+    full: Vec<RawFrame>,
+    /// The rows of all frames that were full.
+    sent: RowsDigest,
+    /// Bytes of a row whose end has not come yet.
+    within: usize,
+}
+
+impl Unit<'_> {
+    fn take(&mut self, piece: Piece<'_>) {
+        self.builder.push(piece.bytes, piece.ends_row, &mut self.full);
+        self.within = if piece.ends_row { 0 } else { self.within + piece.bytes.len() };
+    }
+
+    /// Sends what is full; false when nobody takes it any more.
+    async fn send(&mut self, pace: &Pace) -> Result<bool> {
+        for frame in self.full.drain(..) {
+            self.sent.add(frame.rows);
+            pace.take(frame.bytes.len() as u64).await;
+            if !self.line.send(frame).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sends the rest.
+    async fn finish(&mut self) -> Result<()> {
+        let builder = std::mem::replace(&mut self.builder, FrameBuilder::new(1));
+        if let Some(frame) = builder.finish() {
+            self.line.send(frame).await?;
+        }
+        Ok(())
+    }
+
+    fn taken(&self) -> Taken {
+        let (mut rows, begun) = self.builder.so_far();
+        rows.add(self.sent);
+        Taken { rows, begun: begun.map(|hash| (self.within, hash)) }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::postgres::{Session, Snapshot};
 use crate::stream::compressors::Compressors;
 use futures::future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -140,10 +141,12 @@ pub(super) async fn copy_all(
     sessions.extend(stop.unless(future::try_join_all(more)).await?);
     sessions.truncate(workers);
     let (outcomes, mut results) = mpsc::unbounded_channel::<Outcome>();
+    let source = Arc::new((options.clone(), snapshot.clone()));
     let pace = Arc::new(Pace::new(options.kindness.rate_limit));
     let mut readers = JoinSet::new();
     for session in sessions {
-        let reader = Reader::new(session, shares.frame_bytes, shares.frames_per_worker, Arc::clone(&pace));
+        let (frames, pace) = (shares.frames_per_worker, Arc::clone(&pace));
+        let reader = Reader::new(session, Arc::clone(&source), shares.frame_bytes, frames, pace);
         readers.spawn(work(reader, Arc::clone(&shared), outcomes.clone()));
     }
     drop(outcomes);
@@ -152,7 +155,11 @@ pub(super) async fn copy_all(
     // The leader's connection is free meanwhile: it reads the large objects.
     let large = async {
         let outcome = match blobs {
-            Some(blobs) => large_objects::copy(leader, &blobs, destination, &compressors).await.map(Some),
+            Some(blobs) => {
+                large_objects::copy(leader, &blobs, destination, &compressors).await.map(Some).map_err(|error| {
+                    if error.kind() == Kind::Connection { leader_lost().because(error) } else { error }
+                })
+            }
             None => Ok(None),
         };
         if outcome.is_err() {
@@ -176,7 +183,10 @@ pub(super) async fn copy_all(
             }
         }
     };
-    let (large, ()) = future::join(large, drain).await;
+    let ((large, ()), is_lost) = watching(leader, stop, future::join(large, drain)).await;
+    if is_lost {
+        return Err(leader_lost());
+    }
     if let Some(error) = first_failure {
         // What a worker says when it is told to stop hides what made us tell it.
         return Err(match large {
@@ -189,6 +199,34 @@ pub(super) async fn copy_all(
         return Err(Error::new(Kind::Internal, format!("{done} of {promised} tables were dumped")));
     }
     Ok(copied)
+}
+
+/// How often to look whether the leader's session is still there.
+const LEADER_WATCHED: Duration = Duration::from_millis(500);
+
+/// Does the work, and stops it when the leader's session is gone; whether it was.
+async fn watching<T>(leader: &Session, stop: &Stop, work: impl Future<Output = T>) -> (T, bool) {
+    let mut work = std::pin::pin!(work);
+    let mut is_lost = false;
+    loop {
+        tokio::select! {
+            done = &mut work => return (done, is_lost),
+            // A stop ends what the leader reads, and its session with that.
+            () = tokio::time::sleep(LEADER_WATCHED), if !is_lost => {
+                is_lost = leader.is_closed() && !stop.is_asked();
+                if is_lost {
+                    stop.now();
+                }
+            }
+        }
+    }
+}
+
+/// Without its locks others may empty or rewrite a table, and an older snapshot then finds nothing in it.
+pub(super) fn leader_lost() -> Error {
+    Error::new(Kind::Connection, "the session that holds the snapshot and the locks was lost")
+        .on("the dump")
+        .hint("nothing can be read at that moment any more: dump again")
 }
 
 /// One worker: takes units until there are none. Its failure goes to the writer of the table, which aborts the upload.

@@ -16,10 +16,13 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use std::pin::Pin;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc::{self, Receiver};
 use tokio_util::io::StreamReader;
 
 /// So many decoded bytes go to the server at once.
 const CHUNK: usize = 256 << 10;
+/// So many chunks are decoded before the server wants them.
+const AHEAD: usize = 2;
 /// Large objects are written in pieces of this many bytes.
 const PIECE: usize = 512 << 10;
 /// Small large objects travel together until their statements reach this many bytes.
@@ -45,6 +48,23 @@ pub(crate) async fn next_chunk(decoder: &mut Decoder, size: usize, key: &str) ->
     Ok(chunk.freeze())
 }
 
+/// Reads and decodes ahead of whoever takes the chunks, on another thread, so that the server need not wait for either. The
+/// last chunk is followed by the end of the channel, and an error is the last thing that comes.
+fn ahead(mut decoder: Decoder, key: &str) -> Receiver<Result<Bytes>> {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let key = key.to_owned();
+    tokio::spawn(async move {
+        loop {
+            let chunk = next_chunk(&mut decoder, CHUNK, &key).await;
+            let (is_end, is_error) = (matches!(&chunk, Ok(chunk) if chunk.is_empty()), chunk.is_err());
+            if is_end || sender.send(chunk).await.is_err() || is_error {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
 /// Gives back our own error when it went through the decoder, and wraps the decoder's otherwise.
 fn damaged(error: std::io::Error, key: &str) -> Error {
     match error.downcast::<Error>() {
@@ -53,30 +73,47 @@ fn damaged(error: std::io::Error, key: &str) -> Error {
     }
 }
 
-/// Loads one table, or a slice of its rows, by COPY; gives the number of rows that the server counted. `opening` goes before
-/// the COPY in the same message.
+/// The statements that load an entry's rows. A fresh table was made by this restore, and nobody else has it.
+///
+/// It is emptied in the same transaction, as `pg_restore -j` does it (`restore_toc_entry` in
+/// `pg_backup_archiver.c`), so that its rows may be frozen as they come (PostgreSQL documentation, "COPY", FREEZE): the
+/// indexes that follow need not find out which rows are visible and write that into every page, and no vacuum has to
+/// read the table again. Statements of one message are one transaction.
+///
+/// Errors: [`Kind::Archive`] when there is none.
+pub(super) fn copy_statement(entry: &TocEntry, is_fresh: bool) -> Result<String> {
+    let Some(copy) = entry.copy.as_deref() else {
+        return Err(Error::new(Kind::Archive, "the table of contents has no COPY statement for this table")
+            .on(table_name(entry.schema.as_deref(), &entry.tag).to_string()));
+    };
+    Ok(match copy.trim_end().strip_suffix(" FROM stdin;") {
+        Some(start) if is_fresh => {
+            let table = table_name(entry.schema.as_deref(), &entry.tag);
+            format!("TRUNCATE TABLE ONLY {table};\n{start} FROM stdin WITH (FREEZE);\n")
+        }
+        _ => copy.to_owned(),
+    })
+}
+
+/// Loads one table, or a slice of its rows, by the statements given, which end with a COPY; gives the number of rows that the
+/// server counted.
 ///
 /// Errors: [`Kind::Archive`] when a byte, the terminator or the number of rows is not what the manifest says. The COPY is
 /// then given up before the server commits it.
 pub(super) async fn load_table(
     session: &Session,
-    opening: &str,
-    entry: &TocEntry,
+    statements: &str,
     data: &TableObject,
     slice: Option<&Slice>,
     origin: &Origin,
     progress: &Progress,
 ) -> Result<u64> {
-    let Some(copy) = entry.copy.as_deref() else {
-        return Err(Error::new(Kind::Archive, "the table of contents has no COPY statement for this table")
-            .on(table_name(entry.schema.as_deref(), &entry.tag).to_string()));
-    };
     let key = &data.object.key;
     let (promised, stored) = match slice {
         Some(slice) => (Some(slice.rows), slice.stored.end - slice.stored.start),
         None => (data.rows, data.object.bytes),
     };
-    let mut target = session.copy_in(&format!("{opening}{copy}")).await?;
+    let mut target = session.copy_in(statements).await?;
     let fed = match slice {
         Some(slice) => feed_slice(&mut target, data, slice, origin, progress).await,
         None => feed(&mut target, data, origin, progress).await,
@@ -101,32 +138,29 @@ pub(super) async fn load_table(
 /// the rows are complete.
 async fn feed(target: &mut CopyIn, data: &TableObject, origin: &Origin, progress: &Progress) -> Result<()> {
     let key = &data.object.key;
-    let mut decoder = open(origin, &data.object).await?;
+    let mut chunks = ahead(open(origin, &data.object).await?, key);
     let mut stripper = TerminatorStripper::default();
-    loop {
-        let chunk = next_chunk(&mut decoder, CHUNK, key).await?;
-        if chunk.is_empty() {
-            return stripper.finish().map_err(|error| error.on(key.clone()));
-        }
-        let rows = stripper.push(chunk);
+    while let Some(chunk) = chunks.recv().await {
+        let rows = stripper.push(chunk?);
         progress.moved_raw(rows.len() as u64);
         if let Err(refused) = target.send(&rows).await {
-            return Err(damage_behind(refused, decoder, key).await);
+            return Err(damage_behind(refused, chunks).await);
         }
     }
+    stripper.finish().map_err(|error| error.on(key.clone()))
 }
 
 /// What a server refuses may be damage that shows only further on, where the checksum stands: reads on, and gives the damage if
 /// there is any, the server's refusal otherwise.
-async fn damage_behind(refused: Error, mut decoder: Decoder, key: &str) -> Error {
+async fn damage_behind(refused: Error, mut chunks: Receiver<Result<Bytes>>) -> Error {
     if refused.kind() != Kind::Database {
         return refused;
     }
     loop {
-        match next_chunk(&mut decoder, CHUNK, key).await {
-            Ok(chunk) if !chunk.is_empty() => {}
-            Err(damage) if damage.kind() == Kind::Archive => return damage,
-            Ok(_) | Err(_) => return refused,
+        match chunks.recv().await {
+            Some(Ok(_)) => {}
+            Some(Err(damage)) if damage.kind() == Kind::Archive => return damage,
+            Some(Err(_)) | None => return refused,
         }
     }
 }
@@ -143,14 +177,11 @@ async fn feed_slice(
     let key = &data.object.key;
     let stream = origin.read_runs(&data.object, slice.stored.clone(), slice.runs.clone()).await?;
     let stream = stream.map(|chunk| chunk.map_err(std::io::Error::other));
-    let mut decoder = Codec::of_name(key).decoder(StreamReader::new(stream));
+    let mut chunks = ahead(Codec::of_name(key).decoder(StreamReader::new(stream)), key);
     let mut stripper = slice.is_last.then(TerminatorStripper::default);
     let (mut lines, mut last) = (0u64, b'\n');
-    loop {
-        let chunk = next_chunk(&mut decoder, CHUNK, key).await?;
-        if chunk.is_empty() {
-            break;
-        }
+    while let Some(chunk) = chunks.recv().await {
+        let chunk = chunk?;
         let rows = match &mut stripper {
             Some(stripper) => stripper.push(chunk),
             None => chunk,
@@ -159,7 +190,7 @@ async fn feed_slice(
         last = rows.last().copied().unwrap_or(last);
         progress.moved_raw(rows.len() as u64);
         if let Err(refused) = target.send(&rows).await {
-            return Err(damage_behind(refused, decoder, key).await);
+            return Err(damage_behind(refused, chunks).await);
         }
     }
     if let Some(stripper) = stripper {

@@ -21,7 +21,7 @@ const LAYOUT: u32 = 1;
 
 const MAKE: &str = "CREATE SCHEMA pgstow_restore; \
      CREATE TABLE pgstow_restore.run \
-         (archive text NOT NULL, contents text NOT NULL, choice text NOT NULL, slice_bytes bigint); \
+         (archive text NOT NULL, contents text NOT NULL, choice text NOT NULL, jobs integer NOT NULL); \
      CREATE TABLE pgstow_restore.done (entry integer, slice integer, PRIMARY KEY (entry, slice))";
 
 const DROP: &str = "DROP SCHEMA pgstow_restore CASCADE";
@@ -103,7 +103,7 @@ struct RunRow {
     archive: String,
     contents: String,
     choice: String,
-    slice_bytes: Option<u64>,
+    jobs: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,14 +128,15 @@ async fn is_true(session: &Session, condition: &str) -> Result<bool> {
 }
 
 async fn read_run(session: &Session) -> Result<Option<RunRow>> {
-    let mut runs = session.question("SELECT archive, contents, choice, slice_bytes FROM pgstow_restore.run").await?;
+    let mut runs = session.question("SELECT archive, contents, choice, jobs FROM pgstow_restore.run").await?;
     Ok(runs.pop())
 }
 
 /// What an earlier run has done, and how it cut its tables.
 pub(super) struct Before {
     pub(super) done: HashSet<Piece>,
-    pub(super) slice_bytes: Option<u64>,
+    /// What [`super::tasks`] cut the tables for.
+    pub(super) jobs: usize,
 }
 
 /// Takes over the notes of the restore that died, after its last session has ended.
@@ -168,7 +169,7 @@ pub(super) async fn take_over(session: &Session, identity: &Identity) -> Result<
     let notes = Notes { kept: true };
     notes.join(session).await?;
     unlock(session).await?;
-    Ok((notes, Before { done, slice_bytes: run.slice_bytes }))
+    Ok((notes, Before { done, jobs: run.jobs }))
 }
 
 /// Refuses a target in which a restore died, for one that would not go on with it. One that still runs is none of our
@@ -197,20 +198,15 @@ pub(super) async fn forget(session: &Session) -> Result<()> {
 
 /// Begins notes. Where another restore into this database is running, or no schema may be made, there are none, and a word
 /// why.
-pub(super) async fn begin(
-    session: &Session,
-    identity: &Identity,
-    slice_bytes: Option<u64>,
-) -> Result<(Notes, Option<String>)> {
+pub(super) async fn begin(session: &Session, identity: &Identity, jobs: usize) -> Result<(Notes, Option<String>)> {
     let none = Notes::none();
     if !try_lock(session).await? {
         let why = "another restore into this database is running, so this one could not be resumed".to_owned();
         return Ok((none, Some(why)));
     }
-    let slice_bytes = slice_bytes.map_or_else(|| "NULL".to_owned(), |bytes| bytes.to_string());
     let Identity { archive, contents, choice } = identity;
     let (archive, contents, choice) = (literal(archive), literal(contents), literal(choice));
-    let run = format!("INSERT INTO pgstow_restore.run VALUES ({archive}, {contents}, {choice}, {slice_bytes})");
+    let run = format!("INSERT INTO pgstow_restore.run VALUES ({archive}, {contents}, {choice}, {jobs})");
     let (notes, why) = match session.execute(&format!("{MAKE}; {run}")).await {
         Ok(()) => (Notes { kept: true }, None),
         Err(error) if error.kind() == Kind::Database => {

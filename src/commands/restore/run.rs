@@ -4,7 +4,6 @@ use super::apply::{self, Manner};
 use super::choose::{Choice, Phase, Plan, Step};
 use super::failures::{Failures, with_statement};
 use super::notes::{Notes, Piece};
-use super::slices::Slice;
 use super::start::Start;
 use super::tasks::{Work, tasks};
 use super::{RestoreOptions, Words, connect, load, statements};
@@ -92,7 +91,9 @@ pub(super) async fn run(
         }
     }
     progress.phase("restoring");
-    let (pieces, tasks) = tasks(&plan, before.slice_bytes);
+    // After errors, or by now, a table of the plan may have rows that are not this restore's.
+    let may_truncate = !options.keep_going && before.done.is_empty();
+    let (pieces, tasks) = tasks(&plan, before.jobs, may_truncate);
     let workers = options.jobs.max(1).min(pieces.len().max(1));
     let work = stop.child();
     let shared = Arc::new(Shared {
@@ -189,13 +190,12 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
                 .await?;
             continue;
         };
-        let Work { step, number, slice } = &shared.work[task];
-        let step = &shared.plan.steps[*step];
-        let piece = (step.entry.id, *number);
-        let outcome = if shared.done.contains(&piece) {
+        let work = &shared.work[task];
+        let (step, slice) = (&shared.plan.steps[work.step], &work.slice);
+        let outcome = if shared.done.contains(&(step.entry.id, work.number)) {
             Ok(None)
         } else {
-            shared.stop.unless(run_step(session, step, piece, slice.as_ref(), shared, &mut placement)).await
+            shared.stop.unless(run_step(session, work, shared, &mut placement)).await
         };
         let mut state = lock(&shared.state)?;
         state.running -= 1;
@@ -222,17 +222,14 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
 /// Runs one step; the rows loaded when it was a table's.
 async fn run_step(
     session: &Session,
-    step: &Step,
-    piece: Piece,
-    slice: Option<&Slice>,
+    work: &Work,
     shared: &Shared,
     placement: &mut statements::Placement,
 ) -> Result<Option<u64>> {
+    let step = &shared.plan.steps[work.step];
     if let Some(data) = &step.data {
-        return load_rows(session, step, data, piece, slice, shared)
-            .await
-            .map(Some)
-            .map_err(|error| error.on(step.label()));
+        let loaded = load_rows(session, step, data, work, shared).await;
+        return loaded.map(Some).map_err(|error| error.on(step.label()));
     }
     if step.entry.desc == "BLOBS" {
         let Some(large) = shared.large_objects.get(&step.entry.id) else {
@@ -240,7 +237,7 @@ async fn run_step(
         };
         // They are written at their places, so doing it again does no harm, and one transaction for all would be long.
         load::load_large_objects(session, large, &shared.origin, &shared.progress, &shared.stop).await?;
-        if let Some(note) = shared.notes.note(piece) {
+        if let Some(note) = shared.notes.note((step.entry.id, work.number)) {
             session.execute(&note).await?;
         }
         return Ok(None);
@@ -251,20 +248,14 @@ async fn run_step(
     }
 }
 
-async fn load_rows(
-    session: &Session,
-    step: &Step,
-    data: &TableObject,
-    piece: Piece,
-    slice: Option<&Slice>,
-    shared: &Shared,
-) -> Result<u64> {
+async fn load_rows(session: &Session, step: &Step, data: &TableObject, work: &Work, shared: &Shared) -> Result<u64> {
     let (origin, progress) = (&shared.origin, &shared.progress);
-    let note = shared.notes.note(piece);
+    let note = shared.notes.note((step.entry.id, work.number));
     let _room = shared.loads.acquire().await;
     if step.entry.copy.is_some() {
-        let opening = if note.is_some() { "BEGIN; " } else { "" };
-        let loaded = load::load_table(session, opening, &step.entry, data, slice, origin, progress).await;
+        let copy = load::copy_statement(&step.entry, work.is_fresh)?;
+        let statements = if note.is_some() { format!("BEGIN; {copy}") } else { copy };
+        let loaded = load::load_table(session, &statements, data, work.slice.as_ref(), origin, progress).await;
         return if note.is_some() { apply::conclude(session, note, loaded).await } else { loaded };
     }
     session.execute("BEGIN").await?;

@@ -2,7 +2,7 @@
 
 use super::failures::Failures;
 use super::notes::{self, Before, Identity, Notes};
-use super::{RestoreOptions, RestoreReport, Words, connect, globals, preflight, restore_globals, slices, target};
+use super::{RestoreOptions, RestoreReport, Words, connect, globals, preflight, restore_globals, target};
 use crate::commands::source::Source;
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Result};
@@ -40,7 +40,24 @@ pub(super) async fn start(
     progress.phase("looking at the target");
     stop.unless(look_before(&first, source, globals, options, report)).await?;
     let identity = Identity::of(&source.name(), &options.choice, &report.plan);
-    let first = match stop.unless(go_on(first, options, &report.database, &identity, words)).await? {
+    let found = match stop.unless(go_on(first, options, &report.database, &identity, words)).await? {
+        Found::Nothing(first) => {
+            let made = make_ready(first, globals, options, words, failures, report, progress, stop).await;
+            match made {
+                Err(error) if options.resume && options.create => {
+                    // A server makes a database to its end, whoever asked for it has died; so it may be there only now.
+                    let again = stop.unless(connect(&options.connection, words)).await?;
+                    match stop.unless(go_on(again, options, &report.database, &identity, words)).await? {
+                        Found::Nothing(_) => return Err(error),
+                        found => found,
+                    }
+                }
+                made => Found::Ready(made?),
+            }
+        }
+        found => found,
+    };
+    let first = match found {
         Found::Notes(start) => {
             report.resumed_after = Some(start.before.done.len() as u64);
             return Ok(start);
@@ -50,12 +67,12 @@ pub(super) async fn start(
             stop.unless(target::describe_database(&first, options, &report.plan, failures, false)).await?;
             *inside
         }
-        Found::Nothing(first) => make_ready(first, globals, options, words, failures, report, progress, stop).await?,
+        Found::Nothing(session) | Found::Ready(session) => session,
     };
-    let slice_bytes = slices::size(report.plan.raw_bytes(), options.jobs);
-    let (notes, why) = stop.unless(notes::begin(&first, &identity, slice_bytes)).await?;
+    let jobs = options.jobs;
+    let (notes, why) = stop.unless(notes::begin(&first, &identity, jobs)).await?;
     report.warnings.extend(why);
-    Ok(Start { session: first, notes, before: Before { done: HashSet::new(), slice_bytes } })
+    Ok(Start { session: first, notes, before: Before { done: HashSet::new(), jobs } })
 }
 
 /// Refuses what is in the way, or removes it; makes the database.
@@ -113,6 +130,8 @@ enum Found {
     Database(Box<Session>, Box<Session>),
     /// Nothing to go on with.
     Nothing(Session),
+    /// A target that this run made ready.
+    Ready(Session),
 }
 
 async fn go_on(

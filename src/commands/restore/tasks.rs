@@ -1,9 +1,10 @@
 //! What runs side by side in a restore: pieces of work, what each waits for, what it locks. Pure.
 
 use super::choose::{Phase, Plan, Step};
-use super::slices::{Slice, slices};
+use super::slices::{self, Slice, slices};
+use crate::commands::source::TableObject;
 use crate::plan::{Lock, Task};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// One thing for one connection: a step, or a slice of a table's rows.
 #[derive(Debug, Clone)]
@@ -14,22 +15,48 @@ pub(super) struct Work {
     pub(super) number: usize,
     /// Which rows; `None` for all of them, and for a step without any.
     pub(super) slice: Option<Slice>,
+    /// Whether these are all the rows of a table that this restore made, and that nobody else has.
+    pub(super) is_fresh: bool,
 }
 
-/// Everything that runs side by side, in the order of the table of contents.
-fn pieces_of_work(plan: &Plan, slice_bytes: Option<u64>) -> Vec<Work> {
-    let mut work = Vec::new();
+/// Everything that runs side by side, in the order of the table of contents; what is cut depends on the plan and the number of
+/// connections alone.
+fn pieces_of_work(plan: &Plan, jobs: usize, may_truncate: bool) -> Vec<Work> {
+    let made = made_and_loaded_at_once(plan);
+    let indexes = plan.steps.iter().filter(|step| matches!(step.entry.desc.as_str(), "INDEX" | "CONSTRAINT"));
+    let indexed: HashSet<i32> = indexes.flat_map(|step| step.entry.needs.iter().copied()).collect();
     let side_by_side = Phase::Parallel..=Phase::Last;
+    let mut work = Vec::new();
     for (step, of) in plan.steps.iter().enumerate().filter(|(_, step)| side_by_side.contains(&step.phase)) {
+        let needs_any = |tables: &HashSet<i32>| of.entry.needs.iter().any(|need| tables.contains(need));
+        // What is loaded through a partitioned table says so here, and shares that table with others.
+        let is_made = of.entry.create.is_none() && needs_any(&made);
+        let gains = |data: &&TableObject| {
+            let is_large = data.raw_bytes > plan.raw_bytes() / (2 * jobs.max(1) as u64);
+            // Rows that come in slices cannot be frozen, for which every index pays: two connections do not make up for it.
+            is_large && (jobs > 2 || !is_made || !needs_any(&indexed))
+        };
         // INSERT statements cannot be cut.
         let data = of.data.as_ref().filter(|_| of.entry.copy.is_some());
-        let parts = data.zip(slice_bytes).map_or_else(Vec::new, |(data, size)| slices(data, size));
+        let cut = data.filter(gains).zip(slices::size(plan.raw_bytes(), jobs));
+        let parts = cut.map_or_else(Vec::new, |(data, size)| slices(data, size));
         if parts.is_empty() {
-            work.push(Work { step, number: 0, slice: None });
+            work.push(Work { step, number: 0, slice: None, is_fresh: data.is_some() && is_made && may_truncate });
         }
-        work.extend(parts.into_iter().enumerate().map(|(number, slice)| Work { step, number, slice: Some(slice) }));
+        let sliced = |(number, slice)| Work { step, number, slice: Some(slice), is_fresh: false };
+        work.extend(parts.into_iter().enumerate().map(sliced));
     }
     work
+}
+
+/// The tables that the plan makes and whose rows are one object: the rows of others come one object after the other.
+fn made_and_loaded_at_once(plan: &Plan) -> HashSet<i32> {
+    let tables = plan.steps.iter().filter(|step| step.entry.desc == "TABLE");
+    let mut loads: HashMap<i32, usize> = tables.map(|step| (step.entry.id, 0)).collect();
+    for need in plan.steps.iter().filter(|step| step.data.is_some()).flat_map(|step| &step.entry.needs) {
+        loads.entry(*need).and_modify(|loads| *loads += 1);
+    }
+    loads.into_iter().filter(|(_, loads)| *loads == 1).map(|(table, _)| table).collect()
 }
 
 /// How many bytes of rows these tasks load, each table counted once.
@@ -55,9 +82,10 @@ fn loaded_through_one_root<'a>(plan: &'a Plan, work: &[Work]) -> HashMap<&'a str
 
 /// The steps that run side by side, as tasks: what they wait for, what they lock, when.
 ///
-/// The rows of a large table are several tasks, whose order counts by the whole table, so that its indexes can begin early.
-pub(super) fn tasks(plan: &Plan, slice_bytes: Option<u64>) -> (Vec<Work>, Vec<Task>) {
-    let work = pieces_of_work(plan, slice_bytes);
+/// `may_truncate` says that the tables of the plan have no rows but this restore's. The rows of a large table are several
+/// tasks, whose order counts by the whole table, so that its indexes can begin early.
+pub(super) fn tasks(plan: &Plan, jobs: usize, may_truncate: bool) -> (Vec<Work>, Vec<Task>) {
+    let work = pieces_of_work(plan, jobs, may_truncate);
     let mut task_of: HashMap<i32, Vec<usize>> = HashMap::new();
     for (task, work) in work.iter().enumerate() {
         task_of.entry(plan.steps[work.step].entry.id).or_default().push(task);
@@ -94,7 +122,7 @@ pub(super) fn tasks(plan: &Plan, slice_bytes: Option<u64>) -> (Vec<Work>, Vec<Ta
         if !is_data {
             needs.extend(step.entry.needs.iter().filter_map(|id| rows_of.get(id)).flatten());
         }
-        let shared_lock = is_data || step.entry.desc == "INDEX" || step.entry.desc == "COMMENT";
+        let shared_lock = (is_data && !work.is_fresh) || step.entry.desc == "INDEX" || step.entry.desc == "COMMENT";
         let locks = step
             .entry
             .needs
@@ -120,7 +148,7 @@ pub(super) fn tasks(plan: &Plan, slice_bytes: Option<u64>) -> (Vec<Work>, Vec<Ta
             None if stage == 0 => step.entry.needs.iter().filter_map(|need| bytes_of.get(need)).sum(),
             None => 0,
         };
-        tasks.push(Task { needs, locks, stage, weight });
+        tasks.push(Task { needs, locks, stage, weight, crowds: work.slice.is_some() });
     }
     (work, tasks)
 }

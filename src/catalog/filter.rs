@@ -4,26 +4,51 @@
 //! `include` or `exclude`, a sort of object, a pattern; `#` begins a comment outside of quotes. Within double quotes `\n`
 //! is a line break and `\\` a backslash, and a quoted name may go on over lines.
 
+use super::pattern::Pattern;
+use super::selection::Selection;
 use crate::error::{Error, Kind, Result};
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rule {
+pub struct Rule {
     /// Include, or else exclude.
-    pub(super) include: bool,
+    pub include: bool,
     /// `table`, `table_data_and_children` and so on, in lower case.
-    pub(super) sort: String,
+    pub sort: String,
     /// The pattern, spaces around its parts taken away.
-    pub(super) pattern: String,
+    pub pattern: String,
     /// The number of its line.
     line: usize,
 }
 
 impl Rule {
     /// The error of a rule that the command has no use for.
-    pub(super) fn refused(&self, file: &str) -> Error {
+    pub fn refused(&self, file: &str) -> Error {
         let verb = if self.include { "include" } else { "exclude" };
         wrong(file, self.line, &format!("{verb} {} is not possible here", self.sort))
+    }
+}
+
+impl Selection {
+    /// Adds what a filter file includes and excludes.
+    pub fn add_filter(&mut self, file: &str) -> Result<()> {
+        for rule in read(file)? {
+            let list = match (rule.include, rule.sort.as_str()) {
+                (true, "schema") => &mut self.schemas,
+                (false, "schema") => &mut self.exclude_schemas,
+                (true, "table") => &mut self.tables,
+                (true, "table_and_children") => &mut self.tables_and_children,
+                (false, "table") => &mut self.exclude_tables,
+                (false, "table_and_children") => &mut self.exclude_tables_and_children,
+                (false, "table_data") => &mut self.exclude_table_data,
+                (false, "table_data_and_children") => &mut self.exclude_table_data_and_children,
+                (true, "extension") => &mut self.extensions,
+                (false, "extension") => &mut self.exclude_extensions,
+                _ => return Err(rule.refused(file)),
+            };
+            list.push(Pattern::parse(&rule.pattern)?);
+        }
+        Ok(())
     }
 }
 
@@ -42,7 +67,9 @@ const SORTS: [&str; 11] = [
 ];
 
 /// Reads the file; `-` is standard input.
-pub(super) fn read(file: &str) -> Result<Vec<Rule>> {
+///
+/// Errors: [`Kind::Usage`] for a file that cannot be read, or a line that cannot be understood.
+pub fn read(file: &str) -> Result<Vec<Rule>> {
     let text = if file == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
     let text =
         text.map_err(|error| Error::new(Kind::Usage, "cannot be read").on(format!("filter {file}")).because(error))?;
