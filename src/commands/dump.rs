@@ -213,7 +213,9 @@ async fn write_rows(
     stop.unless(leader.name("pgstow dump: holding the snapshot")).await?;
     let mut loaded = tables::copy_all(options, shares, &snapshot, &leader, readers, jobs, destination, stop).await?;
     // It held its locks until every row was read.
-    stop.unless(leader.execute("SELECT 1")).await.map_err(|error| tables::leader_lost().because(error))?;
+    stop.unless(leader.execute("SELECT 1"))
+        .await
+        .map_err(|error| watch::leader_lost(snapshot.in_recovery).because(error))?;
     let segments = contents::number_segments(&planned, &mut loaded.tables);
     progress.phase("finishing");
     let toc = contents::table_of_contents(&planned, &segments, options.codec, &database, leader.version())?.encode()?;

@@ -38,6 +38,7 @@ mod list;
 mod read;
 mod thaw;
 mod upload;
+mod watched;
 
 pub use connect::S3Options;
 

@@ -30,6 +30,8 @@ pub struct FrameBuilder {
     bytes: BytesMut,
     rows: RowsDigester,
     within_row: bool,
+    /// A part of this row went with the frame before.
+    split: bool,
 }
 
 impl FrameBuilder {
@@ -42,6 +44,7 @@ impl FrameBuilder {
             bytes: BytesMut::new(),
             rows: RowsDigester::new(),
             within_row: false,
+            split: false,
         }
     }
 
@@ -55,11 +58,16 @@ impl FrameBuilder {
             let (fitting, after) = rest.split_at(self.target - self.bytes.len());
             self.extend(fitting);
             full.extend(self.take(false));
+            self.split = true;
             rest = after;
         }
         self.extend(rest);
         self.rows.piece(piece, ends_row);
         self.within_row = !ends_row;
+        // Otherwise the next wide row could begin here, and rows would never end where frames do.
+        if ends_row && std::mem::take(&mut self.split) {
+            full.extend(self.take(true));
+        }
     }
 
     /// The rows that have ended since the last full frame, and the hash of what there is of one that has not.
@@ -117,7 +125,13 @@ mod tests {
         let found: Vec<_> = found.iter().map(|f| (&f.bytes[..], f.rows.rows(), f.ends_row)).collect();
         assert_eq!(
             found,
-            [(&b"1\n"[..], 1, true), (&b"abcd"[..], 0, false), (&b"efgh"[..], 0, false), (&b"\n2\n"[..], 2, true)]
+            [
+                (&b"1\n"[..], 1, true),
+                (&b"abcd"[..], 0, false),
+                (&b"efgh"[..], 0, false),
+                (&b"\n"[..], 1, true),
+                (&b"2\n"[..], 1, true)
+            ]
         );
     }
 

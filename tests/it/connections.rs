@@ -169,7 +169,7 @@ fn a_service_a_socket_and_a_bare_name_lead_to_the_server() {
 }
 
 /// A server of our own with a few rows, and a standby that has them all.
-fn pair(major: u16) -> (Server, Server) {
+pub(crate) fn pair(major: u16) -> (Server, Server) {
     // Two at once are enough for a small machine.
     static STARTING: Mutex<()> = Mutex::new(());
     let _turn = STARTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

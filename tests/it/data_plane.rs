@@ -3,9 +3,10 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use pgstow_parts::{Database, garage, oracle, server};
+use pgstow_parts::{Database, Proxy, S3, garage, oracle, server};
 
-use crate::support::{Backup, Ran, assert_same_data, assert_same_schema, command};
+use crate::faults::address;
+use crate::support::{Backup, Ran, assert_same_data, assert_same_schema, command, pgstow};
 
 /// Two tables that refer to one another, the larger one of about 20 MiB, with what breaks frames: wide rows, empty rows,
 /// backslashes, line ends.
@@ -131,4 +132,46 @@ fn memory_stays_within_the_budget_whatever_the_rows_and_the_connections() {
     ran.fine();
     assert!(peak > 0 && peak <= budget, "a restore held {} MiB", peak >> 20);
     assert_same_data(&source, &target);
+}
+
+#[test]
+fn no_object_passes_the_limit_of_its_store_however_wide_its_rows_are() {
+    let database = Database::fresh(&server(18), "limits");
+    database.execute(
+        "CREATE TABLE wide AS SELECT n AS id, repeat(md5(n::text), 180000) AS text FROM generate_series(1, 9) n;
+         CREATE TABLE narrow AS SELECT n AS id, md5(n::text) AS text FROM generate_series(1, 600000) n",
+    );
+    let limits = ["-Z", "none", "-j", "2", "--part-size", "5MiB", "--max-parts", "3", "--split-above", "1MiB"];
+    let backup = Backup::make(&garage(), &database, &limits);
+    let objects = backup.s3.keys(&backup.prefix).unwrap();
+    assert!(objects.len() > 6, "{objects:?}");
+    let shown = pgstow(&backup.s3, &["show", &backup.id, "--from", &backup.store(), "--json"]).fine().json();
+    let sizes: Vec<u64> =
+        shown["tables"].as_array().unwrap().iter().map(|table| table["object"]["bytes"].as_u64().unwrap()).collect();
+    assert!(sizes.iter().all(|&bytes| bytes <= 15 << 20), "{sizes:?}");
+    let target = Database::fresh(&database.server, "limits_target");
+    backup.restore(&target, &["--verify"]).fine();
+    assert_same_data(&database, &target);
+}
+
+#[test]
+fn a_dump_asks_its_store_no_more_often_than_parts_of_8_mib_would() {
+    let s3 = garage();
+    let database = Database::fresh(&server(18), "requests");
+    database.execute(
+        "CREATE TABLE big AS SELECT n AS id, decode(string_agg(md5(n || '/' || m), ''), 'hex') AS bytes
+             FROM generate_series(1, 1500) n, generate_series(1, 1024) m GROUP BY n;
+         CREATE TABLE small AS SELECT 1 AS id",
+    );
+    let proxy = Proxy::before(&address(&s3.endpoint)).unwrap();
+    let through = S3 { endpoint: format!("http://{}", proxy.address), ..s3.clone() };
+    let backup = Backup::make(&through, &database, &["-Z", "none"]);
+    let stored = backup.report["stored_bytes"].as_u64().unwrap();
+    // A part each, a beginning and an end; the small table, globals and contents one each; the manifest, which is looked for before.
+    let most = usize::try_from(stored.div_ceil(8 << 20)).unwrap() + 2 + 3 + 3;
+    assert!(
+        stored > 40 << 20 && proxy.requests() <= most,
+        "{} requests for {stored} bytes, {most} expected",
+        proxy.requests()
+    );
 }

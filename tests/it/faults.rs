@@ -54,6 +54,33 @@ fn assert_whole_or_nothing(case: &str, s3: &S3, prefix: &str, ran: &Ran) {
 const REQUESTS_OF_A_DUMP: [&str; 6] =
     ["PUT /pgstow-tests/", "?uploads", "partNumber=2", "POST /pgstow-tests/", "HEAD /", "if-none-match"];
 
+/// Requests of a dump that fails and cleans up.
+const REQUESTS_OF_CLEANING: [&str; 4] = ["GET /pgstow-tests?list", "GET /pgstow-tests?uploads", "uploadId=", "?delete"];
+
+#[test]
+fn a_dump_that_fails_leaves_nothing_even_where_cleaning_up_is_disturbed() {
+    let (s3, database) = (garage(), source("faults_cleaning"));
+    let proxy = Proxy::before(&address(&s3.endpoint)).unwrap();
+    let shaky = behind(&s3, &proxy);
+    let url = database.url();
+    for request in REQUESTS_OF_CLEANING {
+        for harm in [Harm::Reset, Harm::Truncate, Harm::Delay(Duration::from_millis(500))] {
+            let case = format!("{harm:?} at {request} while cleaning up");
+            let prefix = s3.fresh_prefix("cleaning");
+            let needle = request.replace("/pgstow-tests", &format!("/{}", s3.bucket)).into_bytes();
+            proxy.harm(Trigger { needle, connection: 0, after: 0, harm });
+            let store = s3.location(&prefix);
+            // In the middle of the uploads.
+            let fails = ["--rate-limit", "8MiB", "--max-snapshot-age", "2s"];
+            let arguments = ["dump", "-d", &url, "--to", &store, "-j", "2", "-Z", "none"];
+            let ran = pgstow(&shaky, &[&arguments[..], &fails, &HASTE].concat());
+            proxy.heal();
+            assert_ne!(ran.code, Some(0), "{case}: {ran:?}");
+            assert_whole_or_nothing(&case, &s3, &prefix, &ran);
+        }
+    }
+}
+
 #[test]
 fn a_dump_is_whole_or_nothing_whatever_breaks_before_the_store() {
     let (s3, database) = (garage(), source("faults_store"));
@@ -163,6 +190,56 @@ fn a_dump_is_whole_or_nothing_whatever_breaks_before_the_server() {
             assert_whole_or_nothing(&case, &s3, &prefix, &ran);
         }
     }
+}
+
+#[test]
+fn a_store_that_falls_silent_within_a_part_is_noticed_when_the_transfer_has_stood_still() {
+    let (s3, database) = (garage(), source("faults_silent"));
+    let proxy = Proxy::before(&address(&s3.endpoint)).unwrap();
+    let shaky = behind(&s3, &proxy);
+    let prefix = s3.fresh_prefix("silent");
+    proxy.harm(Trigger { needle: b"partNumber=2".to_vec(), connection: 0, after: 0, harm: Harm::Silence });
+    let (url, store) = (database.url(), s3.location(&prefix));
+    let start = Instant::now();
+    let patience = ["--stall-timeout", "2", "--retry-for", "100"];
+    let ran = pgstow(&shaky, &[&["dump", "-d", &url, "--to", &store, "-Z", "none"], &patience[..]].concat()).fine();
+    assert_eq!(proxy.heal(), 0, "there was no second part");
+    // The time that the transfer may stand still, and what the system may have taken of it.
+    assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
+    assert_whole_or_nothing("silence", &s3, &prefix, &ran);
+}
+
+#[test]
+fn a_restore_is_whole_or_can_go_on_whatever_breaks_before_the_server() {
+    let (s3, database) = (garage(), source("faults_target"));
+    let backup = Backup::make(&s3, &database, &[]);
+    let proxy = Proxy::before(&address(&database.url())).unwrap();
+    let store = backup.store();
+    let mut failed = 0;
+    for (needle, connection) in
+        [("", 0), ("", 1), ("COPY public.big", 0), ("PRIMARY KEY", 0), ("REFERENCES", 0), ("lo_put", 0)]
+    {
+        for (after, harm) in
+            [(0, Harm::Reset), (0, Harm::Truncate), (9, Harm::Reset), (0, Harm::Delay(Duration::from_millis(300)))]
+        {
+            let case = format!("{harm:?} after {after} bytes of connection {connection} with {needle:?}");
+            let target = Database::fresh(&database.server, "faults_restored");
+            let connection = proxy.connections() + connection;
+            proxy.harm(Trigger { needle: needle.as_bytes().to_vec(), connection, after, harm });
+            let through = target.url().replace(&address(&target.url()), &proxy.address.to_string());
+            let arguments = |url| ["restore", "latest", "--from", &store, "-j", "2", "--resume", "--verify", "-d", url];
+            let ran = pgstow(&s3, &arguments(&through));
+            assert_eq!(proxy.heal(), 0, "{case}: nothing of the sort was sent");
+            if ran.code != Some(0) {
+                failed += 1;
+                assert!(matches!(ran.code, Some(3 | 4)) && ran.stderr.contains("error: "), "{case}: {ran:?}");
+                let again = pgstow(&s3, &arguments(&target.url()));
+                assert_eq!(again.code, Some(0), "{case}: {again:?} after {ran:?}");
+            }
+            assert_same_data(&database, &target);
+        }
+    }
+    assert!(failed >= 10, "only {failed} restores were hit");
 }
 
 /// How often a run is killed: a few times in CI, `PGSTOW_KILLS=100` for a hundred.

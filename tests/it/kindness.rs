@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use pgstow_parts::{Database, garage, server};
 
+use crate::connections::pair;
 use crate::support::{Ran, command, pgstow};
 
 fn with_rows(hint: &str) -> Database {
@@ -96,4 +97,39 @@ fn a_snapshot_that_gets_too_old_ends_the_dump_and_leaves_nothing() {
     assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new());
     assert_eq!(s3.open_uploads(&prefix).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_dump_that_a_standby_cancels_says_which_settings_to_change() {
+    for major in [14, 18] {
+        let (primary, standby) = pair(major);
+        let on_standby = |sql: &str| standby.execute("postgres", sql).unwrap();
+        on_standby("ALTER SYSTEM SET max_standby_streaming_delay = '100ms'");
+        // What the newest pg_basebackup writes there, older servers do not understand.
+        on_standby(&format!("ALTER SYSTEM SET primary_conninfo = '{}'", primary.url("postgres")));
+        on_standby("SELECT pg_reload_conf()");
+        let rows =
+            "CREATE TABLE rows AS SELECT n AS id, repeat(md5(n::text), 32) AS t FROM generate_series(1, 20000) n";
+        primary.execute("postgres", rows).unwrap();
+        let there = "SELECT to_regclass('public.rows') IS NOT NULL";
+        let start = Instant::now();
+        while standby.value("postgres", there).unwrap() != "t" {
+            assert!(start.elapsed() < Duration::from_secs(30), "the standby of server {major} does not follow");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let (s3, url) = (garage(), standby.url("postgres"));
+        let prefix = s3.fresh_prefix("standby");
+        let store = s3.location(&prefix);
+        let arguments = ["dump", "-d", &url, "--to", &store, "-j", "2", "--rate-limit", "1MiB"];
+        let child = command(&s3).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs(2));
+        primary.execute("postgres", "DELETE FROM rows").unwrap();
+        primary.execute("postgres", "VACUUM rows").unwrap();
+        let ran = Ran::of(&child.wait_with_output().unwrap());
+        assert!(matches!(ran.code, Some(3 | 4)), "{ran:?}");
+        for word in ["max_standby_streaming_delay", "hot_standby_feedback"] {
+            assert!(ran.stderr.contains(word), "{word} is not said: {ran:?}");
+        }
+        assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new());
+    }
 }

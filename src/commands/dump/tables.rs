@@ -4,6 +4,7 @@ use super::pace::Pace;
 use super::queue::Queue;
 use super::ranges::{self, Extent};
 use super::reader::Reader;
+use super::watch::leader_lost;
 use super::writer::{SMALLEST_RUN, Writer};
 use super::{DumpOptions, follow_snapshot, has_data, large_objects};
 use crate::archive::manifest::{LargeObjects, Skipped, TableEntry};
@@ -157,7 +158,11 @@ pub(super) async fn copy_all(
         let outcome = match blobs {
             Some(blobs) => {
                 large_objects::copy(leader, &blobs, destination, &compressors).await.map(Some).map_err(|error| {
-                    if error.kind() == Kind::Connection { leader_lost().because(error) } else { error }
+                    if error.kind() == Kind::Connection {
+                        leader_lost(snapshot.in_recovery).because(error)
+                    } else {
+                        error
+                    }
                 })
             }
             None => Ok(None),
@@ -185,7 +190,7 @@ pub(super) async fn copy_all(
     };
     let ((large, ()), is_lost) = watching(leader, stop, future::join(large, drain)).await;
     if is_lost {
-        return Err(leader_lost());
+        return Err(leader_lost(snapshot.in_recovery));
     }
     if let Some(error) = first_failure {
         // What a worker says when it is told to stop hides what made us tell it.
@@ -220,13 +225,6 @@ async fn watching<T>(leader: &Session, stop: &Stop, work: impl Future<Output = T
             }
         }
     }
-}
-
-/// Without its locks others may empty or rewrite a table, and an older snapshot then finds nothing in it.
-pub(super) fn leader_lost() -> Error {
-    Error::new(Kind::Connection, "the session that holds the snapshot and the locks was lost")
-        .on("the dump")
-        .hint("nothing can be read at that moment any more: dump again")
 }
 
 /// One worker: takes units until there are none. Its failure goes to the writer of the table, which aborts the upload.

@@ -92,6 +92,17 @@ pub(super) async fn snapshot_too_old(limit: Option<Duration>) -> Error {
         .hint("--max-snapshot-age sets how long; more workers (-j) or a smaller selection make a dump shorter")
 }
 
+const ON_A_STANDBY: &str = "on a standby, replay ends queries and sessions that stand in its way: set max_standby_streaming_delay (and \
+     max_standby_archive_delay) to more than a dump takes, or hot_standby_feedback = on";
+
+/// The leader's session is gone. Without its locks others may empty or rewrite a table, and an older snapshot then finds
+/// nothing in it.
+pub(super) fn leader_lost(in_recovery: bool) -> Error {
+    let error =
+        Error::new(Kind::Connection, "the session that holds the snapshot and the locks was lost").on("the dump");
+    error.hint(if in_recovery { ON_A_STANDBY } else { "nothing can be read at that moment any more: dump again" })
+}
+
 /// Adds what usually lies behind a refusal that comes from others who use the server.
 pub(super) fn explain(error: Error, in_recovery: bool) -> Error {
     match sqlstate(&error) {
@@ -100,10 +111,7 @@ pub(super) fn explain(error: Error, in_recovery: bool) -> Error {
             "somebody holds a lock on it or waits for one (a migration?); dump again later, or wait longer with --lock-timeout",
         ),
         // serialization_failure, which a standby calls it when replay cancels a query; query_canceled; admin_shutdown.
-        Some("40001" | "57014" | "57P01") if in_recovery => error.hint(
-            "on a standby, replay cancels queries that stand in its way: set max_standby_streaming_delay (and \
-             max_standby_archive_delay) to more than a dump takes, or hot_standby_feedback = on",
-        ),
+        Some("40001" | "57014" | "57P01") if in_recovery => error.hint(ON_A_STANDBY),
         _ => error,
     }
 }

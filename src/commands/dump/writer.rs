@@ -21,6 +21,9 @@ pub(super) const SMALLEST_RUN: u64 = 1 << 20;
 /// ... and after so many of them in one object, at twice as many as before, so that the list stays short.
 const RUNS: usize = 4096;
 
+/// No row is longer as the server sends it (`MaxAllocSize`), and no codec makes it much longer.
+const LONGEST_ROW: u64 = (1 << 30) + (8 << 20);
+
 /// A compressed frame, with the permit that bounds how many there are.
 struct Packed {
     bytes: Bytes,
@@ -100,7 +103,7 @@ impl Writer {
                 return Poll::Ready(None);
             }
             let fits = match ready!(source.as_mut().poll_peek(context)) {
-                Some(Ok(next)) => runs.within_row || runs.offset + next.bytes.len() as u64 <= capacity,
+                Some(Ok(next)) => runs.within_row || runs.offset + room(next, capacity) <= capacity,
                 Some(Err(_)) => true,
                 None => {
                     is_last = true;
@@ -131,6 +134,13 @@ impl Writer {
         };
         Ok((entry, is_last))
     }
+}
+
+/// What must be free in an object before a frame that begins with a row: its size, or, where the row goes on in the next
+/// ones, what a row may have. An object that holds little is filled to the half, so that wide rows still share one.
+fn room(next: &Packed, capacity: u64) -> u64 {
+    let bytes = next.bytes.len() as u64;
+    if next.ends_row { bytes } else { bytes.max(LONGEST_ROW.min(capacity / 2)) }
 }
 
 /// The list of an object's runs as it grows. A run is one frame or several that follow one another, and holds whole rows.

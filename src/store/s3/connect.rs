@@ -24,6 +24,7 @@ use crate::model::Secret;
 
 use super::super::Patience;
 use super::super::requests::Noting;
+use super::watched::Watched;
 
 /// What can be said about an S3 store beside its URL. Everything else, and all that is `None` here, comes from the
 /// standard AWS environment variables and files.
@@ -53,13 +54,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// long a transfer may stand still.
 const ANSWER_STALLS: u32 = 2;
 /// The slowest rate in bytes a second at which a body may go up before its request counts as dead.
-const SLOWEST_UPLOAD: u64 = 64 << 10;
+pub(super) const SLOWEST_UPLOAD: u64 = 64 << 10;
 /// AWS assembles large objects for minutes before it answers a completion.
 pub(super) const COMPLETION_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// The timeouts of a request with a body of this many bytes.
 ///
-/// The SDK's read timeout starts with the request's first byte, so it has to leave time for the body. It is rounded up by
+/// The SDK's read timeout starts with the request's first byte, so it has to leave time for the body, which [`Watched`]
+/// looks after. It is rounded up by
 /// powers of two, for the HTTP client keeps one pool of connections for each distinct timeout.
 pub(super) fn timeouts(patience: Patience, body: u64) -> TimeoutConfig {
     let body = body.max(1 << 20).next_power_of_two();
@@ -85,7 +87,7 @@ pub(super) async fn client(options: &S3Options) -> Result<Connected> {
     if let Some(endpoint) = &options.endpoint {
         check_endpoint(endpoint)?;
     }
-    let http_client = http_client()?;
+    let http_client = http_client(options.patience.stall)?;
     let shared = shared_config(options, &http_client).await;
     let endpoint = options.endpoint.clone().or_else(|| setting(&shared, "AWS_ENDPOINT_URL", "endpoint_url"));
     if let Some(endpoint) = &endpoint {
@@ -186,7 +188,7 @@ type ConnectorTimeouts = (Option<Duration>, Option<Duration>);
 
 /// An HTTP client with ring for cryptography, the machine's certificates (and `AWS_CA_BUNDLE`), and the proxy that the
 /// environment names.
-fn http_client() -> Result<SharedHttpClient> {
+fn http_client(stall: Duration) -> Result<SharedHttpClient> {
     let context = tls::TlsContext::builder()
         .with_trust_store(trust_store()?)
         .build()
@@ -202,7 +204,7 @@ fn http_client() -> Result<SharedHttpClient> {
                 .proxy_config(ProxyConfig::from_env())
                 .connector_settings(settings.clone());
             builder.set_sleep_impl(components.sleep_impl());
-            SharedHttpConnector::new(builder.build())
+            SharedHttpConnector::new(Watched { inner: SharedHttpConnector::new(builder.build()), stall })
         });
         connector.clone()
     }))

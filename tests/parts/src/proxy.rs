@@ -44,6 +44,7 @@ pub struct Trigger {
 struct Shared {
     triggers: Mutex<Vec<Trigger>>,
     opened: AtomicUsize,
+    requests: AtomicUsize,
 }
 
 impl Shared {
@@ -103,11 +104,19 @@ impl Proxy {
         std::mem::take(&mut *self.shared.triggers()).len()
     }
 
+    /// How many requests of HTTP/1.1 there were.
+    pub fn requests(&self) -> usize {
+        self.shared.requests.load(Ordering::Relaxed)
+    }
+
     /// How many connections there were.
     pub fn connections(&self) -> usize {
         self.shared.opened.load(Ordering::Relaxed)
     }
 }
+
+/// What only the first line of a request ends in; it is never divided between two reads on loopback.
+const HEAD_OF_REQUEST: &[u8] = b" HTTP/1.1\r\n";
 
 /// One connection, until either side ends it or harm does.
 async fn pass(mut client: TcpStream, server: SocketAddr, number: usize, shared: Arc<Shared>) -> Option<()> {
@@ -121,6 +130,8 @@ async fn pass(mut client: TcpStream, server: SocketAddr, number: usize, shared: 
             length = client.read(&mut up) => {
                 let length = length.ok().filter(|length| *length > 0)?;
                 let sent = &mut up[..length];
+                let heads = sent.windows(HEAD_OF_REQUEST.len()).filter(|part| *part == HEAD_OF_REQUEST).count();
+                shared.requests.fetch_add(heads, Ordering::Relaxed);
                 if pulled.is_none() {
                     tail.extend_from_slice(sent);
                     pulled = shared.pulled(number, &tail);
