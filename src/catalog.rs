@@ -19,15 +19,15 @@ pub use selection::{Selection, Without};
 
 use crate::error::{Error, Kind, Result};
 use crate::facets::{self, Facets, Subjects};
-use crate::model::{Address, Belongs, Depend, Item, Object, Oid, Question, ServerVersion};
-use crate::objects::{self, KINDS, subscription};
+use crate::model::{Address, AddressMap, AddressSet, Belongs, Depend, Item, Object, Oid, Question, ServerVersion};
+use crate::objects::{self, KINDS, statistics_data, subscription};
 use crate::postgres::{Session, decode};
 use asking::Asked;
 use chosen::Chosen;
 use relations::Relations;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// What the source holds of what was selected.
 #[derive(Debug)]
@@ -70,26 +70,38 @@ const DATABASE: Question = Question(
 d.datctype AS ctype,
 CASE d.datlocprovider WHEN 'c' THEN 'libc' WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' END AS locale_provider, -- <15: 'libc' AS locale_provider,
 pg_catalog.pg_database_collation_actual_version(d.oid) AS collation_version, -- <15: NULL::text AS collation_version,
-CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT') THEN pg_catalog.pg_database_size(d.oid) END AS size_bytes
+CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT') THEN pg_catalog.pg_database_size(d.oid) END AS size_bytes -- !rows: NULL::bigint AS size_bytes
 FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
 );
 
-/// Rows about objects that are built in say nothing about order, except those about schemas (`public` is one).
+/// Rows about objects that are built in say nothing about order, except those about schemas (`public` is one). There are
+/// many rows and few pairs of catalogs, so a row here is all rows of one pair.
 const DEPENDS: Question = Question(
-    "SELECT d.classid AS from_class, d.objid AS from_object, d.refclassid AS to_class, d.refobjid AS to_object,
-d.deptype = 'e' AS member
+    "SELECT d.classid AS from_class, d.refclassid AS to_class, d.deptype = 'e' AS member,
+pg_catalog.array_agg(d.objid::bigint) AS from_objects, pg_catalog.array_agg(d.refobjid::bigint) AS to_objects
 FROM pg_catalog.pg_depend d
 WHERE d.objid >= 16384
-AND (d.refobjid >= 16384 OR d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass)",
+AND (d.refobjid >= 16384 OR d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass)
+GROUP BY 1, 2, 3",
 );
 
 #[derive(Debug, Deserialize)]
 struct DependRow {
     from_class: Oid,
-    from_object: Oid,
     to_class: Oid,
-    to_object: Oid,
     member: bool,
+    from_objects: Vec<Oid>,
+    to_objects: Vec<Oid>,
+}
+
+impl DependRow {
+    fn depends(&self) -> impl Iterator<Item = Depend> {
+        let pairs = self.from_objects.iter().zip(&self.to_objects);
+        pairs.map(|(&from, &to)| Depend {
+            from: Address::new(self.from_class, from),
+            to: Address::new(self.to_class, to),
+        })
+    }
 }
 
 /// Reads everything in the leader's snapshot: relations and locks on the leader's session, then all questions on that and
@@ -104,7 +116,8 @@ pub async fn read(
     allow_incomplete: bool,
 ) -> Result<Catalog> {
     let version = session.version();
-    let mut database: Vec<DatabaseRow> = session.question(&DATABASE.for_server(version)).await?;
+    let mut database: Vec<DatabaseRow> =
+        session.question(&DATABASE.for_server_without(version, &selection.words_without())).await?;
     let database = database.pop().ok_or_else(|| Error::new(Kind::Internal, "the server does not know its database"))?;
     selection.check(&database.name)?;
     let relations = Relations::read(session).await?;
@@ -116,6 +129,9 @@ pub async fn read(
     let mut kinds: Vec<(usize, &'static objects::Kind)> = KINDS.iter().enumerate().collect();
     if !uncovered::may_read_subscriptions(session).await? {
         kinds.retain(|(_, kind)| kind.name != subscription::KIND.name);
+    }
+    if !selection.wants_statistics() {
+        kinds.retain(|(_, kind)| kind.name != statistics_data::KIND.name);
     }
     let answers = asking::all(&sessions, &questions(kinds, version, &selection.words_without())).await?;
     let Answers { objects, depends: rows, facets: found } = Answers::sorted(answers);
@@ -135,13 +151,7 @@ pub async fn read(
     } else {
         Vec::new()
     };
-    let depends = rows
-        .into_iter()
-        .map(|row| Depend {
-            from: Address::new(row.from_class, row.from_object),
-            to: Address::new(row.to_class, row.to_object),
-        })
-        .collect();
+    let depends = rows.iter().flat_map(DependRow::depends).collect();
     Ok(Catalog { objects, facets, depends, database, skipped, warnings })
 }
 
@@ -221,7 +231,7 @@ fn asked<R: DeserializeOwned + 'static>(
 /// An attachment ties two relations, an ownership a sequence and a table, a membership a publication and a table or schema;
 /// where only one of them was selected there is nothing to tie, as with `pg_dump -t`.
 fn drop_half_attachments(objects: &mut Vec<Object>) {
-    let provided: HashSet<Address> =
+    let provided: AddressSet =
         objects.iter().flat_map(|object| object.whole.provides.iter().map(|address| address.whole())).collect();
     objects.retain(|object| {
         let ties = matches!(
@@ -254,19 +264,16 @@ async fn lock(session: &Session, relations: &Relations, chosen: &Chosen) -> Resu
 /// What extensions made.
 struct Members {
     /// Each member with its extension.
-    extensions: HashMap<Address, Address>,
+    extensions: AddressMap<Address>,
     relations: HashSet<Oid>,
 }
 
 impl Members {
     fn of(rows: &[DependRow], relations: &Relations) -> Self {
-        let member = |row: &DependRow| {
-            let from = Address::new(row.from_class, row.from_object);
-            row.member.then(|| (from, Address::new(row.to_class, row.to_object)))
-        };
+        let members = rows.iter().filter(|row| row.member).flat_map(DependRow::depends);
         let relations = relations.relations.iter().filter(|relation| relation.extension.is_some());
         Members {
-            extensions: rows.iter().filter_map(member).collect(),
+            extensions: members.map(|depend| (depend.from, depend.to)).collect(),
             relations: relations.map(|relation| relation.oid).collect(),
         }
     }
@@ -299,7 +306,7 @@ fn facets(
             with_members.add(object, Some(extension));
         }
     }
-    let provided: HashSet<Address> =
+    let provided: AddressSet =
         objects.iter().flat_map(|object| object.whole.provides.iter().map(|address| address.whole())).collect();
     let mut items = Vec::new();
     for (left_out, found) in [

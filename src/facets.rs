@@ -10,7 +10,7 @@ pub mod comment;
 pub mod label;
 pub mod privilege;
 
-use crate::model::{Address, Item, Object, Oid, Section, Target, class, ident};
+use crate::model::{Address, AddressMap, Item, Object, Oid, Section, Target, class, ident};
 use std::collections::HashMap;
 
 /// Something that facets are about, with what its entries repeat of their object.
@@ -35,12 +35,14 @@ pub struct Place<'a> {
     pub subject: Subject<'a>,
     /// The column's unquoted name, where the facet is a column's.
     pub column: Option<&'a str>,
+    /// Whether it is about the array type that comes with the subject.
+    pub array: bool,
 }
 
 /// Everything that facets may be about, found by address.
 #[derive(Debug, Default)]
 pub struct Subjects<'a> {
-    by_address: HashMap<Address, Subject<'a>>,
+    by_address: AddressMap<Subject<'a>>,
     by_relation: HashMap<Oid, Subject<'a>>,
 }
 
@@ -74,7 +76,7 @@ impl<'a> Subjects<'a> {
     /// What this address means, if it is a subject or a live column of one.
     pub fn find(&self, address: Address) -> Option<Place<'a>> {
         if address.sub == 0 {
-            return self.by_address.get(&address).map(|subject| Place { subject: *subject, column: None });
+            return self.by_address.get(&address).map(|subject| Place::of(*subject, None));
         }
         if address.class != class::RELATION {
             return None;
@@ -82,13 +84,27 @@ impl<'a> Subjects<'a> {
         let subject = self.by_relation.get(&address.object)?;
         let names = &subject.target.columns.as_ref()?.names;
         let (_, name) = names.iter().find(|(number, _)| *number == address.sub)?;
-        Some(Place { subject: *subject, column: Some(name) })
+        Some(Place::of(*subject, Some(name)))
+    }
+
+    /// What this address means, if it is a subject, a live column of one, or the array type that came with `element`.
+    pub fn find_or_array(&self, address: Address, element: Option<Oid>) -> Option<Place<'a>> {
+        let Some(element) = element else { return self.find(address) };
+        let place = self.find(Address::new(class::TYPE, element))?;
+        Some(Place { array: true, ..place })
     }
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    fn of(subject: Subject<'a>, column: Option<&'a str>) -> Self {
+        Place { subject, column, array: false }
+    }
+
     /// The words after COMMENT ON and SECURITY LABEL ON.
     fn on(&self) -> String {
+        if self.array {
+            return array_of(&self.subject.target.on);
+        }
         match (self.column, &self.subject.target.columns) {
             (Some(column), Some(columns)) => format!("COLUMN {}.{}", columns.qualified, ident(column)),
             _ => self.subject.target.on.clone(),
@@ -97,6 +113,9 @@ impl Place<'_> {
 
     /// The tag of the entry.
     fn tag(&self) -> String {
+        if self.array {
+            return array_of(&self.subject.target.tag);
+        }
         self.column_tag().unwrap_or_else(|| self.subject.target.tag.clone())
     }
 
@@ -115,6 +134,11 @@ impl Place<'_> {
             ..Item::new(desc, Address::default(), self.subject.schema, tag)
         }
     }
+}
+
+/// `TYPE s.t[]` of `TYPE s.t` and of `DOMAIN s.t`.
+fn array_of(element: &str) -> String {
+    format!("TYPE {}[]", element.split_once(' ').map_or(element, |(_, name)| name))
 }
 
 /// What a facet made of its rows.

@@ -15,7 +15,7 @@ pub mod setting;
 pub mod size;
 pub mod version;
 
-pub use address::{Address, Oid, class};
+pub use address::{Address, AddressMap, AddressSet, Oid, QuickHash, class};
 pub use item::{Belongs, BlobsData, Columns, Depend, Grantable, Item, Object, Payload, Section, TableData, Target};
 pub use name::{SqlName, ident, ident_list, literal, one_line, qualified};
 pub use question::Question;

@@ -37,6 +37,7 @@ mod range_type;
 mod rule;
 mod schema;
 mod sequence;
+pub mod statistics_data;
 pub mod subscription;
 mod table;
 mod text_search_configuration;
@@ -107,6 +108,7 @@ pub const KINDS: &[Kind] = &[
     publication::KIND,
     subscription::KIND,
     event_trigger::KIND,
+    statistics_data::KIND,
 ];
 
 /// Reads each row into the kind's shape and collects what `describe` makes of it.

@@ -108,6 +108,10 @@ impl Chosen {
             // They are in every archive, and restored only when a restore is asked to create the database.
             "DATABASE" | "DATABASE PROPERTIES" => return true,
             "BLOB" | "BLOBS" => return self.large_objects,
+            // It was asked for only where it is wanted.
+            "STATISTICS DATA" => {
+                return object.belongs.relation.is_some_and(|relation| self.relation(relation));
+            }
             "EXTENSION" => return self.definitions && self.extensions.contains(&item.address.object),
             _ => {}
         }

@@ -38,6 +38,10 @@ pub struct Selection {
     pub no_schema: bool,
     /// No rows, large objects and sequence values.
     pub no_data: bool,
+    /// What the planner knows of relations, too.
+    pub statistics: bool,
+    /// That and nothing else.
+    pub statistics_only: bool,
     /// Only what belongs to these sections; empty means all.
     pub sections: Vec<Section>,
     /// Whether large objects come along: `None` is `pg_dump`'s rule, that they do unless schemas, tables or extensions are
@@ -121,12 +125,17 @@ impl Selection {
 
     /// Whether definitions are wanted.
     pub fn definitions(&self) -> bool {
-        !self.data_only && !self.no_schema
+        !self.data_only && !self.no_schema && !self.statistics_only
     }
 
     /// Whether rows are wanted.
     pub fn rows(&self) -> bool {
-        !self.schema_only && !self.no_data
+        !self.schema_only && !self.no_data && !self.statistics_only
+    }
+
+    /// Whether what the planner knows is wanted.
+    pub fn wants_statistics(&self) -> bool {
+        self.statistics || self.statistics_only
     }
 
     /// The words of what is left out.
@@ -141,6 +150,8 @@ impl Selection {
             (self.schema_only, self.data_only, "schema only and data only exclude each other"),
             (self.schema_only, self.no_schema, "schema only and no schema exclude each other"),
             (self.data_only, self.no_data, "data only and no data exclude each other"),
+            (self.schema_only, self.wants_statistics(), "schema only and statistics exclude each other"),
+            (self.data_only, self.wants_statistics(), "data only and statistics exclude each other"),
         ] {
             if one && other {
                 return Err(Error::new(Kind::Usage, message));

@@ -69,6 +69,8 @@ impl ChoiceArgs {
             data_only: self.left_out.data_only,
             no_schema: self.left_out.no_schema,
             no_data: self.left_out.no_data,
+            statistics_only: self.left_out.statistics_only,
+            no_statistics: self.left_out.no_statistics,
             no_owner: self.left_out.no_owner,
             no_privileges: self.left_out.no_privileges,
             no_comments: self.left_out.no_comments,

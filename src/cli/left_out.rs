@@ -18,6 +18,15 @@ pub struct LeftOutArgs {
     /// Leave out rows
     #[arg(long)]
     pub no_data: bool,
+    /// What the planner knows of tables and indexes, too: dumped only when asked for, restored where the backup has it
+    #[arg(long, conflicts_with_all = ["schema_only", "data_only", "statistics_only", "no_statistics"])]
+    pub statistics: bool,
+    /// Only what the planner knows
+    #[arg(long, conflicts_with_all = ["schema_only", "data_only", "no_statistics"])]
+    pub statistics_only: bool,
+    /// Leave out what the planner knows
+    #[arg(long)]
+    pub no_statistics: bool,
     /// Leave out who owns what
     #[arg(short = 'O', long)]
     pub no_owner: bool,

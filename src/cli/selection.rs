@@ -110,6 +110,8 @@ impl SelectionArgs {
             data_only: self.left_out.data_only,
             no_schema: self.left_out.no_schema,
             no_data: self.left_out.no_data,
+            statistics: self.left_out.statistics,
+            statistics_only: self.left_out.statistics_only,
             sections: self.sections.iter().map(|&name| name.into()).collect(),
             // As in pg_dump, the wish for them is the stronger one.
             large_objects: (self.large_objects || self.no_large_objects).then_some(self.large_objects),

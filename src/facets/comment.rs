@@ -7,19 +7,21 @@ use serde::Deserialize;
 /// Every comment on something that initdb did not make, and on schema `public`, which every database starts with: there
 /// the standard comment is left out, and a removed one is said to be empty, so that the target loses its own.
 pub const QUESTION: Question = Question(
-    "SELECT d.classoid AS class, d.objoid AS object, d.objsubid AS sub, d.description AS comment
+    "SELECT d.classoid AS class, d.objoid AS object, d.objsubid AS sub, a.typelem AS element, d.description AS comment
 FROM pg_catalog.pg_description d
+LEFT JOIN pg_catalog.pg_type a ON d.classoid = 'pg_catalog.pg_type'::pg_catalog.regclass AND a.oid = d.objoid
+AND EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.oid = a.typelem AND e.typarray = a.oid)
 WHERE d.objoid >= 16384
 AND NOT (d.classoid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
 AND d.objoid IN (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public'))
 UNION ALL
-SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid, n.oid, 0, COALESCE(d.description, '')
+SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid, n.oid, 0, NULL, COALESCE(d.description, '')
 FROM pg_catalog.pg_namespace n
 LEFT JOIN pg_catalog.pg_description d
 ON d.classoid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.objoid = n.oid AND d.objsubid = 0
 WHERE n.nspname = 'public' AND d.description IS DISTINCT FROM 'standard public schema'
 UNION ALL
-SELECT d.classoid, d.objoid, 0, d.description
+SELECT d.classoid, d.objoid, 0, NULL, d.description
 FROM pg_catalog.pg_shdescription d
 JOIN pg_catalog.pg_database b ON b.oid = d.objoid AND b.datname = pg_catalog.current_database()
 WHERE d.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass
@@ -32,6 +34,8 @@ pub struct Row {
     class: Oid,
     object: Oid,
     sub: i32,
+    /// What it is an array of, where it is the array that came with a type.
+    element: Option<Oid>,
     comment: String,
 }
 
@@ -40,7 +44,7 @@ pub fn items(rows: &[Row], subjects: &Subjects<'_>) -> Facets {
     let mut facets = Facets::default();
     for row in rows {
         let address = Address { class: row.class, object: row.object, sub: row.sub };
-        match subjects.find(address) {
+        match subjects.find_or_array(address, row.element) {
             Some(place) => {
                 let create = format!("COMMENT ON {} IS {};\n", place.on(), literal(&row.comment));
                 facets.items.push(place.item("COMMENT", place.tag(), create));
@@ -58,7 +62,7 @@ mod tests {
     use crate::model::{Address, Oid, Section, class};
 
     fn row(object: u32, sub: i32, comment: &str) -> Row {
-        Row { class: class::RELATION, object: Oid(object), sub, comment: comment.to_owned() }
+        Row { class: class::RELATION, object: Oid(object), sub, element: None, comment: comment.to_owned() }
     }
 
     #[test]

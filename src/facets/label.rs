@@ -1,4 +1,4 @@
-//! Security labels: `pg_seclabel`, and `pg_shseclabel` for the database itself.
+//! Security labels: `pg_seclabel`, and `pg_shseclabel` for the database itself and for subscriptions.
 
 use super::{Facets, Subjects};
 use crate::model::{Address, Oid, Question, ident, literal};
@@ -6,16 +6,23 @@ use serde::Deserialize;
 
 /// Every security label on something that initdb did not make.
 pub const QUESTION: Question = Question(
-    "SELECT l.classoid AS class, l.objoid AS object, l.objsubid AS sub, l.provider, l.label
+    "SELECT l.classoid AS class, l.objoid AS object, l.objsubid AS sub, a.typelem AS element, l.provider, l.label
 FROM pg_catalog.pg_seclabel l
+LEFT JOIN pg_catalog.pg_type a ON l.classoid = 'pg_catalog.pg_type'::pg_catalog.regclass AND a.oid = l.objoid
+AND EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.oid = a.typelem AND e.typarray = a.oid)
 WHERE l.objoid >= 16384
 OR l.objoid IN (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public')
 UNION ALL
-SELECT l.classoid, l.objoid, 0, l.provider, l.label
+SELECT l.classoid, l.objoid, 0, NULL, l.provider, l.label
 FROM pg_catalog.pg_shseclabel l
 JOIN pg_catalog.pg_database b ON b.oid = l.objoid AND b.datname = pg_catalog.current_database()
 WHERE l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass
-ORDER BY 1, 2, 3, 4",
+UNION ALL
+SELECT l.classoid, l.objoid, 0, NULL, l.provider, l.label
+FROM pg_catalog.pg_shseclabel l JOIN pg_catalog.pg_subscription s ON s.oid = l.objoid
+JOIN pg_catalog.pg_database b ON b.oid = s.subdbid AND b.datname = pg_catalog.current_database()
+WHERE l.classoid = 'pg_catalog.pg_subscription'::pg_catalog.regclass
+ORDER BY 1, 2, 3, 5",
 );
 
 /// One row of [`QUESTION`]: one provider's label on one object or column.
@@ -24,6 +31,8 @@ pub struct Row {
     class: Oid,
     object: Oid,
     sub: i32,
+    /// What it is an array of, where it is the array that came with a type.
+    element: Option<Oid>,
     provider: String,
     label: String,
 }
@@ -33,7 +42,7 @@ pub fn items(rows: &[Row], subjects: &Subjects<'_>) -> Facets {
     let mut facets = Facets::default();
     for same in rows.chunk_by(|a, b| (a.class, a.object, a.sub) == (b.class, b.object, b.sub)) {
         let address = Address { class: same[0].class, object: same[0].object, sub: same[0].sub };
-        let Some(place) = subjects.find(address) else {
+        let Some(place) = subjects.find_or_array(address, same[0].element) else {
             facets.homeless.push(address);
             continue;
         };
@@ -59,6 +68,7 @@ mod tests {
             class: class::RELATION,
             object: Oid(20_000),
             sub,
+            element: None,
             provider: provider.to_owned(),
             label: "it's".to_owned(),
         };

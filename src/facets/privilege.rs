@@ -173,7 +173,11 @@ pub fn items(rows: &[Row], subjects: &Subjects<'_>) -> Facets {
             facets.homeless.push(row.address());
             continue;
         };
-        let create = row.statements(&grant.on);
+        // Columns are always a table's for GRANT, a sequence's too.
+        let create = match place.subject.target.columns.as_ref().filter(|_| row.sub != 0) {
+            Some(columns) => row.statements(&format!("TABLE {}", columns.qualified)),
+            None => row.statements(&grant.on),
+        };
         if create.is_empty() {
             continue;
         }

@@ -34,6 +34,8 @@ pub(super) fn selection(table: Option<&SelectionTable>) -> Result<Selection> {
         found.ok_or_else(|| unknown("word in without", text, &words))
     };
     let mut selection = Selection {
+        statistics: false,
+        statistics_only: false,
         schemas: patterns(&table.schemas)?,
         exclude_schemas: patterns(&table.exclude_schemas)?,
         tables: patterns(&table.tables)?,

@@ -1,7 +1,10 @@
 //! Where an object lives in the catalogs: the pair or triple that `pg_depend` uses.
 
+use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// An object identifier. Read from JSON as a number or as decimal digits, because `row_to_json` writes `oid` as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
@@ -15,16 +18,23 @@ impl fmt::Display for Oid {
 
 impl<'de> Deserialize<'de> for Oid {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either<'a> {
-            Number(u32),
-            Text(#[serde(borrow)] std::borrow::Cow<'a, str>),
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = Oid;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object identifier")
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Oid, E> {
+                u32::try_from(number).map(Oid).map_err(E::custom)
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Oid, E> {
+                u32::try_from(number).map(Oid).map_err(E::custom)
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Oid, E> {
+                text.parse().map(Oid).map_err(E::custom)
+            }
         }
-        match Either::deserialize(deserializer)? {
-            Either::Number(number) => Ok(Oid(number)),
-            Either::Text(text) => text.parse().map(Oid).map_err(serde::de::Error::custom),
-        }
+        deserializer.deserialize_any(Either)
     }
 }
 
@@ -54,6 +64,37 @@ impl Address {
     #[must_use]
     pub fn whole(self) -> Self {
         Address { sub: 0, ..self }
+    }
+}
+
+/// A map by address. There are many addresses in a large database, and all come from its server's counters, so a hash that is
+/// quick does for them.
+pub type AddressMap<V> = HashMap<Address, V, BuildHasherDefault<QuickHash>>;
+/// A set of addresses; see [`AddressMap`].
+pub type AddressSet = HashSet<Address, BuildHasherDefault<QuickHash>>;
+
+/// Multiplies and turns.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct QuickHash(u64);
+
+impl Hasher for QuickHash {
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u32(u32::from(byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // 2^64 by the golden ratio, which spreads numbers that follow one another.
+        self.0 = (self.0.rotate_left(5) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_i32(&mut self, number: i32) {
+        self.write_u32(number.cast_unsigned());
     }
 }
 

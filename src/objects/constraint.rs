@@ -18,7 +18,7 @@ const QUESTION: Question = Question(
     (SELECT coalesce(pg_catalog.json_agg(part.relid::pg_catalog.oid), '[]')
         FROM pg_catalog.pg_partition_tree(CASE WHEN k.contype = 'f' AND i.relkind = 'I' THEN k.conindid END) part
         WHERE part.parentrelid IS NOT NULL) AS attached_indexes,
-    k.conindid AS index_oid, i.relname AS index_name, i.relkind AS index_kind,
+    k.conindid AS index_oid, i.relname AS index_name,
     coalesce(ts.spcname, '') AS tablespace, -- !tablespaces: '' AS tablespace,
     coalesce(x.indisclustered, false) AS clustered, coalesce(x.indisreplident, false) AS replica_identity,
     CASE WHEN k.contype IN ('p', 'u') THEN coalesce(i.reloptions, '{}') ELSE '{}' END AS index_options,
@@ -58,7 +58,6 @@ struct Row {
     index_oid: Oid,
     index_name: Option<String>,
     tablespace: String,
-    index_kind: Option<char>,
     clustered: bool,
     replica_identity: bool,
     /// Storage parameters, which `pg_get_constraintdef` leaves out of keys (but not of exclusions).
@@ -134,7 +133,7 @@ fn constraint(row: &Row) -> Object {
     };
     let item = Item {
         owner: row.owner.clone(),
-        tablespace: (is_key && row.index_kind != Some('I')).then(|| row.tablespace.clone()),
+        tablespace: is_key.then(|| row.tablespace.clone()),
         section: Section::PostData,
         create,
         drop,

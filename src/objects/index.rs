@@ -94,7 +94,7 @@ fn index(row: &Row) -> Object {
     let is_part = row.parent_oid.is_some();
     let item = Item {
         owner: row.owner.clone(),
-        tablespace: (row.kind != 'I').then(|| row.tablespace.clone()),
+        tablespace: Some(row.tablespace.clone()),
         relkind: Some(row.kind),
         section: Section::PostData,
         create,

@@ -40,11 +40,22 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
     })
 }
 
+/// Only a renaming gives a rule the name that views keep for their queries; CREATE RULE refuses it.
+fn statements(row: &Row, table: &str) -> String {
+    const REFUSED: &str = "CREATE RULE \"_RETURN\" AS";
+    match row.definition.strip_prefix(REFUSED) {
+        Some(rest) => format!(
+            "CREATE RULE \"_RETURN, renamed\" AS{rest}\nALTER RULE \"_RETURN, renamed\" ON {table} RENAME TO \"_RETURN\";\n"
+        ),
+        None => format!("{}\n", row.definition),
+    }
+}
+
 fn rule(row: &Row) -> Object {
     let address = Address::new(class::RULE, row.oid);
     let table_name = qualified(&row.schema, &row.table_name);
     let name = ident(&row.name);
-    let mut create = format!("{}\n", row.definition);
+    let mut create = statements(row, &table_name);
     if row.enabled != 'O' {
         create += &format!("ALTER TABLE {table_name} {} RULE {name};\n", enabling(row.enabled));
     }

@@ -6,7 +6,8 @@
 use super::{Kind, each};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::{
-    Address, Belongs, Grantable, Item, Object, Oid, Question, Section, Target, class, ident, item, literal, qualified,
+    Address, Belongs, Columns, Grantable, Item, Object, Oid, Question, Section, Target, class, ident, item, literal,
+    qualified,
 };
 use serde::Deserialize;
 
@@ -22,7 +23,7 @@ const QUESTION: Question = Question(
     s.seqmin AS minimum, s.seqmax AS maximum, s.seqcache AS cache, s.seqcycle AS cycle,
     c.relpersistence = 'u' AS unlogged,
     coalesce(c.relpersistence <> t.relpersistence, false) AS other_persistence, -- <15: false AS other_persistence,
-    c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery() AS unreadable,
+    c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery() AS unreadable, -- !rows: true AS unreadable,
     d.refobjid AS table_oid, tn.nspname AS table_schema, t.relname AS table_name, t.relkind AS table_kind,
     a.attname AS column_name, CASE WHEN d.deptype = 'i' THEN a.attidentity END AS identity,
     v.last_value, v.is_called,
@@ -42,14 +43,14 @@ LEFT JOIN LATERAL (
 LEFT JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
 LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-LEFT JOIN LATERAL pg_catalog.pg_get_sequence_data(c.oid) v ON true -- <18: LEFT JOIN LATERAL (
-    -- <18: SELECT substring(x.found from '<last_value>(-?[0-9]+)</last_value>')::bigint AS last_value,
-    -- <18: substring(x.found from '<is_called>(true|false)</is_called>')::boolean AS is_called
-    -- <18: FROM (SELECT CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
-    -- <18: AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-    -- <18: AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
-    -- <18: THEN pg_catalog.query_to_xml(pg_catalog.format('SELECT last_value, is_called FROM %I.%I', n.nspname, c.relname), false, false, '')::text
-    -- <18: END AS found OFFSET 0) x) v ON true
+LEFT JOIN LATERAL pg_catalog.pg_get_sequence_data(c.oid) v ON true -- <18: LEFT JOIN LATERAL ( -- !rows: LEFT JOIN LATERAL (SELECT NULL::bigint AS last_value, NULL::boolean AS is_called) v ON true
+    -- <18: SELECT substring(x.found from '<last_value>(-?[0-9]+)</last_value>')::bigint AS last_value, -- !rows:
+    -- <18: substring(x.found from '<is_called>(true|false)</is_called>')::boolean AS is_called -- !rows:
+    -- <18: FROM (SELECT CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT') -- !rows:
+    -- <18: AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') -- !rows:
+    -- <18: AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery()) -- !rows:
+    -- <18: THEN pg_catalog.query_to_xml(pg_catalog.format('SELECT last_value, is_called FROM %I.%I', n.nspname, c.relname), false, false, '')::text -- !rows:
+    -- <18: END AS found OFFSET 0) x) v ON true -- !rows:
 WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ORDER BY n.nspname, c.relname",
 );
@@ -184,8 +185,13 @@ fn sequence(row: &SequenceRow) -> Object {
         on: format!("SEQUENCE {name}"),
         tag: format!("SEQUENCE {}", ident(&row.name)),
         grant: row.owner.clone().map(|owner| Grantable { on: format!("SEQUENCE {name}"), owner }),
-        columns: None,
+        columns: Some(Columns { relation: row.oid, qualified: name, names: columns() }),
     })
+}
+
+/// What can be selected from any sequence, and granted by the column.
+fn columns() -> Vec<(i32, String)> {
+    [(1, "last_value"), (2, "log_cnt"), (3, "is_called")].map(|(number, name)| (number, name.to_owned())).to_vec()
 }
 
 fn definition(row: &SequenceRow) -> String {

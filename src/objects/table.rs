@@ -27,6 +27,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
         Ok(())
     })?;
     inheritance::arrange(&mut tables);
+    row::order_configurations(&mut tables);
     Ok(tables.iter().flat_map(objects_of).collect())
 }
 
@@ -34,6 +35,8 @@ fn objects_of(row: &TableRow) -> Vec<Object> {
     let mut objects = vec![table(row)];
     // What hangs on a member of an extension comes with the extension, save for the rows of a configuration table.
     if row.extension.is_none() {
+        let apart = row.columns.iter().filter(|column| column.default_apart);
+        objects.extend(apart.filter_map(|column| Some(Object::simple(default_part(row, column)?, belongs(row)))));
         objects.extend(attachment(row));
         objects.extend(row_security(row));
     }
@@ -68,7 +71,8 @@ fn bare_table(row: &TableRow) -> Item {
 
 /// The table without what can be added later, then each default and each check. A generation expression cannot be added.
 fn opened(row: &TableRow) -> Vec<Item> {
-    let defaults = row.columns.iter().filter_map(|column| default_part(row, column));
+    let defaults =
+        row.columns.iter().filter(|column| !column.default_apart).filter_map(|column| default_part(row, column));
     let checks = row.checks.iter().filter(|check| row.writes(check)).map(|check| check_part(row, check));
     let parts: Vec<Item> = defaults.chain(checks).collect();
     if parts.is_empty() {
@@ -92,6 +96,7 @@ fn default_part(row: &TableRow, column: &Column) -> Option<Item> {
     let oid = column.default_oid?;
     let create = definition::set_default(row, column)?;
     Some(Item {
+        owner: row.owner.clone(),
         create,
         drop: format!("ALTER {} {} ALTER COLUMN {} DROP DEFAULT;\n", row.desc(), row.qualified(), ident(&column.name)),
         needs: vec![relation(row.oid)],

@@ -246,7 +246,8 @@ fn refresh(row: &Row) -> Object {
         owner: row.owner.clone(),
         section: Section::PostData,
         create: format!("REFRESH MATERIALIZED VIEW {};\n", row.qualified()),
-        provides: Vec::new(),
+        // So that statistics about the rows can need it.
+        provides: vec![Address { class: Oid(0), ..row.address() }],
         needs: vec![row.address()],
         payload: Payload::Refresh,
         ..Item::new("MATERIALIZED VIEW DATA", Address { class: Oid(0), ..row.address() }, Some(&row.schema), &row.name)
@@ -256,7 +257,18 @@ fn refresh(row: &Row) -> Object {
 
 fn targets(row: &Row) -> Vec<Target> {
     let row_type = words::row_type_target(row.row_type, &row.schema, &row.name, row.owner.as_deref());
-    std::iter::once(target(row)).chain(row_type).collect()
+    std::iter::once(target(row)).chain(row_type).chain([rule_target(row)]).collect()
+}
+
+/// The rule that holds the query can have a comment, as any rule can.
+fn rule_target(row: &Row) -> Target {
+    Target {
+        address: row.rule(),
+        on: format!("RULE \"_RETURN\" ON {}", row.qualified()),
+        tag: format!("RULE \"_RETURN\" ON {}", ident(&row.name)),
+        grant: None,
+        columns: None,
+    }
 }
 
 fn target(row: &Row) -> Target {

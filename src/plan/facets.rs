@@ -3,8 +3,8 @@
 use super::graph::Graph;
 use super::order::{Detours, Node, Planned, providers};
 use crate::error::{Error, Kind, Result};
-use crate::model::{Address, Item};
-use std::collections::{HashMap, HashSet};
+use crate::model::{AddressMap, AddressSet, Item};
+use std::collections::HashMap;
 
 /// Numbers the nodes in `order` and puts each facet right behind the node that provides its first need. A facet of
 /// something that is not dumped itself (a member of an extension whose privileges were changed) follows the last of the
@@ -32,7 +32,7 @@ pub(super) fn follow_parents(
         let parent = direct.or_else(|| {
             let mut reached = Vec::new();
             for need in &facet.needs {
-                detours.reach(need.whole(), &provider, &HashSet::new(), |found| reached.push(found.last));
+                detours.reach(need.whole(), &provider, &AddressSet::default(), |found| reached.push(found.last));
             }
             reached.into_iter().max_by_key(|&node| place[node])
         });
@@ -43,7 +43,7 @@ pub(super) fn follow_parents(
     }
     let mut slots: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
     let mut ids: HashMap<usize, i32> = HashMap::new();
-    let mut by_facet: HashMap<Address, i32> = HashMap::new();
+    let mut by_facet: AddressMap<i32> = AddressMap::default();
     let mut planned: Vec<Planned> = Vec::new();
     for &index in order {
         let Some(node) = slots[index].take() else { continue };

@@ -3,8 +3,10 @@
 use super::facets::follow_parents;
 use super::graph::Graph;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Address, Depend, Item, Object, Payload, Section};
+use crate::model::{Address, AddressMap, AddressSet, Depend, Item, Object, Payload, Section};
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasherDefault;
+use std::ops::Range;
 
 /// An Item in its place: the position in the returned list is the order, `id` is its number in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +84,7 @@ impl Nodes {
         (*section, *rank, &item.schema, &item.tag, item.address.object.0)
     }
 
-    fn providers(&self) -> HashMap<Address, Provider> {
+    fn providers(&self) -> AddressMap<Provider> {
         providers(&self.nodes)
     }
 
@@ -96,7 +98,7 @@ impl Nodes {
         let providers = self.providers();
         let mut graph = Graph::new(self.nodes.len());
         for (index, node) in self.nodes.iter().enumerate() {
-            let ignores: HashSet<Address> = node.item.ignores.iter().map(|address| address.whole()).collect();
+            let ignores: AddressSet = node.item.ignores.iter().map(|address| address.whole()).collect();
             for from in &node.item.provides {
                 detours.reach(from.whole(), &providers, &ignores, |needed| {
                     graph.add(index, self.provider_for(index, needed));
@@ -121,7 +123,7 @@ impl Nodes {
     }
 
     /// A refresh comes after the refreshes of everything that its parent is built on, directly or through others.
-    fn add_refresh_edges(&self, graph: &mut Graph, providers: &HashMap<Address, Provider>) {
+    fn add_refresh_edges(&self, graph: &mut Graph, providers: &AddressMap<Provider>) {
         let mut refresh_of: HashMap<usize, usize> = HashMap::new();
         for (index, node) in self.nodes.iter().enumerate() {
             if node.item.payload == Payload::Refresh {
@@ -216,8 +218,8 @@ impl Nodes {
 }
 
 /// Who provides each address.
-pub(super) fn providers(nodes: &[Node]) -> HashMap<Address, Provider> {
-    let mut providers: HashMap<Address, Provider> = HashMap::new();
+pub(super) fn providers(nodes: &[Node]) -> AddressMap<Provider> {
+    let mut providers: AddressMap<Provider> = AddressMap::default();
     for (index, node) in nodes.iter().enumerate() {
         for address in &node.item.provides {
             // A head stands before its parts.
@@ -230,37 +232,51 @@ pub(super) fn providers(nodes: &[Node]) -> HashMap<Address, Provider> {
 
 /// Dependency rows by their dependent, for following those that lead through things that are not dumped.
 pub(super) struct Detours {
-    needs: HashMap<Address, Vec<Address>>,
+    /// Dependents with what they depend on, sorted.
+    rows: Vec<(Address, Address)>,
+    /// Where the rows of a dependent are.
+    places: AddressMap<Range<usize>>,
 }
 
 impl Detours {
     fn new(depends: &[Depend]) -> Self {
-        let mut needs: HashMap<Address, Vec<Address>> = HashMap::new();
-        for depend in depends {
-            needs.entry(depend.from.whole()).or_default().push(depend.to.whole());
+        let mut rows: Vec<(Address, Address)> =
+            depends.iter().map(|depend| (depend.from.whole(), depend.to.whole())).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        let mut places = AddressMap::with_capacity_and_hasher(rows.len() / 2, BuildHasherDefault::default());
+        let mut begin = 0;
+        for same in rows.chunk_by(|(one, _), (other, _)| one == other) {
+            places.insert(same[0].0, begin..begin + same.len());
+            begin += same.len();
         }
-        Detours { needs }
+        Detours { rows, places }
     }
 
     /// Calls `found` with every provider that `from` depends on, through unprovided addresses if need be.
     pub(super) fn reach(
         &self,
         from: Address,
-        providers: &HashMap<Address, Provider>,
-        ignores: &HashSet<Address>,
+        providers: &AddressMap<Provider>,
+        ignores: &AddressSet,
         mut found: impl FnMut(Provider),
     ) {
-        let (mut seen, mut stack) = (HashSet::from([from]), vec![from]);
-        while let Some(address) = stack.pop() {
-            for &needed in self.needs.get(&address).into_iter().flatten() {
-                if ignores.contains(&needed) || !seen.insert(needed) {
+        // Nearly all that anything depends on is provided, and then neither of these is ever filled.
+        let (mut seen, mut stack) = (AddressSet::default(), Vec::new());
+        let mut next = Some(from);
+        while let Some(address) = next {
+            let rows = self.places.get(&address).map_or(&[][..], |place| &self.rows[place.clone()]);
+            for &(_, needed) in rows {
+                if needed == from || ignores.contains(&needed) {
                     continue;
                 }
                 match providers.get(&needed) {
                     Some(&provider) => found(provider),
-                    None => stack.push(needed),
+                    None if seen.insert(needed) => stack.push(needed),
+                    None => {}
                 }
             }
+            next = stack.pop();
         }
     }
 }

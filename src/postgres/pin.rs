@@ -59,6 +59,8 @@ fn restore_statements(version: ServerVersion, encoding: &str) -> String {
             // Whole documents are content too, but not the other way round.
             "SET xmloption = content",
             "SET escape_string_warning = off",
+            // Nobody restores in order to write nothing; a database or a role may have it as its setting.
+            "SET default_transaction_read_only = off",
             "SET transform_null_equals = off",
         ]
         .map(str::to_owned),

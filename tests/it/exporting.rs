@@ -111,3 +111,30 @@ fn a_damaged_backup_is_not_exported() {
     assert!(wrong.contains("extra data"), "{wrong}");
     assert_eq!(target.value("SELECT count(*) FROM t"), "0");
 }
+
+#[test]
+fn scripts_of_the_sections_and_of_a_schema_load_one_after_another() {
+    let source = shop(&server(18), "script_sections");
+    let backup = LocalBackup::make(&source, &[]);
+    let script = |arguments: &[&str]| backup.run("export", &[&["-f", "-"], arguments].concat()).fine().stdout;
+    let target = Database::fresh(&source.server, "script_sections_target");
+    for section in ["pre-data", "data", "post-data"] {
+        oracle().psql(&target.url(), &script(&["--section", section])).unwrap();
+    }
+    assert_same_data(&source, &target);
+    assert_same_schema(&source, &target);
+
+    let parts = Database::fresh(&source.server, "script_schemas");
+    parts.execute(
+        "CREATE SCHEMA a; CREATE SCHEMA \"B; --\"; CREATE TABLE a.t (id serial PRIMARY KEY); INSERT INTO a.t VALUES (7);
+         CREATE TABLE \"B; --\".t (id serial PRIMARY KEY); INSERT INTO \"B; --\".t VALUES (8)",
+    );
+    let backup = LocalBackup::make(&parts, &[]);
+    let script = |arguments: &[&str]| backup.run("export", &[&["-f", "-"], arguments].concat()).fine().stdout;
+    let target = Database::fresh(&parts.server, "script_schemas_target");
+    oracle().psql(&target.url(), &script(&["-n", "a"])).unwrap();
+    target.execute("CREATE SCHEMA \"B; --\"");
+    oracle().psql(&target.url(), &script(&["-n", "B; --", "-t", "t"])).unwrap();
+    assert_same_data(&parts, &target);
+    assert_same_schema(&parts, &target);
+}

@@ -9,20 +9,25 @@ use std::path::Path;
 
 use pgstow_parts::{Database, majors, say, server};
 
-mod check;
+pub(crate) mod check;
 
 /// One file of the corpus.
-struct Fixture {
-    name: String,
+pub(crate) struct Fixture {
+    pub(crate) name: String,
     first: u16,
     last: u16,
     kinds: Vec<String>,
-    sql: String,
+    pub(crate) sql: String,
 }
 
 /// The corpus in the order of names; `roles.sql`, which others rely on, first.
 fn fixtures() -> Vec<Fixture> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/kinds");
+    fixtures_in("fixtures/kinds")
+}
+
+/// The files of one folder of the repository.
+pub(crate) fn fixtures_in(folder: &str) -> Vec<Fixture> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
     let mut fixtures: Vec<Fixture> =
         files.filter(|path| path.extension().is_some_and(|e| e == "sql")).map(|path| read(&path)).collect();
@@ -47,7 +52,7 @@ fn read(path: &Path) -> Fixture {
 }
 
 /// Which of the fixtures a server can load.
-fn fitting(fixtures: &[Fixture], major: u16) -> impl Iterator<Item = &Fixture> {
+pub(crate) fn fitting(fixtures: &[Fixture], major: u16) -> impl Iterator<Item = &Fixture> {
     fixtures.iter().filter(move |fixture| (fixture.first..=fixture.last).contains(&major))
 }
 
@@ -108,7 +113,8 @@ fn every_kind_of_18_comes_back_the_same() {
 
 #[test]
 fn the_report_says_how_many_fixtures_each_kind_has_on_each_server() {
-    let fixtures = fixtures();
+    let mut fixtures = fixtures();
+    fixtures.extend(fixtures_in("fixtures/databases"));
     let mut rows: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (place, major) in (12..=18).enumerate() {
         for kind in fitting(&fixtures, major).flat_map(|fixture| &fixture.kinds) {

@@ -11,6 +11,7 @@ mod connections;
 mod copying;
 mod costing;
 mod data_plane;
+mod databases;
 mod doctor;
 mod exporting;
 mod failures;

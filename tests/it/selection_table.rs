@@ -29,6 +29,7 @@ REVOKE EXECUTE ON FUNCTION a.akeys(a.hstore) FROM PUBLIC;
 CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler; CREATE TABLE b.otherwise (id integer) USING other;
 ALTER DEFAULT PRIVILEGES IN SCHEMA a GRANT SELECT ON TABLES TO PUBLIC;
 GRANT SELECT ON a.one TO PUBLIC; REVOKE EXECUTE ON FUNCTION a.number(a.color) FROM PUBLIC;
+CREATE PUBLICATION published FOR TABLE a.one; COMMENT ON PUBLICATION published IS 'p';
 SELECT lo_from_bytea(4711, 'large'); COMMENT ON LARGE OBJECT 4711 IS 'lo'; GRANT SELECT ON LARGE OBJECT 4711 TO PUBLIC;
 "#;
 
@@ -37,6 +38,11 @@ const FOR_RESTORE: &str = "
 CREATE FUNCTION a.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'; COMMENT ON FUNCTION a.touch() IS 'f';
 CREATE TRIGGER touched BEFORE UPDATE ON a.one FOR EACH ROW EXECUTE FUNCTION a.touch(); COMMENT ON TRIGGER touched ON a.one IS 't'
 ";
+
+/// pg_dump 18 writes options of subscriptions that servers before 16 refuse.
+const SINCE_16: &str = "
+CREATE SUBSCRIPTION subscribed CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE);
+COMMENT ON SUBSCRIPTION subscribed IS 's'";
 
 const SINCE_14: &str = "ALTER TABLE a.one ALTER t SET COMPRESSION pglz";
 
@@ -54,7 +60,7 @@ enum Before {
 
 use Before::{Nothing, PreData, Rows, Schemas};
 
-const SELECTIONS: [(Before, &[&str]); 26] = [
+const SELECTIONS: [(Before, &[&str]); 30] = [
     (Nothing, &["-n", "a", "-n", "b", "-N", "\"C\"", "-T", "b.otherwise"]),
     (Schemas, &["-t", "a.one", "-t", "a.fast"]),
     (Schemas, &["-t", "a.parted"]),
@@ -81,6 +87,10 @@ const SELECTIONS: [(Before, &[&str]); 26] = [
     (Nothing, &["--no-data"]),
     (PreData, &["-a"]),
     (PreData, &["--no-schema", "-n", "a"]),
+    (Nothing, &["--no-publications"]),
+    (Nothing, &["--no-subscriptions"]),
+    (Nothing, &["--statistics", "-n", "a"]),
+    (Nothing, &["--statistics", "--no-data"]),
 ];
 
 fn source(server: &Server) -> Database {
@@ -88,6 +98,9 @@ fn source(server: &Server) -> Database {
     database.execute(EVERYTHING);
     if server.major() >= 14 {
         database.execute(SINCE_14);
+    }
+    if server.major() >= 16 {
+        database.execute(SINCE_16);
     }
     database
 }
@@ -238,4 +251,82 @@ fn a_restore_chooses_what_pg_restore_chooses() {
     std::fs::write(&list, "999999; 0 0 TABLE a one postgres\n").unwrap();
     backup.restore(&target, &["-L", list.to_str().unwrap()]).failed(2, &["999999"]);
     backup.restore(&target, &["-T", "nothing"]).failed(2, &["nothing", "no such trigger"]);
+}
+
+/// What the planner knows, as stock pg_dump 18 writes it.
+fn statistics(database: &Database) -> String {
+    let script = oracle().pg_dump(&database.url(), &["--statistics-only"]).unwrap();
+    let lines = script.lines().filter(|line| !line.contains("restrict ") && !line.starts_with("-- Dumped"));
+    lines.filter(|line| !line.contains("'version', ")).collect::<Vec<_>>().join("\n")
+}
+
+const KNOWN: &str = "
+CREATE TABLE public.t (id integer PRIMARY KEY, \"B b's\" text, c integer[], d int4range, e point);
+INSERT INTO public.t SELECT n, 'it''s \\ ' || n % 7, ARRAY[n, n % 5], int4range(n, n + n % 9), point(n, n)
+FROM generate_series(1, 1000) n;
+CREATE INDEX by_expression ON public.t ((id % 10), lower(\"B b's\"));
+CREATE MATERIALIZED VIEW public.m AS SELECT id, c FROM public.t;
+CREATE INDEX m_id ON public.m ((id + 1));
+CREATE TABLE public.empty (a integer);
+CREATE TABLE public.parent (a integer); CREATE TABLE public.child () INHERITS (public.parent);
+INSERT INTO public.child SELECT n FROM generate_series(1, 50) n;
+CREATE TABLE public.parted (a integer PRIMARY KEY) PARTITION BY HASH (a);
+CREATE TABLE public.part PARTITION OF public.parted FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+INSERT INTO public.parted SELECT n FROM generate_series(1, 50) n;
+";
+
+#[test]
+fn what_the_planner_knows_comes_along_when_asked_for() {
+    let server = server(18);
+    let source = Database::fresh(&server, "known");
+    source.execute(KNOWN);
+    source.execute("ANALYZE");
+    let expected = statistics(&source);
+    assert!(expected.contains("elem_count_histogram") && expected.contains("range_bounds_histogram"), "{expected}");
+    let backup = Backup::make(&garage(), &source, &["--statistics"]);
+    let whole = Database::fresh(&server, "known_too");
+    backup.restore(&whole, &["-j", "3"]).fine();
+    assert_eq!(statistics(&whole), expected);
+    assert_same_schema(&source, &whole);
+
+    // Nothing but that, into a database that has everything else.
+    let part = Database::fresh(&server, "known_part");
+    backup.restore(&part, &["--no-statistics"]).fine();
+    assert_ne!(statistics(&part), expected);
+    backup.restore(&part, &["--statistics-only"]).fine();
+    assert_eq!(statistics(&part), expected);
+
+    // The stock tool takes them back, and so does a backup that has nothing else.
+    let stock = Database::fresh(&server, "known_stock");
+    let plain = crate::support::LocalBackup::make(&source, &["--statistics", "-Z", "none"]);
+    oracle().pg_restore18(&stock.url(), &plain.folder(), &["-e"]).unwrap();
+    assert_eq!(statistics(&stock), expected);
+    let only = Backup::make(&garage(), &source, &["--statistics-only"]);
+    let last = Database::fresh(&server, "known_last");
+    backup.restore(&last, &["--no-statistics"]).fine();
+    only.restore(&last, &[]).fine();
+    assert_eq!(statistics(&last), expected);
+}
+
+#[test]
+fn what_an_older_server_knows_is_written_as_pg_dump_18_writes_it_and_refused_by_older_targets() {
+    for major in [12, 15, 17].into_iter().filter(|major| majors().contains(major)) {
+        let server = server(major);
+        let source = Database::fresh(&server, "known_old");
+        source.execute(KNOWN);
+        source.execute("ANALYZE public.t; ANALYZE public.m; ANALYZE public.parent; ANALYZE public.parted");
+        let backup = Backup::make(&garage(), &source, &["--statistics"]);
+        let target = Database::fresh(&self::server(18), "known_new");
+        backup.restore(&target, &[]).fine();
+        let (expected, found) = (statistics(&source), statistics(&target));
+        // 18 counts frozen pages, which the older server does not tell.
+        let known = |text: &str| {
+            let lines = text.lines().filter(|line| !line.contains("relallfrozen"));
+            lines.map(|line| line.trim_end_matches(',').to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(known(&found), known(&expected), "from {major}");
+        let same = Database::fresh(&server, "known_same");
+        backup.restore(&same, &[]).failed(9, &["a server that takes statistics back", "--no-statistics"]);
+        backup.restore(&same, &["--no-statistics"]).fine();
+    }
 }

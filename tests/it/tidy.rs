@@ -189,10 +189,13 @@ fn no_test_is_ignored() {
 fn every_fixture_is_loaded() {
     let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
     let loader = read("tests/parts/src/fixtures.rs");
-    // The corpus is loaded as a folder.
-    let corpus = "fixtures/kinds";
-    assert!(read("tests/it/fidelity.rs").contains(&format!("join(\"{corpus}\")")));
+    // Each corpus is loaded as a folder.
+    let corpora = [("fixtures/kinds", "tests/it/fidelity.rs"), ("fixtures/databases", "tests/it/databases.rs")];
+    for (corpus, test) in corpora {
+        assert!(read(test).contains(&format!("fixtures_in(\"{corpus}\")")), "{test} does not load {corpus}");
+    }
     for (name, _) in files(&["fixtures"], &["sql"]) {
-        assert!(name.starts_with(corpus) || loader.contains(&name), "{name} is not loaded by any test");
+        let in_corpus = corpora.iter().any(|(corpus, _)| name.starts_with(corpus));
+        assert!(in_corpus || loader.contains(&name), "{name} is not loaded by any test");
     }
 }

@@ -39,6 +39,10 @@ pub struct Choice {
     pub no_schema: bool,
     /// No rows.
     pub no_data: bool,
+    /// Only what the planner knows.
+    pub statistics_only: bool,
+    /// Leave out what the planner knows.
+    pub no_statistics: bool,
     /// Leave out comments.
     pub no_comments: bool,
     /// Leave out policies, and that row security is on.
@@ -190,6 +194,13 @@ fn left_out_because(entry: &TocEntry, choice: &Choice, create: bool) -> Option<&
         "ACL" | "DEFAULT ACL" if choice.no_privileges => return Some("privileges, because of -x"),
         _ => {}
     }
+    if entry.desc == "STATISTICS DATA" {
+        let left_out = choice.no_statistics || choice.schema_only || choice.data_only;
+        return left_out.then_some("statistics");
+    }
+    if choice.statistics_only && !matches!(entry.desc.as_str(), "DATABASE" | "DATABASE PROPERTIES") {
+        return Some("no statistics");
+    }
     if sort_left_out(entry, choice) {
         return Some("of a sort that was left out");
     }
@@ -255,7 +266,8 @@ fn phase(entry: &TocEntry, pre_data: bool) -> Phase {
         "DATABASE" | "DATABASE PROPERTIES" => Phase::Database,
         "ACL" | "COMMENT" | "SECURITY LABEL" if entry.tag.starts_with("DATABASE ") => Phase::Database,
         "ACL" | "DEFAULT ACL" => Phase::Privileges,
-        "MATERIALIZED VIEW DATA" => Phase::Last,
+        // Statistics after everything that makes the server count by itself.
+        "MATERIALIZED VIEW DATA" | "STATISTICS DATA" => Phase::Last,
         "EVENT TRIGGER" => Phase::EventTriggers,
         "COMMENT" | "SECURITY LABEL" if entry.tag.starts_with("EVENT TRIGGER ") => Phase::EventTriggers,
         "FK CONSTRAINT" => Phase::ForeignKeys,

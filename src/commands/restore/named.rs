@@ -85,10 +85,13 @@ fn in_schema(entry: &TocEntry, choice: &Choice) -> bool {
 fn add_what_hangs_on(toc: &Toc, selected: &mut HashSet<i32>) {
     let by_id: HashMap<i32, &TocEntry> = toc.entries.iter().map(|entry| (entry.id, entry)).collect();
     let is_relation = |id: &i32| by_id.get(id).is_some_and(|entry| RELATIONS.contains(&entry.desc.as_str()));
+    let ties = |entry: &TocEntry| matches!(entry.desc.as_str(), "SEQUENCE OWNED BY" | "DEFAULT");
     let sequences: Vec<i32> = toc
         .entries
         .iter()
-        .filter(|entry| selected.contains(&entry.id))
+        .filter(|entry| {
+            selected.contains(&entry.id) || (ties(entry) && entry.needs.iter().any(|id| selected.contains(id)))
+        })
         .flat_map(|entry| entry.needs.iter().copied())
         .filter(|id| by_id.get(id).is_some_and(|entry| entry.desc == "SEQUENCE"))
         .collect();
@@ -105,6 +108,7 @@ fn add_what_hangs_on(toc: &Toc, selected: &mut HashSet<i32>) {
             | "TABLE ATTACH"
             | "DEFAULT"
             | "MATERIALIZED VIEW DATA" => !relations.is_empty() && relations.iter().all(|id| selected.contains(id)),
+            "STATISTICS DATA" => entry.needs.iter().any(|id| selected.contains(id)),
             _ if entry.section == Section::None => entry.needs.iter().any(|id| selected.contains(id)),
             _ if entry.section == Section::PostData => {
                 !relations.is_empty() && relations.iter().all(|id| selected.contains(id))

@@ -3,6 +3,8 @@
 //!
 //! Always true here: only what would certainly fail is called lacking; what an extension may bring along is left to it.
 
+mod abilities;
+
 use super::RestoreOptions;
 use super::choose::Plan;
 use super::{globals, statements};
@@ -229,6 +231,7 @@ pub(super) async fn look(
     }
     let needs = Needs::of(plan, options);
     lacking(&needs, &target, &mut found.lacks);
+    abilities::lacking(session, plan, &mut found.lacks).await?;
     if target.is_superuser {
         libraries(session, &needs, &mut found.lacks).await?;
     }

@@ -94,7 +94,7 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// For a session that was just opened.
+    /// For a session that was just opened: what it has may be the database's setting, so nothing is taken for granted.
     pub(crate) fn of(choice: &Choice) -> Self {
         Placement {
             no_tablespaces: choice.no_tablespaces,
@@ -107,7 +107,7 @@ impl Placement {
     pub(super) fn statements(&mut self, entry: &TocEntry) -> Vec<String> {
         let mut statements = Vec::new();
         if let Some(tablespace) = entry.tablespace.as_ref().filter(|_| !self.no_tablespaces)
-            && self.tablespace.as_deref().unwrap_or_default() != tablespace
+            && self.tablespace.as_ref() != Some(tablespace)
         {
             let value = if tablespace.is_empty() { "''".to_owned() } else { ident(tablespace) };
             statements.push(format!("SET default_tablespace = {value};"));
@@ -117,7 +117,7 @@ impl Placement {
         if let Some(method) =
             entry.access_method.as_ref().filter(|method| !method.is_empty() && !self.no_access_methods)
             && entry.relkind != Some(PARTITIONED)
-            && self.access_method.as_deref().unwrap_or("heap") != method.as_str()
+            && self.access_method.as_ref() != Some(method)
         {
             statements.push(format!("SET default_table_access_method = {};", ident(method)));
             self.access_method = Some(method.clone());

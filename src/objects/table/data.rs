@@ -40,8 +40,9 @@ pub(super) fn object(row: &TableRow) -> Option<Object> {
         section: Section::Data,
         create,
         copy: Some(format!("COPY {destination} {columns} FROM stdin;\n")),
-        provides: Vec::new(),
-        needs: std::iter::once(holder).chain(root).collect(),
+        // So that rows of another configuration table can need them.
+        provides: row.configuration_condition.iter().map(|_| not_a_row(row.oid)).collect(),
+        needs: std::iter::once(holder).chain(root).chain(row.rows_after.iter().map(|oid| not_a_row(*oid))).collect(),
         payload: Payload::Table(TableData {
             relation: row.oid,
             copy_out,

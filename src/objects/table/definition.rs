@@ -8,7 +8,7 @@ use crate::objects::words::option_setting;
 /// Everything in one statement, or in one CREATE followed by its ALTERs.
 pub(super) fn whole(row: &TableRow) -> String {
     let mut statements = vec![create(row, true)];
-    for column in row.columns.iter().filter(|column| !row.declares(column)) {
+    for column in row.columns.iter().filter(|column| !row.declares(column) && !column.default_apart) {
         statements.extend(set_default(row, column));
     }
     statements.extend(alterations(row));
@@ -111,7 +111,7 @@ fn default_clause(row: &TableRow, column: &Column, complete: bool) -> Option<Str
             let stored = if column.is_virtual() { "" } else { " STORED" };
             Some(format!(" GENERATED ALWAYS AS ({expression}){stored}"))
         }
-        Some(expression) => complete.then(|| format!(" DEFAULT {expression}")),
+        Some(expression) => (complete && !column.default_apart).then(|| format!(" DEFAULT {expression}")),
         None => (column.parent_has_default && !row.is_partition).then(|| " DEFAULT NULL".to_owned()),
     }
 }

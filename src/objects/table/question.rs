@@ -48,6 +48,16 @@ pub(super) const QUESTION: Question = Question(
     JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.parent
     JOIN pg_catalog.pg_constraint k ON k.conrelid = i.parent AND k.contype = 'n' AND k.conkey[1] = pa.attnum
     GROUP BY i.relation, pa.attname
+), sequence_defaults AS MATERIALIZED (
+    SELECT d.objid AS default_oid
+    FROM pg_catalog.pg_depend d
+    JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
+    JOIN pg_catalog.pg_attrdef ad ON ad.oid = d.objid
+    JOIN pg_catalog.pg_depend o ON o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND o.objid = s.oid
+        AND o.objsubid = 0 AND o.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND o.refobjid = ad.adrelid
+        AND o.deptype = 'a'
+    WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
 ), columns AS MATERIALIZED (
     SELECT col.relation, pg_catalog.json_agg(col) AS list
     FROM (
@@ -59,6 +69,7 @@ pub(super) const QUESTION: Question = Question(
                 WHERE co.oid = a.attcollation) END AS collation,
             a.attislocal AS local, a.attgenerated AS generated,
             d.oid AS default_oid, pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default,
+            coalesce(d.oid IN (SELECT default_oid FROM sequence_defaults), false) AS default_apart,
             coalesce(above.has_default, false) AS parent_has_default,
             coalesce(above.same_generated AND NOT above.other_generated, false) AS parent_generates,
             coalesce(nn.convalidated, false) AS not_null, -- <18: a.attnotnull AS not_null,
@@ -144,7 +155,10 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
             JOIN pg_catalog.pg_opclass oc ON oc.oid = ANY (pt.partclass)
             WHERE pt.partstrat = 'h' AND oc.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace
                 AND oc.opcname IN ('enum_ops', 'array_ops', 'record_ops', 'range_ops', 'multirange_ops'))) AS load_through,
-    members.extension, configurations.condition AS configuration_condition
+    members.extension, configurations.condition AS configuration_condition,
+    CASE WHEN configurations.relation IS NOT NULL THEN (
+        SELECT pg_catalog.json_agg(DISTINCT k.confrelid) FROM pg_catalog.pg_constraint k
+        WHERE k.conrelid = c.oid AND k.contype = 'f') END AS refers_to
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner

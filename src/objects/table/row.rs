@@ -3,6 +3,7 @@
 use super::relation;
 use crate::model::{Address, Oid, class, qualified};
 use serde::Deserialize;
+use std::collections::{HashMap, HashSet};
 
 /// One table with everything that belongs into its statement.
 #[derive(Debug, Deserialize)]
@@ -51,6 +52,11 @@ pub(super) struct TableRow {
     pub(super) extension: Option<Oid>,
     /// Set for a configuration table of an extension: a WHERE clause, or empty for all rows.
     pub(super) configuration_condition: Option<String>,
+    /// For a configuration table, the tables that its foreign keys refer to: the keys are there before any rows.
+    refers_to: Option<Vec<Oid>>,
+    /// Those of them whose rows come first; set by [`order_configurations`].
+    #[serde(skip)]
+    pub(super) rows_after: Vec<Oid>,
 }
 
 /// Another table, by name.
@@ -77,6 +83,9 @@ pub(super) struct Column {
     generated: String,
     pub(super) default_oid: Option<Oid>,
     pub(super) default: Option<String>,
+    /// It counts by a sequence that the table itself owns. It is a statement of its own then, as in `pg_dump`, so that
+    /// `pg_restore -t` can make the table without the sequence.
+    pub(super) default_apart: bool,
     /// A parent of plain inheritance has a default for it, which a child without one must undo.
     pub(super) parent_has_default: bool,
     /// A parent of plain inheritance generates it by the same expression, and none by another.
@@ -104,6 +113,30 @@ pub(super) struct Check {
     /// As `pg_get_constraintdef` writes it: `CHECK (...)`.
     pub(super) definition: String,
     local: bool,
+}
+
+/// Has the rows of configuration tables come after those that they refer to, except where that leads in a circle.
+pub(super) fn order_configurations(tables: &mut [TableRow]) {
+    let found = tables.iter().filter_map(|row| Some((row.oid, row.refers_to.clone()?)));
+    let references: HashMap<Oid, Vec<Oid>> = found.collect();
+    let leads_back = |from: Oid, to: Oid| {
+        let (mut waiting, mut seen) = (vec![from], HashSet::new());
+        while let Some(oid) = waiting.pop() {
+            if oid == to {
+                return true;
+            }
+            if seen.insert(oid) {
+                waiting.extend(references.get(&oid).into_iter().flatten());
+            }
+        }
+        false
+    };
+    let known: HashSet<Oid> =
+        tables.iter().filter(|row| row.configuration_condition.is_some()).map(|row| row.oid).collect();
+    for row in tables {
+        let wanted = row.refers_to.iter().flatten().copied();
+        row.rows_after = wanted.filter(|other| known.contains(other) && !leads_back(*other, row.oid)).collect();
+    }
 }
 
 impl TableRow {
@@ -155,7 +188,8 @@ impl TableRow {
     }
 
     pub(super) fn default_addresses(&self) -> impl Iterator<Item = Address> {
-        self.columns.iter().filter_map(|column| column.default_oid).map(|oid| Address::new(class::DEFAULT, oid))
+        let here = self.columns.iter().filter(|column| !column.default_apart);
+        here.filter_map(|column| column.default_oid).map(|oid| Address::new(class::DEFAULT, oid))
     }
 
     /// The validated checks and NOT NULLs, inherited ones included.

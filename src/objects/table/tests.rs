@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 fn column(number: i32, name: &str, changes: &Value) -> Value {
     let column = json!({
         "number": number, "name": name, "type": "integer", "collation": null, "local": true, "generated": "",
-        "default_oid": null, "default": null, "parent_has_default": false, "parent_generates": false,
+        "default_oid": null, "default": null, "default_apart": false, "parent_has_default": false, "parent_generates": false,
         "not_null": false, "not_null_local": false, "not_null_inherits": true, "not_null_oid": null,
         "not_null_constraint": null, "not_null_name_is_default": null, "storage": null, "compression": null,
         "statistics": null, "options": [], "server_options": []
@@ -36,7 +36,7 @@ fn table_row() -> Value {
         "options": [], "toast_options": [], "partition_key": null, "partition_bound": null, "server": null,
         "server_options": [], "parents": [], "columns": [column(1, "a", &json!({}))], "checks": [],
         "estimated_bytes": 8192, "estimated_rows": 3, "pages": 1, "load_through": null, "extension": null,
-        "configuration_condition": null
+        "configuration_condition": null, "refers_to": null
     })
 }
 

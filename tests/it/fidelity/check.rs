@@ -36,8 +36,16 @@ pub(crate) fn check(pgstow: &Path, server: &Server, database: &str) -> Result<Ve
     let mut expected = compare::data(server, database)?;
     expected.extend(compare::refreshed(server, database)?);
     differences.extend(compare::differences(&expected, &compare::data(server, &copy.name)?));
-    differences.extend(first.differences(&second));
+    differences.extend(first.differences(&second, Scope::WithoutDatabase));
     Ok(Verdict { kinds: first.kinds(), differences })
+}
+
+/// Whether two backups' entries about the database itself are compared: names may differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    WithoutDatabase,
+    #[allow(dead_code, reason = "databases.rs alone restores under the same name")]
+    WithDatabase,
 }
 
 /// A finished backup of one database in a folder of its own.
@@ -69,7 +77,14 @@ impl Backup {
 
     /// Restores it into an empty database.
     pub(crate) fn restore(&self, pgstow: &Path, server: &Server, database: &str) -> Result<()> {
-        run(pgstow, &["restore", "latest", "--from", &self.store, "-d", &server.url(database), "-j", "2"]).map(drop)
+        self.restore_with(pgstow, server, database, &[])
+    }
+
+    /// Restores it with more arguments.
+    pub(crate) fn restore_with(&self, pgstow: &Path, server: &Server, database: &str, more: &[&str]) -> Result<()> {
+        let url = server.url(database);
+        let fixed = ["restore", "latest", "--from", &self.store, "-d", &url, "-j", "2"];
+        run(pgstow, &[&fixed, more].concat()).map(drop)
     }
 
     /// How many entries of each kind it has.
@@ -82,8 +97,8 @@ impl Backup {
     }
 
     /// What another backup has otherwise: entries, their order, what they need, and the digests of rows.
-    fn differences(&self, other: &Backup) -> Vec<String> {
-        let (here, there) = (self.entries(), other.entries());
+    pub(crate) fn differences(&self, other: &Backup, scope: Scope) -> Vec<String> {
+        let (here, there) = (self.entries(scope), other.entries(scope));
         let mut differences = only_in("the first dump alone has", &here, &there);
         differences.extend(only_in("the second dump alone has", &there, &here));
         if differences.is_empty() && here != there {
@@ -96,12 +111,13 @@ impl Backup {
     }
 
     /// The entries without what is the server's to choose: oids, and the numbers made from them.
-    fn entries(&self) -> Vec<String> {
+    fn entries(&self, scope: Scope) -> Vec<String> {
         let name = |entry: &TocEntry| format!("{} {:?} {}", entry.desc, entry.schema, entry.tag);
         let names: BTreeMap<i32, String> = self.toc.entries.iter().map(|entry| (entry.id, name(entry))).collect();
         let about_this_database =
             |entry: &TocEntry| entry.desc.starts_with("DATABASE") || entry.tag.starts_with("DATABASE ");
-        let entries = self.toc.entries.iter().filter(|entry| !about_this_database(entry));
+        let entries =
+            self.toc.entries.iter().filter(|entry| scope == Scope::WithDatabase || !about_this_database(entry));
         let text = |entry: &TocEntry| {
             let needs: BTreeSet<&String> = entry.needs.iter().filter_map(|id| names.get(id)).collect();
             format!(

@@ -117,7 +117,16 @@ impl Oracle {
     /// The schema of a database as `pg_dump -s` writes it, without what differs between two equal databases: the random
     /// key of `\restrict`, and the comments with version numbers.
     pub fn schema(&self, url: &str) -> Result<String> {
-        let script = self.pg_dump(url, &["-s", "--quote-all-identifiers"])?;
+        self.schema_with(url, &["-s", "--quote-all-identifiers"])
+    }
+
+    /// The same with the database itself, its settings and privileges.
+    pub fn schema_with_database(&self, url: &str) -> Result<String> {
+        self.schema_with(url, &["-s", "-C", "--quote-all-identifiers"])
+    }
+
+    fn schema_with(&self, url: &str, arguments: &[&str]) -> Result<String> {
+        let script = self.pg_dump(url, arguments)?;
         let kept = script.lines().filter(|line| {
             !["\\restrict ", "\\unrestrict ", "-- Dumped from", "-- Dumped by"].iter().any(|no| line.starts_with(no))
         });
