@@ -26,6 +26,7 @@ mod notify;
 mod output;
 mod prune;
 mod report;
+mod requests;
 mod restore;
 mod run;
 mod schedule;
@@ -64,10 +65,14 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report(&Error::new(Kind::Internal, "cannot start the runtime").because(error)),
     };
+    if arguments.note_requests.is_some() {
+        crate::store::note_requests();
+    }
     let outcome = runtime.block_on(run(&arguments));
     // Connections that hang must not hold up the exit.
     runtime.shutdown_background();
-    match outcome {
+    let noted = arguments.note_requests.as_deref().map_or(Ok(()), requests::write);
+    match outcome.and_then(|code| noted.map(|()| code)) {
         Ok(code) => code,
         Err(error) => report(&error),
     }

@@ -7,6 +7,8 @@ pub mod age;
 pub mod bucket;
 pub mod cost;
 pub mod health;
+pub mod lifecycle;
+pub mod missed;
 pub mod policy;
 pub mod retention;
 

@@ -56,6 +56,9 @@ pub struct Arguments {
     /// Take the variables of this file (lines `export NAME=value`) over the environment's; its owner alone may read it
     #[arg(long, global = true, value_name = "FILE")]
     pub env_file: Option<std::path::PathBuf>,
+    /// Add to this file which kinds of requests the S3 store was asked, for `pgstow bucket policy used`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub note_requests: Option<std::path::PathBuf>,
     /// How log lines on standard error look
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

@@ -2,14 +2,16 @@
 
 use super::Context;
 use super::output::{plain, print, print_json};
+use super::requests;
 use super::store::ToArgs;
 use crate::commands::bucket::{BucketReport, Outcome, check, init, refused, unhealthy};
 use crate::error::{Error, Kind, Result};
 use crate::keep::bucket::{Aspect, Wish};
-use crate::keep::policy::{Role, policy};
+use crate::keep::policy::{Role, policy, used};
 use crate::store::{Encryption, LifecycleRule, LockDefault, S3Store, StoreUrl};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 /// `pgstow bucket`.
 #[derive(Debug, Args)]
@@ -102,6 +104,9 @@ pub struct PolicyArgs {
     /// The ARN of the key of KMS that the bucket encrypts by
     #[arg(long, value_name = "ARN")]
     pub kms_key: Option<String>,
+    /// For `used`: the file that runs with --note-requests left
+    #[arg(long, value_name = "FILE", required_if_eq("role", "used"))]
+    pub requests: Option<PathBuf>,
 }
 
 /// Kinds of work.
@@ -113,6 +118,8 @@ pub enum RoleName {
     Pruner,
     /// Restores, verifies and thaws.
     Restorer,
+    /// What real runs used, as they noted it with --note-requests, and nothing else.
+    Used,
 }
 
 fn transition(text: &str) -> std::result::Result<(u32, String), String> {
@@ -211,13 +218,23 @@ impl PolicyArgs {
         let StoreUrl::S3 { bucket, prefix } = self.store.to.parse()? else {
             return Err(Error::new(Kind::Usage, "a folder has no policy").hint("give a store like s3://bucket/prefix"));
         };
+        let key = self.kms_key.as_deref();
         let role = match self.role {
+            RoleName::Used => return self.used(&bucket, key),
             RoleName::Writer => Role::Writer,
             RoleName::Pruner => Role::Pruner,
             RoleName::Restorer => Role::Restorer,
         };
         let prefix = if prefix.is_empty() { prefix } else { format!("{prefix}/") };
-        print_json(&policy(role, &bucket, &prefix, self.kms_key.as_deref()))
+        print_json(&policy(role, &bucket, &prefix, key))
+    }
+
+    fn used(&self, bucket: &str, key: Option<&str>) -> Result<()> {
+        let noted = requests::read(self.requests.as_deref().unwrap_or(Path::new("")))?;
+        let Some(policy) = used(&noted, bucket, key) else {
+            return Err(Error::new(Kind::Usage, "no request to this bucket was noted").on(bucket.to_owned()));
+        };
+        print_json(&policy)
     }
 }
 

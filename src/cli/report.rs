@@ -1,21 +1,37 @@
 //! `pgstow report`: arguments, report.
 
+#![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
+
 use super::Context;
+use super::jobs::{ConfigArgs, ready};
 use super::output::{plain, print};
-use super::store::FromArgs;
-use crate::commands::report::{Report, ago, page, report};
+use super::store::StoreArgs;
+use crate::commands::report::{Report, ReportOptions, ago, page, report};
 use crate::error::{Error, Kind, Result};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use jiff::Timestamp;
 use std::path::PathBuf;
 
+/// So many failures of one sort are named.
+const NAMED: usize = 20;
+
 /// `pgstow report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// The store to look into.
+    /// The job to tell of: its database, with the runs of its schedule that left no backup [default: all that is in the
+    /// store of --from; without that, the only job of the file]
+    #[arg(value_name = "JOB")]
+    pub job: Option<String>,
+    /// The file of jobs.
     #[command(flatten)]
-    pub store: FromArgs,
+    pub config: ConfigArgs,
+    /// The store, where no job names one: s3://bucket/prefix or file:///folder
+    #[arg(long, value_name = "STORE", env = "PGSTOW_STORE")]
+    pub from: Option<String>,
+    /// How to reach it.
+    #[command(flatten)]
+    pub reach: StoreArgs,
     /// Write one HTML page into this file, without anything to fetch; if its name ends in .txt, plain text [default:
     /// plain text on standard output]
     #[arg(short, long, value_name = "FILE")]
@@ -25,8 +41,15 @@ pub struct ReportArgs {
 impl ReportArgs {
     /// Runs the verb.
     pub(super) async fn run(&self, context: Context) -> Result<()> {
-        let store = self.store.open().await?;
-        let report = context.stop.unless(report(store.as_ref(), Timestamp::now())).await?;
+        let now = Timestamp::now();
+        let options = match (&self.job, &self.from) {
+            (None, Some(from)) => ReportOptions { store: self.reach.open(from).await?, job: None, now },
+            (name, _) => {
+                let ready = ready(self.config.job(name.as_deref())?).await?;
+                ReportOptions { store: ready.store, job: Some(ready.job), now }
+            }
+        };
+        let report = report(&options, &context.stop).await?;
         let Some(path) = &self.output else { return print(&text(&report)) };
         let as_text = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("txt"));
         let content = if as_text { text(&report).join("\n") + "\n" } else { page(&report) };
@@ -50,6 +73,7 @@ fn text(report: &Report) -> Vec<String> {
             HumanBytes(database.stored_bytes())
         )));
         lines.extend(database.newest().map(|newest| format!("  last success {}", ago(newest.begun, report.made_at))));
+        lines.extend(database.failures(NAMED).iter().map(|line| plain(&format!("  ! {line}"))));
         for backup in &database.backups {
             lines.push(format!(
                 "  {}  {:>10}  {:>14} rows  {:>8.1} s",
@@ -66,5 +90,7 @@ fn text(report: &Report) -> Vec<String> {
         lines.push("not finished (running now, or killed)".to_owned());
         lines.extend(report.unfinished.iter().map(|name| plain(&format!("  {name}"))));
     }
+    lines.push(String::new());
+    lines.push("a run that fails removes what it wrote; it shows above as a time without a backup".to_owned());
     lines
 }

@@ -167,7 +167,8 @@ fn parts(size: u64) -> u64 {
     if size < part { 0 } else { size.div_ceil(part) + 1 }
 }
 
-fn stored(entries: &[Entry], prices: &Prices) -> Result<Vec<Stored>> {
+/// What is stored costs, by class.
+pub(crate) fn stored(entries: &[Entry], prices: &Prices) -> Result<Vec<Stored>> {
     let mut sizes: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for entry in entries {
         sizes.entry(entry.class.clone().unwrap_or(STANDARD.to_owned())).or_default().push(entry.size);

@@ -8,6 +8,7 @@ mod store;
 
 use super::Stop;
 use crate::error::{Error, Kind, Result};
+use crate::keep::lifecycle::Keeping;
 use crate::postgres::ConnectionSettings;
 use crate::store::{StorageClass, Store};
 use std::sync::Arc;
@@ -83,6 +84,9 @@ pub struct DoctorOptions {
     pub store: Option<Arc<dyn Store>>,
     /// The storage class that backups get.
     pub class: Option<StorageClass>,
+    /// The database's folder in the store, and how a job keeps its backups there; where no job is examined, the rules of
+    /// the bucket are looked at for all that lies in the store.
+    pub keeping: Option<(String, Keeping)>,
     /// How many connections a dump would use, at least 1.
     pub jobs: usize,
 }
@@ -99,7 +103,7 @@ pub async fn doctor(options: &DoctorOptions, stop: &Stop) -> Result<Vec<Finding>
     };
     let of_store = async {
         match &options.store {
-            Some(store) => store::examine(store.as_ref(), options.class.as_ref()).await,
+            Some(store) => store::examine(store.as_ref(), options.class.as_ref(), options.keeping.as_ref()).await,
             None => Vec::new(),
         }
     };

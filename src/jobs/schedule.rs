@@ -267,6 +267,8 @@ mod tests {
             let second = schedule.next_after(first).expect("another");
             let hours = second.duration_since(first).as_secs();
             prop_assert!((22 * 3600..=26 * 3600).contains(&hours), "{first} {second}");
+            let date = |at: Timestamp| at.to_zoned_datetime(schedule.zone.clone()).date();
+            prop_assert_eq!(date(first).tomorrow().expect("a day"), date(second));
             prop_assert_eq!(schedule.last_until(first), Some(first));
             prop_assert_eq!(schedule.last_until(second - SignedDuration::from_secs(1)), Some(first));
         }

@@ -3,7 +3,12 @@
 //! Facts: Amazon S3 user guide, "Actions, resources, and condition keys for Amazon S3". A question for an object that is
 //! not there is answered with 404 instead of 403 only to those who may list the bucket.
 
+use crate::store::Request;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The action behind every listing.
+const LIST: &str = "s3:ListBucket";
 
 /// Who a policy is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +65,57 @@ pub fn policy(role: Role, bucket: &str, prefix: &str, kms_key: Option<&str>) -> 
     json!({"Version": "2012-10-17", "Statement": statements})
 }
 
+/// The policy that allows what was asked of a bucket, and nothing else; `None` where nothing was.
+pub fn used(requests: &BTreeSet<Request>, bucket: &str, kms_key: Option<&str>) -> Option<Value> {
+    let arn = format!("arn:aws:s3:::{bucket}");
+    let (mut on, mut listed): (BTreeMap<&str, BTreeSet<String>>, BTreeSet<&str>) = Default::default();
+    for request in requests.iter().filter(|request| request.bucket == bucket) {
+        if request.action == LIST {
+            listed.insert(&request.keys);
+        } else {
+            let resource = if request.keys.is_empty() { arn.clone() } else { format!("{arn}/{}", request.keys) };
+            on.entry(&request.action).or_default().insert(resource);
+        }
+    }
+    // What is allowed for the same things stands in one statement.
+    let mut together: BTreeMap<BTreeSet<String>, Vec<&str>> = BTreeMap::new();
+    for (action, resources) in &on {
+        let wider = |narrow: &String| {
+            let covers =
+                |wide: &String| wide != narrow && wide.strip_suffix('*').is_some_and(|s| narrow.starts_with(s));
+            resources.iter().any(covers)
+        };
+        let least = resources.iter().filter(|resource| !wider(resource)).cloned().collect();
+        together.entry(least).or_default().push(action);
+    }
+    let mut statements = Vec::new();
+    if !listed.is_empty() {
+        let mut list = json!({"Effect": "Allow", "Action": [LIST], "Resource": arn});
+        // A question for the bucket itself, or a listing of all of it, has no prefix.
+        if !listed.contains("") {
+            list["Condition"] = json!({"StringLike": {"s3:prefix": listed}});
+        }
+        statements.push(list);
+    }
+    let allow = |(resources, actions)| json!({"Effect": "Allow", "Action": actions, "Resource": resources});
+    statements.extend(together.into_iter().map(allow));
+    if statements.is_empty() {
+        return None;
+    }
+    if let Some(key) = kms_key {
+        let writes = on.contains_key("s3:PutObject");
+        // Parts of an upload are read back by S3 itself, which is why a writer has to decrypt.
+        let actions: &[&str] = if writes { &["kms:GenerateDataKey", "kms:Decrypt"] } else { &["kms:Decrypt"] };
+        statements.push(json!({"Effect": "Allow", "Action": actions, "Resource": key}));
+    }
+    Some(json!({"Version": "2012-10-17", "Statement": statements}))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Role, policy};
+    use super::{Request, Role, policy, used};
+    use serde_json::json;
+    use std::collections::BTreeSet;
 
     fn actions(role: Role) -> Vec<String> {
         let policy = policy(role, "b", "db/", Some("arn:aws:kms:x:1:key/k"));
@@ -88,5 +141,35 @@ mod tests {
         assert!(text.contains("arn:aws:s3:::b/db/*\"") && !text.contains("arn:aws:s3:::b/*"), "{text}");
         let whole = policy(Role::Restorer, "b", "", None);
         assert_eq!(whole["Statement"][0].get("Condition"), None);
+    }
+
+    #[test]
+    fn what_was_used_is_allowed_in_the_fewest_words_and_nothing_else() {
+        let lines = [
+            "s3:ListBucket b db/",
+            "s3:ListBucket b db/shop/*",
+            "s3:PutObject b db/shop/*",
+            "s3:PutObject b db/shop/*/manifest.json",
+            "s3:AbortMultipartUpload b db/shop/*",
+            "s3:GetObject b db/shop/*/manifest.json",
+            "s3:GetBucketVersioning b ",
+            "s3:DeleteObject other db/shop/*",
+        ];
+        let requests: BTreeSet<Request> = lines.iter().map(|line| line.parse().expect("a request")).collect();
+        let policy = used(&requests, "b", None).expect("a policy");
+        assert_eq!(
+            policy["Statement"],
+            json!([
+                { "Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": "arn:aws:s3:::b",
+                  "Condition": {"StringLike": {"s3:prefix": ["db/", "db/shop/*"]}} },
+                { "Effect": "Allow", "Action": ["s3:GetBucketVersioning"], "Resource": ["arn:aws:s3:::b"] },
+                { "Effect": "Allow", "Action": ["s3:AbortMultipartUpload", "s3:PutObject"],
+                  "Resource": ["arn:aws:s3:::b/db/shop/*"] },
+                { "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::b/db/shop/*/manifest.json"] },
+            ])
+        );
+        assert_eq!(used(&requests, "unknown", None), None);
+        let other = used(&requests, "other", Some("arn:aws:kms:x:1:key/k")).expect("a policy");
+        assert_eq!(other["Statement"][1]["Action"], json!(["kms:Decrypt"]));
     }
 }

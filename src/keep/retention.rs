@@ -17,6 +17,8 @@ use std::fmt;
 /// Clocks of machines may be so far apart before a backup counts as one from the future.
 pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
 
+const DAY: i64 = 86_400;
+
 /// What says which backups stay.
 #[derive(Debug, Clone)]
 pub struct Rules {
@@ -53,6 +55,22 @@ impl Rules {
     pub fn is_empty(&self) -> bool {
         let counts = [self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly];
         self.within.is_none() && counts.iter().all(|count| *count == 0)
+    }
+
+    /// After how many seconds none of these rules keeps a backup any more, when one is made every so many seconds.
+    pub fn longest(&self, every: i64, now: Timestamp) -> i64 {
+        let span = |count: u32, seconds: i64| i64::from(count).saturating_mul(seconds.max(every));
+        let within = self.within.map_or(0, |age| now.as_second() - age.before(now, &self.zone).as_second());
+        let longest = [
+            span(self.last.max(self.floor), 0),
+            within,
+            span(self.hourly, 3600),
+            span(self.daily, DAY),
+            span(self.weekly, 7 * DAY),
+            span(self.monthly, 31 * DAY),
+            span(self.yearly, 366 * DAY),
+        ];
+        longest.into_iter().max().unwrap_or(0).saturating_add(every)
     }
 
     fn periods(&self) -> [(Period, u32); 5] {

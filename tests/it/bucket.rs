@@ -188,3 +188,50 @@ fn a_policy_is_printed_without_asking_any_store() {
         assert_eq!(policy.to_string().contains("s3:DeleteObject"), role == "pruner");
     }
 }
+
+#[test]
+fn what_a_run_used_becomes_a_policy_that_names_nothing_else() {
+    let (s3, folder) = (garage(), tempfile::tempdir().unwrap());
+    let (prefix, noted) = (s3.fresh_prefix("used"), folder.path().join("requests"));
+    let (place, noted) = (s3.location(&prefix), noted.to_str().unwrap());
+    let database = Database::fresh(&server(18), "used");
+    database.execute("CREATE TABLE t AS SELECT n AS id FROM generate_series(1, 10) n");
+    let name = &database.name;
+    let used = ["bucket", "policy", "used", "--to", &place, "--requests", noted];
+    pgstow(&s3, &used[..5]).failed(2, &["--requests"]);
+    let statements = || pgstow(&s3, &used).fine().json()["Statement"].clone();
+    let arn = |keys: &str| format!("arn:aws:s3:::{}{keys}", s3.bucket);
+    let allow =
+        |actions: &[&str], keys: &[String]| serde_json::json!({"Effect": "Allow", "Action": actions, "Resource": keys});
+
+    pgstow(&s3, &["dump", "-d", &database.url(), "--to", &place, "--note-requests", noted]).fine();
+    let ours = arn(&format!("/{prefix}/{name}/*"));
+    let manifest = arn(&format!("/{prefix}/{name}/*/manifest.json"));
+    let written = [allow(&["s3:GetObject"], &[manifest]), allow(&["s3:PutObject"], &[ours])];
+    let found = statements();
+    let list = |prefixes: Value| {
+        serde_json::json!({"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": arn(""),
+                           "Condition": {"StringLike": {"s3:prefix": prefixes}}})
+    };
+    let same = |expected: &[Value]| {
+        let sorted = |statements: &[Value]| {
+            let mut texts: Vec<String> = statements.iter().map(ToString::to_string).collect();
+            texts.sort();
+            texts
+        };
+        let found = statements();
+        assert_eq!(sorted(found.as_array().unwrap()), sorted(expected), "{found:#}");
+    };
+    assert!(!found.to_string().contains("Delete"), "{found:#}");
+    same(&written);
+    // A second run adds what it used; nothing is said of other buckets.
+    pgstow(&s3, &["prune", "--from", &place, "--keep-last", "1", "--note-requests", noted]).fine();
+    let asked = ["s3:GetBucketVersioning", "s3:ListBucketMultipartUploads"];
+    let all = [
+        list(serde_json::json!([format!("{prefix}/"), format!("{prefix}/{name}/"), format!("{prefix}/{name}/*")])),
+        allow(&asked, &[arn("")]),
+    ];
+    same(&[written.as_slice(), &all].concat());
+    let elsewhere = ["bucket", "policy", "used", "--to", "s3://elsewhere/db", "--requests", noted];
+    pgstow(&s3, &elsewhere).failed(2, &["no request to this bucket was noted"]);
+}

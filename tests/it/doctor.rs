@@ -1,6 +1,6 @@
 //! `pgstow doctor` finds what would fail a backup before a backup does.
 
-use pgstow_parts::{Database, S3, garage, server};
+use pgstow_parts::{Database, S3, garage, moto, server};
 use serde_json::Value;
 
 use crate::support::{Ran, command, pgstow};
@@ -90,4 +90,48 @@ fn a_server_or_a_store_out_of_reach_is_a_finding_and_the_other_is_examined_all_t
     ran.failed(5, &[]);
     assert_eq!(found(&ran.json(), "store").0, "fail");
     assert!(!format!("{ran:?}").contains("geheim"), "{ran:?}");
+}
+
+#[test]
+fn rules_of_the_bucket_that_collide_with_what_a_job_keeps_are_named() {
+    let base = moto();
+    let s3 = S3 { bucket: base.fresh_prefix("pgstow-doctor-rules").to_lowercase(), ..base };
+    let (folder, database) = (tempfile::tempdir().unwrap(), Database::fresh(&server(18), "rules"));
+    database.execute("CREATE TABLE t (id integer)");
+    let config = folder.path().join("pgstow.toml");
+    let job = |class: &str, keep: &str| {
+        let text = format!(
+            "[job.shop]\nsource = \"{}\"\nstore = \"{}\"\nstorage_class = \"{class}\"\nretention = {{ {keep} }}\n",
+            database.url(),
+            s3.location("db")
+        );
+        std::fs::write(&config, text).unwrap();
+    };
+    let said = |grades: &[&str]| {
+        let ran = examine(&s3, &["shop", "--config", config.to_str().unwrap()]);
+        let of =
+            |finding: &Value| finding["subject"] == "lifecycle" && grades.contains(&finding["grade"].as_str().unwrap());
+        let report = ran.json();
+        let found: Vec<String> = report
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|finding| of(finding))
+            .map(|finding| finding["says"].as_str().unwrap().to_owned())
+            .collect();
+        (ran.code, found)
+    };
+    job("STANDARD", "keep_daily = 7, keep_yearly = 3");
+    pgstow(&s3, &["bucket", "init", "--to", &s3.location("db"), "--expire", "90", "--yes"]).fine();
+    let (code, found) = said(&["fail"]);
+    assert_eq!(code, Some(5));
+    assert!(found.len() == 1 && found[0].contains("removes backups after 90 days, and the retention"), "{found:?}");
+    job("STANDARD_IA", "keep_within = \"7d\"");
+    let (code, found) = said(&["warn"]);
+    assert_eq!(code, Some(0));
+    assert!(found[0].contains("the newest too when no newer one is made"), "{found:?}");
+    assert!(found[1].contains("STANDARD_IA bills 30 days at least"), "{found:?}");
+    job("STANDARD", "keep_within = \"90d\"");
+    pgstow(&s3, &["bucket", "init", "--to", &s3.location("db"), "--transition", "30:STANDARD_IA", "--yes"]).fine();
+    assert_eq!(said(&["ok", "warn", "fail"]), (Some(0), vec!["nothing collides with the 1 that act here".to_owned()]));
 }

@@ -41,3 +41,4 @@ mod support;
 mod thawing;
 mod tidy;
 mod verifying;
+mod walking;

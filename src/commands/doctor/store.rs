@@ -2,9 +2,11 @@
 
 use super::{Finding, clock};
 use crate::error::{Error, Kind, Result};
-use crate::store::{Deletion, Meta, StorageClass, Store, StoreProblem, problem};
+use crate::keep::lifecycle::{Collision, Keeping, collisions};
+use crate::store::{Answer, Deletion, Meta, StorageClass, Store, StoreProblem, problem};
 use bytes::Bytes;
 use futures::TryStreamExt;
+use jiff::Timestamp;
 use std::time::SystemTime;
 
 /// So many writers try to be the first.
@@ -13,7 +15,11 @@ const RIVALS: usize = 4;
 /// Uploads that somebody began longer ago than this were left by something that was killed.
 const OLD_UPLOAD: std::time::Duration = std::time::Duration::from_hours(24);
 
-pub(super) async fn examine(store: &dyn Store, class: Option<&StorageClass>) -> Vec<Finding> {
+pub(super) async fn examine(
+    store: &dyn Store,
+    class: Option<&StorageClass>,
+    keeping: Option<&(String, Keeping)>,
+) -> Vec<Finding> {
     match store.list_folders("").await {
         Ok(_) => {}
         Err(error) => return vec![Finding::failed("store", &error)],
@@ -36,6 +42,7 @@ pub(super) async fn examine(store: &dyn Store, class: Option<&StorageClass>) -> 
     findings.push(probe.only_one_wins().await);
     findings.push(left_over(store).await);
     findings.push(versions(store).await);
+    findings.extend(rules(store, keeping).await);
     findings.push(probe.clean().await);
     findings
 }
@@ -110,6 +117,40 @@ async fn versions(store: &dyn Store) -> Finding {
         ),
         Err(error) => Finding::failed("versions", &error),
     }
+}
+
+/// Whether the bucket's lifecycle rules go together with what is kept; nothing is said of a store that cannot have any.
+async fn rules(store: &dyn Store, keeping: Option<&(String, Keeping)>) -> Vec<Finding> {
+    const SUBJECT: &str = "lifecycle";
+    let (rules, none) = match store.lifecycle().await {
+        Ok(Answer::Set(rules)) => (rules, false),
+        Ok(Answer::Unset) => (Vec::new(), true),
+        Ok(Answer::Unsupported) => return Vec::new(),
+        Ok(Answer::Denied) => {
+            let says = "these credentials may not ask for the bucket's lifecycle rules";
+            return vec![Finding::warn(SUBJECT, says, "allow s3:GetLifecycleConfiguration, or look for yourself")];
+        }
+        Err(error) => return vec![Finding::failed(SUBJECT, &error)],
+    };
+    let (folder, keeping) = keeping.map_or(("", None), |(folder, keeping)| (folder.as_str(), Some(keeping)));
+    let found = collisions(&rules, folder, keeping, Timestamp::now());
+    if found.is_empty() {
+        let count = rules.iter().filter(|rule| rule.touches(folder)).count();
+        let says = if none {
+            "no rule acts here".to_owned()
+        } else {
+            format!("nothing collides with the {count} that act here")
+        };
+        return vec![Finding::ok(SUBJECT, says)];
+    }
+    let finding = |collision: Collision| {
+        if collision.severe {
+            Finding::fail(SUBJECT, Kind::Store, collision.says, collision.todo)
+        } else {
+            Finding::warn(SUBJECT, collision.says, collision.todo)
+        }
+    };
+    found.into_iter().map(finding).collect()
 }
 
 /// Objects of the examination's own.

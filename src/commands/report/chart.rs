@@ -1,6 +1,7 @@
 //! Pictures as SVG: bars over time, and a calendar.
 
 use super::BackupLine;
+use crate::keep::missed::Missed;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
@@ -42,14 +43,21 @@ pub(super) fn bars(backups: &[BackupLine], value: fn(&BackupLine) -> f64, show: 
 
 /// One square a day of the last half year, by weeks (columns, the newest on the right) and days (rows, Monday first): how
 /// many backups were begun on it, in UTC.
-pub(super) fn calendar(backups: &[BackupLine], now: Timestamp) -> String {
+///
+/// A day without a backup is red where one is missed; on others retention may have removed what was there.
+pub(super) fn calendar(backups: &[BackupLine], missed: &[Missed], now: Timestamp) -> String {
     let day = |at: Timestamp| at.to_zoned_datetime(TimeZone::UTC).date();
+    let is_missed = |date| {
+        missed.iter().any(|missed| match missed.to {
+            None => day(missed.from) == date,
+            Some(to) => day(missed.from) < date && date <= day(to),
+        })
+    };
     let mut counts: HashMap<_, u32> = HashMap::new();
     for backup in backups {
         *counts.entry(day(backup.begun)).or_default() += 1;
     }
     let today = i64::from(day(now).weekday().to_monday_zero_offset());
-    let first = backups.last().map_or(now, |backup| backup.begun);
     let mut svg = format!("<svg viewBox=\"0 0 {} {}\" class=\"calendar\" role=\"img\">", WEEKS * CELL, 7 * CELL);
     for back in (0..WEEKS * 7 - (6 - today)).rev() {
         let Ok(at) = now.checked_sub(SignedDuration::from_hours(24 * back)) else { continue };
@@ -58,8 +66,8 @@ pub(super) fn calendar(backups: &[BackupLine], now: Timestamp) -> String {
         let date = day(at);
         let count = counts.get(&date).copied().unwrap_or(0);
         let class = match count {
-            _ if date < day(first) => "before",
-            0 => "none",
+            0 if is_missed(date) => "none",
+            0 => "before",
             1 => "one",
             _ => "more",
         };

@@ -2,7 +2,11 @@
 
 use super::chart::{bars, calendar};
 use super::{BackupLine, DatabaseReport, Report, ago};
+use crate::commands::cost::Stored;
 use indicatif::{HumanBytes, HumanCount};
+
+/// So many failures of one sort are named.
+const NAMED: usize = 20;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1c2430; --dim: #5c6878; --line: #d8dee6; --back: #fff; --bar: #3d74c9; --good: #3c9a5f; --bad: #c0392b; --soft: #eef1f5 }
@@ -43,18 +47,27 @@ pub fn page(report: &Report) -> String {
     for database in &report.databases {
         page += &section(database, report);
     }
+    page += &cost(report);
     page + "</body></html>\n"
 }
 
 fn overview(report: &Report) -> String {
     let mut rows = String::new();
     for database in &report.databases {
-        let Some(newest) = database.newest() else { continue };
+        let failures = database.failures(usize::MAX).len();
+        let failures = if failures == 0 { String::new() } else { format!("<span class=\"bad\">{failures}</span>") };
+        let Some(newest) = database.newest() else {
+            rows += &format!(
+                "<tr><td>{}</td><td class=\"bad\" colspan=\"7\">no good backup</td><td class=\"n\">{failures}</td></tr>\n",
+                escape(&database.name)
+            );
+            continue;
+        };
         let remarks = newest.remarks.len();
         let remarks = if remarks == 0 { String::new() } else { format!("<span class=\"bad\">{remarks}</span>") };
         rows += &format!(
             "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td><td class=\"n\">{remarks}</td></tr>\n",
+             <td class=\"n\">{}</td><td class=\"n\">{remarks}</td><td class=\"n\">{failures}</td></tr>\n",
             escape(&database.name),
             newest.begun.strftime("%Y-%m-%d %H:%M UTC"),
             ago(newest.begun, report.made_at),
@@ -66,7 +79,8 @@ fn overview(report: &Report) -> String {
     }
     format!(
         "<div class=\"wide\"><table><tr><th>database</th><th>last success</th><th></th><th class=\"n\">size</th>\
-         <th class=\"n\">took</th><th class=\"n\">backups</th><th class=\"n\">together</th><th class=\"n\">remarks</th></tr>\n\
+         <th class=\"n\">took</th><th class=\"n\">backups</th><th class=\"n\">together</th><th class=\"n\">remarks</th>\
+         <th class=\"n\">failures</th></tr>\n\
          {rows}</table></div>\n"
     )
 }
@@ -77,12 +91,49 @@ fn section(database: &DatabaseReport, report: &Report) -> String {
     let time = bars(&database.backups, |backup| backup.seconds, duration);
     let rows: String = database.backups.iter().map(row).collect();
     format!(
-        "<h2>{}</h2>\n<h3>Days with a backup, the last half year</h3>{}\n<div class=\"charts\"><div><h3>Size in the store</h3>{size}\
+        "<h2>{}</h2>\n{}<h3>Days with a backup, the last half year</h3>{}\n<div class=\"charts\"><div><h3>Size in the store</h3>{size}\
          </div><div><h3>Duration</h3>{time}</div></div>\n<div class=\"wide\"><table><tr><th>backup</th><th>begun</th>\
          <th class=\"n\">took</th><th class=\"n\">tables</th><th class=\"n\">rows</th><th class=\"n\">size</th><th>server</th>\
          </tr>\n{rows}</table></div>\n",
         escape(&database.name),
-        calendar(&database.backups, report.made_at),
+        failures(database),
+        calendar(&database.backups, &database.missed, report.made_at),
+    )
+}
+
+/// What did not go well. A run that fails removes what it wrote, so its absence is all there is to tell of it.
+fn failures(database: &DatabaseReport) -> String {
+    let lines = database.failures(NAMED);
+    if lines.is_empty() {
+        return "<p class=\"dim\">Nothing failed, as far as the store knows.</p>\n".to_owned();
+    }
+    let lines: String = lines.iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
+    format!(
+        "<h3>What did not go well</h3>\n<ul class=\"bad\">{lines}</ul>\n<p class=\"dim\">A run that fails removes what it \
+         wrote; it shows here as a time without a backup.</p>\n"
+    )
+}
+
+/// What is stored costs, by class.
+fn cost(report: &Report) -> String {
+    if report.stored.is_empty() {
+        return String::new();
+    }
+    let row = |stored: &Stored| {
+        format!(
+            "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{:.2}</td></tr>\n",
+            escape(&stored.class),
+            HumanCount(stored.objects),
+            HumanBytes(stored.bytes),
+            stored.monthly
+        )
+    };
+    let rows: String = report.stored.iter().map(row).collect();
+    format!(
+        "<h2>What is stored costs a month</h2>\n<table><tr><th>class</th><th class=\"n\">objects</th><th class=\"n\">size</th>\
+         <th class=\"n\">a month</th></tr>\n{rows}</table>\n<p class=\"dim\">{}; your region and contract may differ: \
+         <code>pgstow cost --prices</code></p>\n",
+        escape(&report.prices)
     )
 }
 
@@ -143,6 +194,13 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::super::{BackupLine, DatabaseReport, Report};
     use super::page;
+    use crate::keep::health::{Finding, Severity};
+    use crate::keep::missed::Missed;
+    use jiff::Timestamp;
+
+    fn at(day: u32) -> Timestamp {
+        format!("2026-11-{day:02}T02:30:00Z").parse().expect("a moment")
+    }
 
     fn backup(day: u32, stored_bytes: u64, remarks: &[&str]) -> BackupLine {
         BackupLine {
@@ -165,15 +223,32 @@ mod tests {
             databases: vec![DatabaseReport {
                 name: "a<script>alert('x')</script>".into(),
                 backups: vec![backup(24, 2048, &["left out: table \"<b>\" & more"]), backup(22, 1024, &[])],
+                broken: vec![("20261120T023000Z-4f7a2c".into(), "<b> is missing".into())],
+                missed: vec![Missed { from: at(22), to: Some(at(24)) }, Missed { from: at(19), to: None }],
+                findings: vec![Finding {
+                    severity: Severity::Warning,
+                    rule: "tables-missing",
+                    message: "<b> is gone".into(),
+                }],
             }],
             unfinished: vec!["a/<i>".into()],
+            stored: Vec::new(),
+            prices: String::new(),
         };
         let page = page(&report);
         assert!(!page.contains("<script") && !page.contains("<b>") && !page.contains("<i>"), "{page}");
         assert!(!page.contains("src=") && !page.contains("http://") && !page.contains("https://"), "{page}");
         assert!(page.contains("left out: table &quot;&lt;b&gt;&quot; &amp; more"), "{page}");
         assert!(page.contains("9 h 30 min ago"), "{page}");
-        for (day, class) in [(21, "before"), (22, "one"), (23, "none"), (24, "one")] {
+        for said in [
+            "<li>warning: &lt;b&gt; is gone</li>",
+            "<li>backup 20261120T023000Z-4f7a2c is broken: &lt;b&gt; is missing</li>",
+            "<li>no backup between 2026-11-22 02:30 UTC and 2026-11-24 02:30 UTC (2 d 0 h)</li>",
+            "<li>the run of 2026-11-19 02:30 UTC left no backup</li>",
+        ] {
+            assert!(page.contains(said), "{said} in {page}");
+        }
+        for (day, class) in [(19, "none"), (21, "before"), (22, "one"), (23, "none"), (24, "one")] {
             let square = page
                 .split("<rect ")
                 .find(|square| square.contains(&format!("<title>2026-11-{day}: ")))

@@ -113,21 +113,7 @@ fn steady_after(plan: &Plan, start: Timestamp) -> Option<i64> {
     if plan.rules.is_empty() {
         return expire;
     }
-    let rules = &plan.rules;
-    let every = interval(plan, start);
-    let span = |count: u32, seconds: i64| i64::from(count).saturating_mul(seconds.max(every));
-    let within = rules.within.map_or(0, |age| start.as_second() - age.before(start, &rules.zone).as_second());
-    let longest = [
-        span(rules.last.max(rules.floor), 0),
-        within,
-        span(rules.hourly, 3600),
-        span(rules.daily, DAY),
-        span(rules.weekly, 7 * DAY),
-        span(rules.monthly, 31 * DAY),
-        span(rules.yearly, 366 * DAY),
-    ];
-    let seconds = longest.into_iter().max().unwrap_or(0).saturating_add(every);
-    let days = seconds / DAY + 2;
+    let days = plan.rules.longest(interval(plan, start), start) / DAY + 2;
     Some(expire.map_or(days, |expire| days.min(expire)))
 }
 

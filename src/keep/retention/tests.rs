@@ -193,3 +193,28 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Over leap days, ends of months and years, and changes of clocks: what goes one night is never missed later.
+    #[test]
+    fn pruning_every_night_comes_to_what_pruning_once_would_have_kept(
+        rules in some_rules(), start in 1_690_000_000i64..1_900_000_000, nights in 1i64..800, every in 20i64..29
+    ) {
+        let nights = (0..nights).map(|night| Timestamp::from_second(start + night * every * 3600).expect("a time"));
+        let all: Vec<Candidate> = nights.map(|moment| candidate(moment, 0, Condition::Good)).collect();
+        let mut kept: Vec<Candidate> = Vec::new();
+        for backup in &all {
+            kept.push(backup.clone());
+            let verdicts = decide(&kept, &rules, backup.id.created());
+            let mut stays = verdicts.iter().map(Verdict::stays);
+            kept.retain(|_| stays.next().unwrap_or(false));
+        }
+        let now = all.last().map_or(Timestamp::UNIX_EPOCH, |backup| backup.id.created());
+        let verdicts = decide(&all, &rules, now);
+        let once: Vec<&Candidate> =
+            all.iter().zip(&verdicts).filter(|(_, verdict)| verdict.stays()).map(|(backup, _)| backup).collect();
+        prop_assert_eq!(kept.iter().collect::<Vec<_>>(), once);
+    }
+}

@@ -23,6 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Secret;
 
 use super::super::Patience;
+use super::super::requests::Noting;
 use super::watched::Watched;
 
 /// What can be said about an S3 store beside its URL. Everything else, and all that is `None` here, comes from the
@@ -116,6 +117,9 @@ pub(super) async fn client(options: &S3Options) -> Result<Connected> {
         && let Some(retries) = shared.retry_config()
     {
         config = config.retry_config(retries.clone().with_max_attempts(DEFAULT_ATTEMPTS));
+    }
+    if let Some(noting) = Noting::if_wanted() {
+        config = config.interceptor(noting);
     }
     Ok(Connected { client: Client::from_conf(config.build()), checksums, endpoint })
 }
