@@ -127,13 +127,15 @@ pub async fn read(
     // The leader's locks hold for all that see its snapshot, so any of them may ask.
     let sessions: Vec<&Session> = std::iter::once(session).chain(readers).collect();
     let mut kinds: Vec<(usize, &'static objects::Kind)> = KINDS.iter().enumerate().collect();
+    let mut without = selection.words_without();
     if !uncovered::may_read_subscriptions(session).await? {
         kinds.retain(|(_, kind)| kind.name != subscription::KIND.name);
+        without.push(Without::Subscriptions.word());
     }
     if !selection.wants_statistics() {
         kinds.retain(|(_, kind)| kind.name != statistics_data::KIND.name);
     }
-    let answers = asking::all(&sessions, &questions(kinds, version, &selection.words_without())).await?;
+    let answers = asking::all(&sessions, &questions(kinds, version, &without)).await?;
     let Answers { objects, depends: rows, facets: found } = Answers::sorted(answers);
     let members = Members::of(&rows, &relations);
     let (made_by_extensions, own): (Vec<Object>, Vec<Object>) =
@@ -211,10 +213,10 @@ fn questions(
         }),
     });
     let others = [
-        asked("dependencies", DEPENDS, version, Answer::Depends),
-        asked("comments", facets::comment::QUESTION, version, Answer::Comments),
-        asked("security labels", facets::label::QUESTION, version, Answer::Labels),
-        asked("privileges", facets::privilege::QUESTION, version, Answer::Privileges),
+        asked("dependencies", DEPENDS, version, without, Answer::Depends),
+        asked("comments", facets::comment::QUESTION, version, without, Answer::Comments),
+        asked("security labels", facets::label::QUESTION, version, without, Answer::Labels),
+        asked("privileges", facets::privilege::QUESTION, version, without, Answer::Privileges),
     ];
     kinds.chain(others).collect()
 }
@@ -223,9 +225,14 @@ fn asked<R: DeserializeOwned + 'static>(
     about: &'static str,
     question: Question,
     version: ServerVersion,
+    without: &[&str],
     answer: fn(Vec<R>) -> Answer,
 ) -> Asked<Answer> {
-    Asked { about, sql: question.for_server(version), read: Box::new(move |rows| decode(rows).map(answer)) }
+    Asked {
+        about,
+        sql: question.for_server_without(version, without),
+        read: Box::new(move |rows| decode(rows).map(answer)),
+    }
 }
 
 /// An attachment ties two relations, an ownership a sequence and a table, a membership a publication and a table or schema;

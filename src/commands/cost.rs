@@ -207,7 +207,10 @@ fn shape(entries: &[Entry], place: &Place) -> (Shape, String) {
         }
         shape.objects.push(entry.size);
         shape.parts += parts(entry.size);
-        *classes.entry(entry.class.as_deref().unwrap_or(STANDARD)).or_default() += entry.size;
+        // What tells about a backup is in STANDARD whatever its class.
+        if keys::is_data(&entry.key[place.folder.len()..]) {
+            *classes.entry(entry.class.as_deref().unwrap_or(STANDARD)).or_default() += entry.size;
+        }
     }
     let class = classes.into_iter().max_by_key(|(_, bytes)| *bytes).map_or(STANDARD, |(class, _)| class);
     (shape, class.to_owned())

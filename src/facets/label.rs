@@ -4,7 +4,8 @@ use super::{Facets, Subjects};
 use crate::model::{Address, Oid, Question, ident, literal};
 use serde::Deserialize;
 
-/// Every security label on something that initdb did not make.
+/// Every security label on something that initdb did not make. An ordinary role may not read `pg_subscription`, and then its
+/// subscriptions are not dumped either.
 pub const QUESTION: Question = Question(
     "SELECT l.classoid AS class, l.objoid AS object, l.objsubid AS sub, a.typelem AS element, l.provider, l.label
 FROM pg_catalog.pg_seclabel l
@@ -17,11 +18,11 @@ SELECT l.classoid, l.objoid, 0, NULL, l.provider, l.label
 FROM pg_catalog.pg_shseclabel l
 JOIN pg_catalog.pg_database b ON b.oid = l.objoid AND b.datname = pg_catalog.current_database()
 WHERE l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass
-UNION ALL
-SELECT l.classoid, l.objoid, 0, NULL, l.provider, l.label
-FROM pg_catalog.pg_shseclabel l JOIN pg_catalog.pg_subscription s ON s.oid = l.objoid
-JOIN pg_catalog.pg_database b ON b.oid = s.subdbid AND b.datname = pg_catalog.current_database()
-WHERE l.classoid = 'pg_catalog.pg_subscription'::pg_catalog.regclass
+UNION ALL -- !subscriptions:
+SELECT l.classoid, l.objoid, 0, NULL, l.provider, l.label -- !subscriptions:
+FROM pg_catalog.pg_shseclabel l JOIN pg_catalog.pg_subscription s ON s.oid = l.objoid -- !subscriptions:
+JOIN pg_catalog.pg_database b ON b.oid = s.subdbid AND b.datname = pg_catalog.current_database() -- !subscriptions:
+WHERE l.classoid = 'pg_catalog.pg_subscription'::pg_catalog.regclass -- !subscriptions:
 ORDER BY 1, 2, 3, 5",
 );
 

@@ -284,7 +284,7 @@ async fn failures_say_what_to_do() {
         ("404 Not Found", "NoSuchBucket", StoreProblem::NoBucket, "create the bucket"),
         ("301 Moved Permanently", "PermanentRedirect", StoreProblem::Other, "AWS_REGION"),
         ("400 Bad Request", "AuthorizationHeaderMalformed", StoreProblem::Other, "AWS_REGION"),
-        ("403 Forbidden", "InvalidObjectState", StoreProblem::Other, "archive class"),
+        ("403 Forbidden", "InvalidObjectState", StoreProblem::Frozen, "archive class"),
     ];
     for (status, code, expected, hint) in cases {
         let body = format!("<Error><Code>{code}</Code><Message>said so&#27;[31m</Message></Error>");
