@@ -108,10 +108,7 @@ impl MailListener {
             async move {
                 let mut mail = Mail::default();
                 // A client that hangs up in the middle has said nothing to keep.
-                let _hung_up = conversation(socket, tls, &acceptor, &mut mail).await;
-                if !mail.text.is_empty() {
-                    kept.lock().unwrap().push(mail);
-                }
+                let _hung_up = conversation(socket, tls, &acceptor, &mut mail, &kept).await;
             }
         });
         MailListener { port, certificate, mails, _folder: folder }
@@ -132,15 +129,21 @@ fn acceptor(certificate: &Path) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-async fn conversation(socket: TcpStream, tls: MailTls, acceptor: &TlsAcceptor, mail: &mut Mail) -> std::io::Result<()> {
+async fn conversation(
+    socket: TcpStream,
+    tls: MailTls,
+    acceptor: &TlsAcceptor,
+    mail: &mut Mail,
+    kept: &Mutex<Vec<Mail>>,
+) -> std::io::Result<()> {
     if tls == MailTls::FromTheStart {
         mail.encrypted = true;
-        talk(acceptor.accept(socket).await?, true, false, mail).await?;
+        talk(acceptor.accept(socket).await?, true, false, mail, kept).await?;
         return Ok(());
     }
-    let Some(socket) = talk(socket, true, tls == MailTls::Starttls, mail).await? else { return Ok(()) };
+    let Some(socket) = talk(socket, true, tls == MailTls::Starttls, mail, kept).await? else { return Ok(()) };
     mail.encrypted = true;
-    talk(acceptor.accept(socket).await?, false, false, mail).await?;
+    talk(acceptor.accept(socket).await?, false, false, mail, kept).await?;
     Ok(())
 }
 
@@ -150,6 +153,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
     greet: bool,
     offers_tls: bool,
     mail: &mut Mail,
+    kept: &Mutex<Vec<Mail>>,
 ) -> std::io::Result<Option<S>> {
     let mut stream = BufReader::new(socket);
     if greet {
@@ -185,6 +189,8 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
                 }
                 mail.text += &line;
             }
+            // Before the client hears that it was taken, and ends.
+            kept.lock().unwrap().push(mail.clone());
             "250 taken\r\n".to_owned()
         } else if line == "QUIT" {
             stream.write_all(b"221 bye\r\n").await?;
