@@ -23,19 +23,15 @@ pub(super) struct Work {
 /// connections alone.
 fn pieces_of_work(plan: &Plan, jobs: usize, may_truncate: bool) -> Vec<Work> {
     let made = made_and_loaded_at_once(plan);
-    let indexes = plan.steps.iter().filter(|step| matches!(step.entry.desc.as_str(), "INDEX" | "CONSTRAINT"));
-    let indexed: HashSet<i32> = indexes.flat_map(|step| step.entry.needs.iter().copied()).collect();
     let side_by_side = Phase::Parallel..=Phase::Last;
     let mut work = Vec::new();
     for (step, of) in plan.steps.iter().enumerate().filter(|(_, step)| side_by_side.contains(&step.phase)) {
         let needs_any = |tables: &HashSet<i32>| of.entry.needs.iter().any(|need| tables.contains(need));
         // What is loaded through a partitioned table says so here, and shares that table with others.
         let is_made = of.entry.create.is_none() && needs_any(&made);
-        let gains = |data: &&TableObject| {
-            let is_large = data.raw_bytes > plan.raw_bytes() / (2 * jobs.max(1) as u64);
-            // Rows that come in slices cannot be frozen, for which every index pays: two connections do not make up for it.
-            is_large && (jobs > 2 || !is_made || !needs_any(&indexed))
-        };
+        // Rows that come in slices cannot be frozen, for which every index pays; a table that is more than its share of
+        // the work gains more by several connections.
+        let gains = |data: &&TableObject| data.raw_bytes > plan.raw_bytes() / (2 * jobs.max(1) as u64);
         // INSERT statements cannot be cut.
         let data = of.data.as_ref().filter(|_| of.entry.copy.is_some());
         let cut = data.filter(gains).zip(slices::size(plan.raw_bytes(), jobs));
