@@ -42,6 +42,21 @@ fn rows_of_tables_that_a_restore_made_are_frozen_and_visible_to_all() {
 }
 
 #[test]
+fn tables_whose_constraints_read_one_another_load_side_by_side() {
+    let source = Database::fresh(&server(18), "mutual");
+    source.execute(
+        "CREATE FUNCTION sees_a() RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM public.a) >= 0; END';
+         CREATE FUNCTION sees_b() RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM public.b) >= 0; END';
+         CREATE TABLE a (id integer CHECK (sees_b())); CREATE TABLE b (id integer CHECK (sees_a()));
+         INSERT INTO a SELECT generate_series(1, 300); INSERT INTO b SELECT generate_series(1, 300)",
+    );
+    let backup = Backup::make(&garage(), &source, &[]);
+    let target = Database::fresh(&source.server, "mutual_target");
+    backup.restore(&target, &["-j", "2", "--verify"]).fine();
+    assert_same_data(&source, &target);
+}
+
+#[test]
 fn a_restore_of_rows_alone_keeps_the_rows_of_a_table_that_was_there() {
     let source = with_one_table("mixed_rows");
     let backup = Backup::make(&garage(), &source, &[]);

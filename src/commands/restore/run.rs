@@ -248,17 +248,38 @@ async fn run_step(
     }
 }
 
+/// `deadlock_detected`.
+const DEADLOCK: &str = "40P01";
+
 async fn load_rows(session: &Session, step: &Step, data: &TableObject, work: &Work, shared: &Shared) -> Result<u64> {
-    let (origin, progress) = (&shared.origin, &shared.progress);
-    let note = shared.notes.note((step.entry.id, work.number));
     let _room = shared.loads.acquire().await;
-    if step.entry.copy.is_some() {
-        let copy = load::copy_statement(&step.entry, work.is_fresh)?;
-        let statements = if note.is_some() { format!("BEGIN; {copy}") } else { copy };
-        let loaded = load::load_table(session, &statements, data, work.slice.as_ref(), origin, progress).await;
-        return if note.is_some() { apply::conclude(session, note, loaded).await } else { loaded };
+    if step.entry.copy.is_none() {
+        let note = shared.notes.note((step.entry.id, work.number));
+        session.execute("BEGIN").await?;
+        let loaded = load::run_statements(session, data, &shared.charset, &shared.origin, &shared.progress).await;
+        return apply::conclude(session, note, loaded).await;
     }
-    session.execute("BEGIN").await?;
-    let loaded = load::run_statements(session, data, &shared.charset, origin, progress).await;
-    apply::conclude(session, note, loaded).await
+    match copy_rows(session, step, data, work, work.is_fresh, shared).await {
+        // Functions in two tables' constraints may read one another's rows, and an emptied table lets nobody read it.
+        Err(error) if work.is_fresh && Session::sqlstate(&error) == Some(DEADLOCK) => {
+            copy_rows(session, step, data, work, false, shared).await
+        }
+        loaded => loaded,
+    }
+}
+
+async fn copy_rows(
+    session: &Session,
+    step: &Step,
+    data: &TableObject,
+    work: &Work,
+    is_fresh: bool,
+    shared: &Shared,
+) -> Result<u64> {
+    let note = shared.notes.note((step.entry.id, work.number));
+    let copy = load::copy_statement(&step.entry, is_fresh)?;
+    let statements = if note.is_some() { format!("BEGIN; {copy}") } else { copy };
+    let loaded =
+        load::load_table(session, &statements, data, work.slice.as_ref(), &shared.origin, &shared.progress).await;
+    if note.is_some() { apply::conclude(session, note, loaded).await } else { loaded }
 }

@@ -22,7 +22,7 @@ pub(super) struct Work {
 /// Everything that runs side by side, in the order of the table of contents; what is cut depends on the plan and the number of
 /// connections alone.
 fn pieces_of_work(plan: &Plan, jobs: usize, may_truncate: bool) -> Vec<Work> {
-    let made = made_and_loaded_at_once(plan);
+    let made = heaps_made_and_loaded_at_once(plan);
     let side_by_side = Phase::Parallel..=Phase::Last;
     let mut work = Vec::new();
     for (step, of) in plan.steps.iter().enumerate().filter(|(_, step)| side_by_side.contains(&step.phase)) {
@@ -45,9 +45,12 @@ fn pieces_of_work(plan: &Plan, jobs: usize, may_truncate: bool) -> Vec<Work> {
     work
 }
 
-/// The tables that the plan makes and whose rows are one object: the rows of others come one object after the other.
-fn made_and_loaded_at_once(plan: &Plan) -> HashSet<i32> {
-    let tables = plan.steps.iter().filter(|step| step.entry.desc == "TABLE");
+/// The heaps that the plan makes and whose rows are one object: the rows of others come one object after the other.
+fn heaps_made_and_loaded_at_once(plan: &Plan) -> HashSet<i32> {
+    // What another access method makes of frozen rows is its own affair.
+    let is_heap =
+        |step: &&Step| step.entry.access_method.as_deref().is_none_or(|method| ["", "heap"].contains(&method));
+    let tables = plan.steps.iter().filter(|step| step.entry.desc == "TABLE").filter(is_heap);
     let mut loads: HashMap<i32, usize> = tables.map(|step| (step.entry.id, 0)).collect();
     for need in plan.steps.iter().filter(|step| step.data.is_some()).flat_map(|step| &step.entry.needs) {
         loads.entry(*need).and_modify(|loads| *loads += 1);
