@@ -47,6 +47,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Larger tables are read by several connections.
 const SPLIT_ABOVE: u64 = 64 << 20;
 
+/// What the server is told of a connection that reads rows.
+const READING: &str = "pgstow dump: reading rows";
+
 /// So many connections ask the catalogs at most; more would only wait for one another on the longest questions.
 const CATALOG_READERS: usize = 3;
 
@@ -196,7 +199,7 @@ async fn write_rows(
 ) -> Result<Manifest> {
     let progress = &destination.progress;
     progress.phase("reading the catalogs");
-    let readers = (1..options.jobs.min(CATALOG_READERS)).map(|_| follow_snapshot(options, &snapshot));
+    let readers = (1..options.jobs.min(CATALOG_READERS)).map(|_| follow_snapshot(options, &snapshot, READING));
     let readers = stop.unless(future::try_join_all(readers)).await?;
     let catalog = stop.unless(catalog::read(&leader, &readers, &options.selection, options.allow_incomplete)).await?;
     let Catalog { objects, facets, depends, database, skipped, mut warnings } = catalog;
@@ -292,8 +295,8 @@ async fn take_snapshot(options: &DumpOptions) -> Result<(Session, Snapshot)> {
 }
 
 /// One more connection that sees what the leader sees.
-async fn follow_snapshot(options: &DumpOptions, snapshot: &Snapshot) -> Result<Session> {
-    let session = Session::connect(&options.connection, "pgstow dump: reading rows").await?;
+async fn follow_snapshot(options: &DumpOptions, snapshot: &Snapshot, name: &str) -> Result<Session> {
+    let session = Session::connect(&options.connection, name).await?;
     pin_for_dump(&session).await?;
     import_snapshot(&session, &snapshot.id).await?;
     Ok(session)

@@ -5,7 +5,7 @@ use super::pace::Pace;
 use super::queue::{Message, OpenTable, Work};
 use super::ranges::Pages;
 use super::tables::TableJob;
-use super::{DumpOptions, follow_snapshot};
+use super::{DumpOptions, READING};
 use crate::commands::Progress;
 use crate::error::{Error, Kind, Result};
 use crate::model::qualified;
@@ -61,7 +61,9 @@ impl Reader {
                 return Err(error);
             }
             tracing::warn!(table = work.table.job.label(), "{error}; reading on over a new connection");
-            self.reconnect(&mut tries, error).await?;
+            self.session = again::reconnect(&self.source, READING, &mut tries, error).await?;
+            // Its locks went with the old connection.
+            self.locked.clear();
         }
     }
 
@@ -123,31 +125,6 @@ impl Reader {
         unit.send(&self.pace).await
     }
 
-    /// Opens another connection that sees the same snapshot, after a pause, as long as tries are left.
-    async fn reconnect(&mut self, tries: &mut u32, lost: Error) -> Result<()> {
-        let mut last = lost;
-        while *tries < again::TRIES {
-            *tries += 1;
-            tokio::time::sleep(again::pause(*tries)).await;
-            match follow_snapshot(&self.source.0, &self.source.1).await {
-                Ok(session) => {
-                    self.session = session;
-                    // Its locks went with the old connection.
-                    self.locked.clear();
-                    return Ok(());
-                }
-                Err(error) if error.kind() == Kind::Connection => last = error,
-                Err(error) => {
-                    let message = "the connection to the server was lost, and a new one cannot see the snapshot";
-                    return Err(Error::new(Kind::Connection, message)
-                        .hint("the session that holds it may be gone, too: dump again")
-                        .because(error));
-                }
-            }
-        }
-        Err(last)
-    }
-
     /// The statement that reads the rows, after the one that locks their table, unless that is locked already.
     ///
     /// The leader holds ACCESS SHARE already. If somebody queued for an exclusive lock in between, waiting here would be a
@@ -181,8 +158,8 @@ struct Unit<'a> {
 
 impl Unit<'_> {
     fn take(&mut self, piece: Piece<'_>) {
-        self.builder.push(piece.bytes, piece.ends_row, &mut self.full);
-        self.within = if piece.ends_row { 0 } else { self.within + piece.bytes.len() };
+        self.builder.push(piece.bytes, piece.left, &mut self.full);
+        self.within = if piece.ends_row() { 0 } else { self.within + piece.bytes.len() };
     }
 
     /// Sends what is full; false when nobody takes it any more.
@@ -235,7 +212,7 @@ impl Line<'_> {
         };
         self.progress.moved_rows(frame.rows.rows());
         self.progress.moved_raw(frame.bytes.len() as u64);
-        let goes_on = !frame.ends_row;
+        let goes_on = !frame.ends_row();
         let sent = self.sender.send(Ok((frame, ticket))).is_ok();
         self.turn = goes_on.then_some(turn);
         Ok(sent)
