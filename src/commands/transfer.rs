@@ -255,8 +255,11 @@ impl Sending<'_> {
 
 /// Rows roll over into a further object before this; a large object, or a copy of what a wider store held, cannot.
 fn too_many_parts(most: u32, part_size: u64) -> Error {
-    Error::new(Kind::Usage, format!("is larger than the {most} parts of {part_size} bytes that one object may have here"))
-        .hint("give larger parts with --part-size, or more of them with --max-parts, as far as the store takes them")
+    Error::new(
+        Kind::Usage,
+        format!("is larger than the {most} parts of {part_size} bytes that one object may have here"),
+    )
+    .hint("give larger parts with --part-size, or more of them with --max-parts, as far as the store takes them")
 }
 
 /// An object of an archive, as far as its archive tells.

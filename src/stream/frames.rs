@@ -134,13 +134,7 @@ mod tests {
         let found: Vec<_> = found.iter().map(|f| (&f.bytes[..], f.rows.rows(), f.left)).collect();
         assert_eq!(
             found,
-            [
-                (&b"1\n"[..], 1, 0),
-                (&b"abcd"[..], 0, 5),
-                (&b"efgh"[..], 0, 1),
-                (&b"\n"[..], 1, 0),
-                (&b"2\n"[..], 1, 0)
-            ]
+            [(&b"1\n"[..], 1, 0), (&b"abcd"[..], 0, 5), (&b"efgh"[..], 0, 1), (&b"\n"[..], 1, 0), (&b"2\n"[..], 1, 0)]
         );
     }
 

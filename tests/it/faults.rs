@@ -70,7 +70,7 @@ fn a_dump_that_fails_leaves_nothing_even_where_cleaning_up_is_disturbed() {
             proxy.harm(Trigger { needle: request.as_bytes().to_vec(), connection: 0, after: 0, harm });
             let store = s3.location(&prefix);
             // In the middle of the uploads.
-            let fails = ["--rate-limit", "8MiB", "--max-snapshot-age", "2s"];
+            let fails = ["--part-size", "5MiB", "--rate-limit", "5MiB", "--max-snapshot-age", "3s"];
             let arguments = ["dump", "-d", &url, "--to", &store, "-j", "2", "-Z", "none"];
             let ran = pgstow(&shaky, &[&arguments[..], &fails, &HASTE].concat());
             assert_eq!(proxy.heal(), 0, "{case}: there was no such request");

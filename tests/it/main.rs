@@ -25,7 +25,6 @@ mod job_copies;
 mod jobs;
 mod kindness;
 mod listeners;
-mod memory;
 mod notifying;
 mod past;
 mod pruning;

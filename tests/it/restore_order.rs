@@ -67,10 +67,10 @@ fn no_connection_of_a_restore_ever_waits_for_another_ones_table() {
 fn an_index_begins_when_its_own_table_has_its_rows_and_foreign_keys_come_last() {
     let s3 = garage();
     let database = Database::fresh(&server(18), "order");
-    // Half of the rows of one table take their time, but only in a restore.
+    // Some rows of one table take their time, but only in a restore.
     database.execute(
         "CREATE FUNCTION slowly(n integer) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
-             IF n % 1000 = 0 AND current_setting('application_name') LIKE 'pgstow restore%' THEN PERFORM pg_sleep(0.1); END IF;
+             IF n % 1000 = 0 AND current_setting('application_name') = 'pgstow restore: loading rows' THEN PERFORM pg_sleep(0.1); END IF;
              RETURN true; END $$;
          CREATE TABLE slow (id integer CONSTRAINT slow_pkey PRIMARY KEY, CHECK (public.slowly(id)), t text);
          INSERT INTO slow SELECT n, repeat('x', 100) FROM generate_series(1, 20000) n;
@@ -87,10 +87,11 @@ fn an_index_begins_when_its_own_table_has_its_rows_and_foreign_keys_come_last() 
     let backup = Backup::make(&s3, &database, &[]);
     let target = Database::fresh(&database.server, "order_target");
     target.execute(
-        "CREATE SCHEMA watch; CREATE TABLE watch.seen (what text, at timestamptz);
+        "CREATE SCHEMA watch; CREATE TABLE watch.seen (what text, at timestamptz, by text);
          CREATE FUNCTION watch.note() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
              INSERT INTO watch.seen SELECT (regexp_match(current_query(),
-                 'slow_pkey|quick_pkey|quick_other|leaf_index|quick_fkey'))[1], clock_timestamp(); END $$;
+                 'slow_pkey|quick_pkey|quick_other|leaf_index|quick_fkey'))[1], clock_timestamp(), current_setting('application_name');
+             END $$;
          CREATE EVENT TRIGGER note ON ddl_command_start WHEN TAG IN ('CREATE INDEX', 'ALTER TABLE') EXECUTE FUNCTION watch.note()",
     );
     backup.restore(&target, &["-j", "3"]).fine();
@@ -98,11 +99,20 @@ fn an_index_begins_when_its_own_table_has_its_rows_and_foreign_keys_come_last() 
     let early = "SELECT string_agg(what, ', ' ORDER BY what) FROM watch.seen
                  WHERE at < (SELECT min(at) FROM watch.seen WHERE what = 'slow_pkey') - interval '1 s'";
     assert_eq!(target.value(early), "leaf_index, quick_other, quick_pkey");
-    assert_eq!(target.value("SELECT what FROM watch.seen WHERE what IS NOT NULL ORDER BY at DESC LIMIT 1"), "quick_fkey");
+    assert_eq!(
+        target.value("SELECT what FROM watch.seen WHERE what IS NOT NULL ORDER BY at DESC LIMIT 1"),
+        "quick_fkey"
+    );
+    // The server's own list of sessions tells the phase.
+    let names = "SELECT string_agg(DISTINCT by, ', ') FROM watch.seen WHERE what IS NOT NULL AND what <> 'quick_fkey'";
+    assert_eq!(target.value(names), "pgstow restore: making indexes and constraints");
+    let name = "SELECT by FROM watch.seen WHERE what = 'quick_fkey'";
+    assert_eq!(target.value(name), "pgstow restore: adding foreign keys");
     target.execute("DROP EVENT TRIGGER note; DROP SCHEMA watch CASCADE");
     assert_same_data(&database, &target);
     // Rows of partitions are read and loaded leaf by leaf.
     let shown = crate::support::pgstow(&s3, &["show", &backup.id, "--from", &backup.store(), "--json"]).fine().json();
-    let names: Vec<&str> = shown["tables"].as_array().unwrap().iter().map(|table| table["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        shown["tables"].as_array().unwrap().iter().map(|table| table["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["leaf_1", "leaf_2", "quick", "slow"]);
 }
