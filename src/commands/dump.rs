@@ -327,6 +327,7 @@ fn patterns(selection: &Selection) -> manifest::Selection {
         exclude_tables_and_children: texts(&selection.exclude_tables_and_children),
         exclude_table_data: texts(&selection.exclude_table_data),
         exclude_table_data_and_children: texts(&selection.exclude_table_data_and_children),
+        foreign_data: texts(&selection.foreign_data),
         extensions: texts(&selection.extensions),
         exclude_extensions: texts(&selection.exclude_extensions),
         large_objects: selection.large_objects,

@@ -33,6 +33,7 @@ mod restoring;
 mod resuming;
 mod round_trip;
 mod selection;
+mod selection_far;
 mod selection_table;
 mod stock_archives;
 mod store;
