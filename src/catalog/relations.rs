@@ -78,8 +78,7 @@ pub(super) struct Extension {
 }
 
 /// Foreign servers, whose rows come along where they are named.
-const FOREIGN_SERVERS: Question =
-    Question("SELECT s.srvname AS server FROM pg_catalog.pg_foreign_server s ORDER BY 1");
+const FOREIGN_SERVERS: Question = Question("SELECT s.srvname AS server FROM pg_catalog.pg_foreign_server s ORDER BY 1");
 
 #[derive(Debug, Deserialize)]
 struct ServerRow {
