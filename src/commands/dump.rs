@@ -150,12 +150,23 @@ pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> 
             work.now();
             let cleaning = tokio::time::timeout(GRACE, destination.sweep());
             let ((), swept) = tokio::join!(options.connection.cancel_all(), cleaning);
-            if swept.is_err() {
-                tracing::warn!(folder = destination.folder, "cleaning up took too long; parts of uploads may be left");
-            }
             // A signal makes many things fail; the signal is what happened.
-            Err(if stop.is_asked() { Stop::interrupted() } else { error })
+            let error = if stop.is_asked() { Stop::interrupted() } else { error };
+            Err(and_what_is_left(error, swept, &destination.folder))
         }
+    }
+}
+
+/// A failure with what its cleaning up could not remove.
+pub(super) fn and_what_is_left(
+    error: Error,
+    swept: std::result::Result<Option<String>, tokio::time::error::Elapsed>,
+    folder: &str,
+) -> Error {
+    match swept {
+        Ok(None) => error,
+        Ok(Some(left)) => error.also(&left),
+        Err(_) => error.also(&format!("cleaning up took too long; something of it may be left in {folder}")),
     }
 }
 

@@ -27,6 +27,7 @@ mod kindness;
 mod listeners;
 mod notifying;
 mod past;
+mod policies;
 mod pruning;
 mod reconnecting;
 mod reporting;
