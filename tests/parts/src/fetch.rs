@@ -125,6 +125,21 @@ pub fn moto_library() -> Result<PathBuf> {
     })
 }
 
+/// The AWS command line, fetched when missing: its program `aws`, in a folder of its own.
+pub fn aws_program() -> Result<PathBuf> {
+    let place = once("awscli", "bin/aws", |work| {
+        let python = tool("python3", "python3")?;
+        say("fetching the AWS command line (wheel of awscli, about 20 MB)");
+        run(work, &python, &["-m", "venv", "--copies", "."])?;
+        run(work, work.join("bin/pip"), &["install", "--quiet", "awscli"])?;
+        // Programs of a virtual environment name the folder that they were made in, and this one moves.
+        let program = work.join("bin/aws");
+        fs::write(&program, "#!/bin/sh\nexec \"$(dirname \"$0\")/python3\" -m awscli \"$@\"\n")
+            .map_err(|error| format!("cannot write {}: {error}", program.display()))
+    })?;
+    Ok(place.join("bin/aws"))
+}
+
 /// Python, and pip in it.
 fn python_with_pip(work: &Path) -> Result<PathBuf> {
     let python = tool("python3", "python3")?;
