@@ -1,7 +1,7 @@
 //! Stock `pg_restore` makes of our backups what it makes of stock's own archives, with every option that users know.
 //!
-//! The tools of 16 and 18 are at hand; those of 12 to 15 are not, and read the same format (1.14) as the uncompressed and
-//! gzip backups here.
+//! Those of 12 to 15 are not at hand, and read the same format (1.14) as the uncompressed and gzip backups here; zstd, lz4 and
+//! 17 stand in `interop_codecs.rs`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,30 +13,41 @@ use tempfile::TempDir;
 use crate::support::{LocalBackup, assert_same_data, assert_same_schema, shop};
 
 /// The same database in our words and in stock's.
-struct Archives {
-    source: Database,
-    ours: LocalBackup,
+pub(crate) struct Archives {
+    pub(crate) source: Database,
+    pub(crate) ours: LocalBackup,
     stock: PathBuf,
     _folder: TempDir,
 }
 
 impl Archives {
     fn of_shop(major: u16, codec: &str, hint: &str) -> Self {
-        let source = shop(&server(major), hint);
+        Archives::of(shop(&server(major), hint), codec, |url, folder| {
+            oracle().pg_dump(url, &["-Fd", "-f", folder]).unwrap();
+        })
+    }
+
+    /// Dumps the source by pgstow and, as it is told, by stock, which gets the URL and the folder to write.
+    pub(crate) fn of(source: Database, codec: &str, stock_dump: impl Fn(&str, &str)) -> Self {
         let ours = LocalBackup::make(&source, &["-Z", codec]);
         let folder = tempfile::tempdir().unwrap();
         let stock = folder.path().join("stock");
-        oracle().pg_dump(&source.url(), &["-Fd", "-f", stock.to_str().unwrap()]).unwrap();
+        stock_dump(&source.url(), stock.to_str().unwrap());
         Archives { source, ours, stock, _folder: folder }
     }
 
-    fn fresh(&self) -> Database {
+    /// The same with a backup of ours in another codec.
+    pub(crate) fn with_codec(self, codec: &str) -> Self {
+        Archives { ours: LocalBackup::make(&self.source, &["-Z", codec]), ..self }
+    }
+
+    pub(crate) fn fresh(&self) -> Database {
         Database::fresh(&self.source.server, "interop_target")
     }
 
     /// Runs the same restore on both archives and holds the results against each other; gives the one of ours.
     #[track_caller]
-    fn same(&self, prepare: &str, restore: impl Fn(&Database, &Path)) -> Database {
+    pub(crate) fn same(&self, prepare: &str, restore: impl Fn(&Database, &Path)) -> Database {
         let of = |archive: &Path| {
             let target = self.fresh();
             target.execute(prepare);

@@ -22,6 +22,7 @@ mod globals;
 mod guiding;
 mod hostile;
 mod interop;
+mod interop_codecs;
 mod job_copies;
 mod jobs;
 mod kindness;

