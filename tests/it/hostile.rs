@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::support::{LocalBackup, assert_same_data, assert_same_schema};
 
 /// So many names each database needs.
-const NAMES: usize = 64;
+const NAMES: usize = 96;
 /// So many databases are made, unless `PROPTEST_CASES` says otherwise; every one holds a name at every place where a name
 /// can stand.
 const CASES: u32 = 2;
@@ -217,9 +217,61 @@ COMMENT ON CONSTRAINT {check} ON {table} IS {text3}; COMMENT ON TRIGGER {trigger
 COMMENT ON RULE {rule} ON {view} IS {text2}; COMMENT ON POLICY {policy} ON {table} IS {text3};
 COMMENT ON CONSTRAINT {domain_check} ON DOMAIN {domain} IS {text1}; COMMENT ON LANGUAGE {language} IS {text3};
 SELECT lo_from_bytea(4711, '\\x00ff'); COMMENT ON LARGE OBJECT 4711 IS {text2};
-REFRESH MATERIALIZED VIEW {kept}"
+REFRESH MATERIALIZED VIEW {kept};
+{}",
+        kinds_of_programs(&mut n, &s, &table, &child, &kind, &collation)
     );
     (sql, [r1, r2])
+}
+
+/// What beside tables and what hangs on them has a name or a text.
+fn kinds_of_programs(n: &mut Names, s: &str, table: &str, child: &str, kind: &str, collation: &str) -> String {
+    let (publication, of_schema, publisher, subscription, event_trigger) =
+        (n.next(), n.next(), n.next(), n.next(), n.next());
+    let (method, family, class) = (n.next(), n.next(), n.next());
+    let mut named = || format!("{s}.{}", n.next());
+    let (aggregate, procedure, range, multirange, parser, template) =
+        (named(), named(), named(), named(), named(), named());
+    let (on_event, compares, parted, part) = (named(), named(), named(), named());
+    let (argument, column, identity) = (n.next(), n.next(), n.next());
+    let (text1, text2, text3) = (n.text(), n.text(), n.text());
+    let application = n.raw().replace('\\', "\\\\").replace('\'', "\\'");
+    let connection = l(&format!("host=nowhere application_name='{application}'"));
+    format!(
+        "CREATE FUNCTION {on_event}() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER {event_trigger} ON ddl_command_end WHEN TAG IN ('DROP CAST') EXECUTE FUNCTION {on_event}();
+COMMENT ON EVENT TRIGGER {event_trigger} IS {text1};
+CREATE TABLE {parted} ({column} text, {identity} integer GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME {s}.{argument}))
+  PARTITION BY LIST ({column});
+CREATE TABLE {part} PARTITION OF {parted} FOR VALUES IN ({text1}, {text2}, NULL);
+INSERT INTO {parted} VALUES ({text1}), ({text2}), (NULL);
+CREATE PUBLICATION {publication} FOR TABLE {parted} ({column}) WHERE ({column} <> {text3}), {child};
+CREATE PUBLICATION {of_schema} FOR TABLES IN SCHEMA {s};
+COMMENT ON PUBLICATION {publication} IS {text2};
+CREATE SUBSCRIPTION {subscription} CONNECTION {connection} PUBLICATION {publisher}, {of_schema}
+  WITH (connect = false, slot_name = NONE);
+COMMENT ON SUBSCRIPTION {subscription} IS {text3};
+CREATE FUNCTION {compares}({kind}, {kind}) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+CREATE OPERATOR {s}.<# (LEFTARG = {kind}, RIGHTARG = {kind}, FUNCTION = {compares}, COMMUTATOR = OPERATOR({s}.#>));
+CREATE OPERATOR {s}.#> (LEFTARG = {kind}, RIGHTARG = {kind}, FUNCTION = {compares}, COMMUTATOR = OPERATOR({s}.<#));
+COMMENT ON OPERATOR {s}.<# ({kind}, {kind}) IS {text1};
+CREATE OPERATOR FAMILY {s}.{family} USING btree;
+CREATE OPERATOR CLASS {s}.{class} FOR TYPE integer USING btree FAMILY {s}.{family}
+  AS OPERATOR 1 <, OPERATOR 3 =, FUNCTION 1 btint4cmp(integer, integer);
+COMMENT ON OPERATOR CLASS {s}.{class} USING btree IS {text2}; COMMENT ON OPERATOR FAMILY {s}.{family} USING btree IS {text3};
+CREATE ACCESS METHOD {method} TYPE INDEX HANDLER bthandler; COMMENT ON ACCESS METHOD {method} IS {text1};
+CREATE AGGREGATE {aggregate}({argument} integer) (SFUNC = int4pl, STYPE = integer, INITCOND = '0');
+COMMENT ON AGGREGATE {aggregate}(integer) IS {text2};
+CREATE PROCEDURE {procedure}({argument} integer, {column} text DEFAULT {text3}) LANGUAGE sql AS 'SELECT 1';
+COMMENT ON PROCEDURE {procedure}(integer, text) IS {text3};
+CREATE TYPE {range} AS RANGE (SUBTYPE = text, COLLATION = {collation}, MULTIRANGE_TYPE_NAME = {multirange});
+COMMENT ON TYPE {range} IS {text1};
+CREATE CAST ({kind} AS integer) WITH INOUT; COMMENT ON CAST ({kind} AS integer) IS {text2};
+CREATE TEXT SEARCH PARSER {parser} (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype);
+CREATE TEXT SEARCH TEMPLATE {template} (INIT = dsimple_init, LEXIZE = dsimple_lexize);
+COMMENT ON TEXT SEARCH PARSER {parser} IS {text3}; COMMENT ON TEXT SEARCH TEMPLATE {template} IS {text1};
+CREATE INDEX ON {table} USING btree ((1 + 1) {s}.{class})"
+    )
 }
 
 /// The roles of a case, dropped when it is over; the databases must be gone by then.
