@@ -245,7 +245,8 @@ CREATE TABLE {parted} ({column} text, {identity} integer GENERATED ALWAYS AS IDE
   PARTITION BY LIST ({column});
 CREATE TABLE {part} PARTITION OF {parted} FOR VALUES IN ({text1}, {text2}, NULL);
 INSERT INTO {parted} VALUES ({text1}), ({text2}), (NULL);
-CREATE PUBLICATION {publication} FOR TABLE {parted} ({column}) WHERE ({column} <> {text3}), {child};
+CREATE PUBLICATION {publication} FOR TABLE {parted} ({column}) WHERE ({column} <> {text3}), {child}
+  WITH (publish_via_partition_root = true);
 CREATE PUBLICATION {of_schema} FOR TABLES IN SCHEMA {s};
 COMMENT ON PUBLICATION {publication} IS {text2};
 CREATE SUBSCRIPTION {subscription} CONNECTION {connection} PUBLICATION {publisher}, {of_schema}
