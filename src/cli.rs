@@ -34,6 +34,7 @@ mod selection;
 mod show;
 mod store;
 mod sweep;
+mod table;
 mod thaw;
 mod verify;
 

@@ -165,13 +165,15 @@ fn as_text(report: &PruneReport, rules: &str, dry_run: bool) -> Vec<String> {
         };
         lines.push(format!("  {:<12}  {}  {what}", fate_word(leftover.fate), plain(&leftover.name)));
     }
-    let stay = report.backups.iter().filter(|line| line.fate == Fate::Stays).count();
+    let stay = report.backups.iter().filter(|line| line.fate == Fate::Stays).count() as u64;
+    let stay = if stay == 1 { "1 backup stays".to_owned() } else { format!("{stay} backups stay") };
     let (count, bytes) = report.sum(if dry_run { Fate::WouldGo } else { Fate::Deleted });
     let verb = if dry_run { "would remove" } else { "removed" };
-    lines.push(format!("{verb} {count} ({}), {stay} backups stay", HumanBytes(bytes)));
+    lines.push(format!("{verb} {count} ({}), {stay}", HumanBytes(bytes)));
     let retained = report.sum(Fate::Retained).0;
     if retained > 0 {
-        lines.push(format!("{retained} are locked and retained by the store; a later prune removes them"));
+        let are = if retained == 1 { "1 is".to_owned() } else { format!("{retained} are") };
+        lines.push(format!("{are} locked and retained by the store; a later prune removes what then can go"));
     }
     if count > 0 {
         lines.extend(deletion(&report.deletion).map(|words| format!("note: {words}")));

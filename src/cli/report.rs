@@ -6,6 +6,7 @@ use super::Context;
 use super::jobs::{ConfigArgs, ready};
 use super::output::{plain, print};
 use super::store::StoreArgs;
+use super::table::counted;
 use crate::commands::report::{Report, ReportOptions, ago, page, report};
 use crate::error::{Error, Kind, Result};
 use clap::Args;
@@ -67,9 +68,9 @@ fn text(report: &Report) -> Vec<String> {
     for database in &report.databases {
         lines.push(String::new());
         lines.push(plain(&format!(
-            "{}: {} backups, {} together",
+            "{}: {}, {} together",
             database.name,
-            database.backups.len(),
+            counted(database.backups.len() as u64, "backup", "backups"),
             HumanBytes(database.stored_bytes())
         )));
         lines.extend(database.newest().map(|newest| format!("  last success {}", ago(newest.begun, report.made_at))));

@@ -156,7 +156,8 @@ impl Run<'_> {
             self.journal.say(&format!("{word} {}", line.place.id));
         }
         let (stays, bytes) = report.sum(Fate::Stays);
-        self.journal.say(&format!("{stays} backups stay, {}", indicatif::HumanBytes(bytes)));
+        let stay = if stays == 1 { "1 backup stays".to_owned() } else { format!("{stays} backups stay") };
+        self.journal.say(&format!("{stay}, {}", indicatif::HumanBytes(bytes)));
         Ok(())
     }
 

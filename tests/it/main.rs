@@ -25,6 +25,7 @@ mod job_copies;
 mod jobs;
 mod kindness;
 mod listeners;
+mod listing;
 mod notifying;
 mod past;
 mod pruning;

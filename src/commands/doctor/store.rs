@@ -1,13 +1,15 @@
 //! Examining the store: writing, reading, listing, deleting, uploads in parts, and writes that must not replace.
 
+use super::ease::{SLOW_BYTES_A_SECOND, rate};
 use super::{Finding, clock};
 use crate::error::{Error, Kind, Result};
 use crate::keep::lifecycle::{Collision, Keeping, collisions};
 use crate::store::{Answer, Deletion, Meta, StorageClass, Store, StoreProblem, problem};
 use bytes::Bytes;
 use futures::TryStreamExt;
+use indicatif::HumanBytes;
 use jiff::Timestamp;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// So many writers try to be the first.
 const RIVALS: usize = 4;
@@ -27,7 +29,11 @@ pub(super) async fn examine(
     let mut findings = vec![Finding::ok("store", format!("{} answers", store.describe()))];
     let probe = Probe { store, prefix: format!("pgstow-doctor-{}", hex::encode(rand::random::<[u8; 6]>())) };
     match probe.write(class).await {
-        Ok(meta) => {
+        Ok(None) => findings.push(Finding::ok(
+            "writing",
+            "objects can be written; these credentials may not read them back, as is right for a writer",
+        )),
+        Ok(Some(meta)) => {
             findings.push(Finding::ok("writing", "objects can be written and read back"));
             findings.extend(class.map(|class| storage_class(class, meta.class.as_deref())));
             findings.extend(meta.modified.map(store_clock));
@@ -39,6 +45,7 @@ pub(super) async fn examine(
     }
     findings.push(probe.listing().await);
     findings.push(probe.upload(class).await);
+    findings.push(probe.speed().await);
     findings.push(probe.only_one_wins().await);
     findings.push(left_over(store).await);
     findings.push(versions(store).await);
@@ -164,17 +171,38 @@ impl Probe<'_> {
         format!("{}-{name}", self.prefix)
     }
 
-    /// Writes an object, and reads it back.
-    async fn write(&self, class: Option<&StorageClass>) -> Result<Meta> {
+    /// Writes an object, and reads it back, unless that may only a restorer.
+    async fn write(&self, class: Option<&StorageClass>) -> Result<Option<Meta>> {
         let (key, body) = (self.key("object"), Bytes::from_static(b"written by pgstow doctor"));
         self.store.put(&key, body.clone(), class).await?;
         let missing = || Error::new(Kind::Store, "an object that was just written is not there").on(key.clone());
-        let meta = self.store.head(&key).await?.ok_or_else(missing)?;
+        let meta = match self.store.head(&key).await {
+            Err(error) if problem(&error) == Some(StoreProblem::Denied) => return Ok(None),
+            found => found?.ok_or_else(missing)?,
+        };
         let read: Vec<Bytes> = self.store.get(&key, None).await?.try_collect().await?;
         if read.concat() != body {
             return Err(Error::new(Kind::Store, "what is read is not what was written").on(key));
         }
-        Ok(meta)
+        Ok(Some(meta))
+    }
+
+    /// How fast bytes go there, one request at a time.
+    async fn speed(&self) -> Finding {
+        const SUBJECT: &str = "store speed";
+        const SAMPLE: usize = 4 << 20;
+        let begun = Instant::now();
+        if let Err(error) = self.store.put(&self.key("speed"), Bytes::from(vec![b'x'; SAMPLE]), None).await {
+            return Finding::failed(SUBJECT, &error);
+        }
+        let rate = rate(SAMPLE, begun.elapsed().as_secs_f64());
+        let says = format!("{}/s by one upload; a dump has several under way", HumanBytes(rate));
+        #[expect(clippy::cast_precision_loss, reason = "a rate, for a comparison")]
+        if (rate as f64) < SLOW_BYTES_A_SECOND {
+            let todo = "use a bucket in a region near by, or compress more: -Z zstd:9";
+            return Finding::warn(SUBJECT, says + ": a dump will be slow", todo);
+        }
+        Finding::ok(SUBJECT, says)
     }
 
     async fn listing(&self) -> Finding {
@@ -200,18 +228,23 @@ impl Probe<'_> {
             let upload = self.store.start_upload(&self.key("aborted"), class).await?;
             upload.part(1, Bytes::from_static(b"one part")).await?;
             upload.abort().await?;
-            let missing = || Error::new(Kind::Store, "an upload that was completed is not there");
-            self.store.head(&self.key("upload")).await?.ok_or_else(missing)
+            // Listed, and not asked for: a writer may do the one and not the other.
+            let there = self.store.list(&self.key("upload")).await?;
+            if there.is_empty() {
+                return Err(Error::new(Kind::Store, "an upload that was completed is not there"));
+            }
+            Ok(())
         };
         match tried.await {
-            Ok(_) => Finding::ok("large uploads", "uploads in parts can be completed and aborted"),
+            Ok(()) => Finding::ok("large uploads", "uploads in parts can be completed and aborted"),
             Err(error) => Finding::failed("large uploads", &error),
         }
     }
 
     /// A manifest must never replace another; with conditional writes that is so even at the same instant.
     async fn only_one_wins(&self) -> Finding {
-        let key = self.key("once");
+        // Named like one, for a writer may ask for manifests and nothing else.
+        let key = self.key("once/manifest.json");
         let rivals = (0..RIVALS).map(|number| self.store.put_new(&key, Bytes::from(format!("rival {number}"))));
         let mut won = 0;
         for outcome in futures::future::join_all(rivals).await {
@@ -246,7 +279,8 @@ impl Probe<'_> {
     }
 
     async fn clean(&self) -> Finding {
-        let keys: Vec<String> = ["object", "upload", "once"].iter().map(|name| self.key(name)).collect();
+        let keys: Vec<String> =
+            ["object", "upload", "speed", "once/manifest.json"].iter().map(|name| self.key(name)).collect();
         match self.store.delete(&keys).await {
             Ok(()) => Finding::ok("deleting", "objects can be deleted"),
             Err(error) if problem(&error) == Some(StoreProblem::Denied) => Finding::warn(
