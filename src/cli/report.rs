@@ -1,7 +1,5 @@
 //! `pgstow report`: arguments, report.
 
-#![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
-
 use super::Context;
 use super::output::{plain, print};
 use super::subject::{Subject, SubjectArgs};

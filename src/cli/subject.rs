@@ -1,5 +1,7 @@
 //! Arguments of verbs that look at a job's backups, or at a whole store.
 
+#![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
+
 use super::jobs::{ConfigArgs, ready};
 use super::store::StoreArgs;
 use crate::commands::run::RunOptions;

@@ -73,6 +73,18 @@ fn a_good_backup_goes_to_every_store_and_each_keeps_what_its_own_rules_say() {
         pgstow(&s3, &[verb, "--from", "offsite", "--config", &file]).fine();
     }
 
+    // Pruning by itself does it in both, each by its rules.
+    run(&["prune", "shop", "--keep-last", "1"]).failed(2, &["job shop: a job says itself"]);
+    run(&["prune"]).failed(2, &["neither a store nor a job"]);
+    let dry = run(&["prune", "shop", "--dry-run", "--json"]).fine().json();
+    let kept: Vec<usize> =
+        dry["stores"].as_array().unwrap().iter().map(|store| store["backups"].as_array().unwrap().len()).collect();
+    assert_eq!(kept, [2, 1]);
+    write_private(&folder.path().join("pgstow.toml"), &text.replace("keep_last = 5", "keep_last = 1"));
+    let said = run(&["prune", "shop"]).fine().stdout;
+    assert!(said.contains(&format!("{}\n", s3.location(&here))) && said.contains("removed 1 ("), "{said}");
+    assert_eq!((backups(&s3, &here).len(), backups(&there, &far).len()), (1, 1));
+
     // A check looks at both.
     let checked = run(&["check", "shop", "--format", "json"]).fine().json();
     let names: Vec<&str> =

@@ -34,6 +34,7 @@ mod reporting;
 mod restoring;
 mod resuming;
 mod round_trip;
+mod scheduling;
 mod selection;
 mod selection_table;
 mod stock_archives;
