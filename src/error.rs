@@ -92,6 +92,13 @@ impl Error {
         self
     }
 
+    /// Says one more thing beside the hint, where there is one.
+    #[must_use]
+    pub fn also(mut self, words: &str) -> Self {
+        self.hint = Some(self.hint.map_or_else(|| words.to_owned(), |hint| format!("{hint}; {words}")));
+        self
+    }
+
     /// Keeps what caused it.
     #[must_use]
     pub fn because(mut self, source: impl Into<Cause>) -> Self {

@@ -21,6 +21,8 @@ pub(super) struct Relation {
     pub(super) extension: Option<Oid>,
     /// What it inherits from or is a partition of.
     pub(super) parents: Option<Vec<Oid>>,
+    /// The server of a foreign table.
+    pub(super) server: Option<String>,
     /// Written past the log.
     pub(super) unlogged: bool,
     /// `None` when it was dropped since the snapshot.
@@ -32,6 +34,8 @@ const RELATIONS: Question = Question(
     "SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, o.refobjid AS owned_by,
 COALESCE(o.deptype = 'i', false) AS identity, e.refobjid AS extension, c.relpersistence = 'u' AS unlogged,
 (SELECT pg_catalog.json_agg(i.inhparent) FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid) AS parents,
+CASE WHEN c.relkind = 'f' THEN (SELECT s.srvname FROM pg_catalog.pg_foreign_table f
+JOIN pg_catalog.pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = c.oid) END AS server,
 pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -73,6 +77,14 @@ pub(super) struct Extension {
     pub(super) name: String,
 }
 
+/// Foreign servers, whose rows come along where they are named.
+const FOREIGN_SERVERS: Question = Question("SELECT s.srvname AS server FROM pg_catalog.pg_foreign_server s ORDER BY 1");
+
+#[derive(Debug, Deserialize)]
+struct ServerRow {
+    server: String,
+}
+
 #[derive(Debug, Deserialize)]
 struct SchemaRow {
     schema: String,
@@ -94,6 +106,7 @@ pub(super) struct Relations {
     /// There are notes of a restore that died here, or still runs; they are never dumped.
     pub(super) unfinished_restore: bool,
     pub(super) extensions: Vec<Extension>,
+    pub(super) foreign_servers: Vec<String>,
     /// The default search path, `$user` resolved.
     pub(super) search_path: Vec<String>,
     pub(super) role: String,
@@ -107,6 +120,7 @@ impl Relations {
         let relations = session.question(&RELATIONS.for_server(version)).await?;
         let schemas: Vec<SchemaRow> = session.question(&SCHEMAS.for_server(version)).await?;
         let extensions = session.question(&EXTENSIONS.for_server(version)).await?;
+        let servers: Vec<ServerRow> = session.question(&FOREIGN_SERVERS.for_server(version)).await?;
         let mut around: Vec<Surroundings> = session.question(&SEARCH_PATH.for_server(version)).await?;
         let around = around.pop().ok_or_else(|| Error::new(Kind::Internal, "the server has no search_path setting"))?;
         let path = around.path.as_deref().unwrap_or_default();
@@ -123,6 +137,7 @@ impl Relations {
             unfinished_restore: schemas.len() < all,
             schemas,
             extensions,
+            foreign_servers: servers.into_iter().map(|row| row.server).collect(),
             search_path,
             role: around.role,
             locks: around.locks,

@@ -116,7 +116,7 @@ pub enum RoleName {
     Writer,
     /// Removes what no rule keeps; can check too.
     Pruner,
-    /// Restores, verifies and thaws.
+    /// Restores, verifies, checks and thaws.
     Restorer,
     /// What real runs used, as they noted it with --note-requests, and nothing else.
     Used,

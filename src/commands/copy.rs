@@ -7,6 +7,7 @@
 mod objects;
 
 use super::backups::{self, Place};
+use super::dump::and_what_is_left;
 use super::examine;
 use super::frozen;
 use super::memory::DumpShares;
@@ -213,10 +214,9 @@ pub(crate) async fn one(options: &CopyOptions, place: Place, progress: &Arc<Prog
         Err(error) => {
             progress.phase("cleaning up");
             work.now();
-            if tokio::time::timeout(GRACE, undo(&copying.destination)).await.is_err() {
-                tracing::warn!(folder = copying.destination.folder, "cleaning up took too long; something may be left");
-            }
-            Err(if stop.is_asked() { Stop::interrupted() } else { error })
+            let undone = tokio::time::timeout(GRACE, undo(&copying.destination)).await;
+            let error = if stop.is_asked() { Stop::interrupted() } else { error };
+            Err(and_what_is_left(error, undone, &copying.destination.folder))
         }
     }
 }
@@ -251,11 +251,12 @@ async fn commit(copying: &Copying, manifest: &Manifest, text: Bytes, jobs: usize
     Ok(proofs)
 }
 
-/// Removes what a failed copy wrote. A manifest that is there makes it somebody's backup, of which nothing is taken.
-async fn undo(destination: &Destination) {
+/// Removes what a failed copy wrote, and says what could not be removed. A manifest that is there makes it somebody's
+/// backup, of which nothing is taken.
+async fn undo(destination: &Destination) -> Option<String> {
     match backups::is_complete(destination.store.as_ref(), &destination.folder).await {
         Ok(false) => destination.sweep().await,
-        Ok(true) => tracing::warn!(folder = destination.folder, "the target has its manifest, so nothing was removed"),
-        Err(error) => tracing::warn!(%error, folder = destination.folder, "could not clean up the failed copy"),
+        Ok(true) => Some(format!("{} has its manifest, so nothing there was removed", destination.folder)),
+        Err(error) => Some(format!("nothing in {} was removed ({error})", destination.folder)),
     }
 }

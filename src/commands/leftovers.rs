@@ -3,7 +3,7 @@
 use super::backups::Place;
 use crate::archive::BackupId;
 use crate::archive::keys;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::store::{Deletion, OpenUpload, Store, StoreProblem, problem};
 use jiff::Timestamp;
 use std::time::SystemTime;
@@ -104,6 +104,15 @@ async fn delete(store: &dyn Store, keys: &[String], folder: &str, deletion: &Del
     if locked && problem(&error) == Some(StoreProblem::Denied) {
         tracing::info!(%error, folder, "the store retains what is locked");
         return Ok(false);
+    }
+    if problem(&error) == Some(StoreProblem::Denied) {
+        return Err(Error::new(Kind::Store, "may not be removed by these credentials")
+            .on(folder)
+            .hint(
+                "a writer may not delete: leave retention out of its job, and let `pgstow prune` run with credentials \
+                 of its own, whose policy `pgstow bucket policy pruner` prints",
+            )
+            .because(error));
     }
     Err(error.on(folder))
 }

@@ -14,15 +14,6 @@ const SECTIONS: [(&str, Section); 3] =
 pub(super) fn selection(table: Option<&SelectionTable>) -> Result<Selection> {
     let Some(table) = table else { return Ok(Selection::default()) };
     let patterns = |texts: &[String]| texts.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>>>();
-    for (one, other, names) in [
-        (table.schema_only, table.data_only, "schema_only and data_only"),
-        (table.schema_only, table.no_schema, "schema_only and no_schema"),
-        (table.data_only, table.no_data, "data_only and no_data"),
-    ] {
-        if one && other {
-            return Err(Error::new(Kind::Usage, format!("{names} exclude each other")));
-        }
-    }
     let sections: Vec<&str> = SECTIONS.iter().map(|(name, _)| *name).collect();
     let section = |text: &String| {
         let found = SECTIONS.iter().find(|(name, _)| name == text).map(|(_, section)| *section);
@@ -34,8 +25,8 @@ pub(super) fn selection(table: Option<&SelectionTable>) -> Result<Selection> {
         found.ok_or_else(|| unknown("word in without", text, &words))
     };
     let mut selection = Selection {
-        statistics: false,
-        statistics_only: false,
+        statistics: table.statistics,
+        statistics_only: table.statistics_only,
         schemas: patterns(&table.schemas)?,
         exclude_schemas: patterns(&table.exclude_schemas)?,
         tables: patterns(&table.tables)?,
@@ -44,6 +35,8 @@ pub(super) fn selection(table: Option<&SelectionTable>) -> Result<Selection> {
         exclude_tables_and_children: patterns(&table.exclude_tables_and_children)?,
         exclude_table_data: patterns(&table.exclude_table_data)?,
         exclude_table_data_and_children: patterns(&table.exclude_table_data_and_children)?,
+        foreign_data: patterns(&table.foreign_data)?,
+        exclude_databases: Vec::new(),
         extensions: patterns(&table.extensions)?,
         exclude_extensions: patterns(&table.exclude_extensions)?,
         strict_names: table.strict_names,
@@ -60,6 +53,9 @@ pub(super) fn selection(table: Option<&SelectionTable>) -> Result<Selection> {
             return Err(Error::new(Kind::Usage, "a job reads no filter from standard input").hint("name a file"));
         }
         selection.add_filter(file)?;
+    }
+    if !selection.exclude_databases.is_empty() {
+        return Err(Error::new(Kind::Usage, "a job dumps one database, and its filter leaves out databases"));
     }
     Ok(selection)
 }

@@ -17,7 +17,7 @@ pub enum Role {
     Writer,
     /// Removes what no rule keeps, and reads nothing but manifests; can check too.
     Pruner,
-    /// Restores, verifies and thaws, and changes nothing.
+    /// Restores, verifies, checks and thaws, and changes nothing.
     Restorer,
 }
 
@@ -54,6 +54,8 @@ pub fn policy(role: Role, bucket: &str, prefix: &str, kms_key: Option<&str>) -> 
         }
         Role::Restorer => {
             statements.push(allow("ReadBackups", &["s3:GetObject", "s3:RestoreObject"], &all));
+            // Checks and reports look for them.
+            statements.push(allow("FindUnfinishedUploads", &["s3:ListBucketMultipartUploads"], &arn));
         }
     }
     if let Some(key) = kms_key {
@@ -80,20 +82,15 @@ pub fn used(requests: &BTreeSet<Request>, bucket: &str, kms_key: Option<&str>) -
     // What is allowed for the same things stands in one statement.
     let mut together: BTreeMap<BTreeSet<String>, Vec<&str>> = BTreeMap::new();
     for (action, resources) in &on {
-        let wider = |narrow: &String| {
-            let covers =
-                |wide: &String| wide != narrow && wide.strip_suffix('*').is_some_and(|s| narrow.starts_with(s));
-            resources.iter().any(covers)
-        };
-        let least = resources.iter().filter(|resource| !wider(resource)).cloned().collect();
-        together.entry(least).or_default().push(action);
+        let resources: BTreeSet<&str> = resources.iter().map(String::as_str).collect();
+        together.entry(widest(&resources)).or_default().push(action);
     }
     let mut statements = Vec::new();
     if !listed.is_empty() {
         let mut list = json!({"Effect": "Allow", "Action": [LIST], "Resource": arn});
         // A question for the bucket itself, or a listing of all of it, has no prefix.
         if !listed.contains("") {
-            list["Condition"] = json!({"StringLike": {"s3:prefix": listed}});
+            list["Condition"] = json!({"StringLike": {"s3:prefix": widest(&listed)}});
         }
         statements.push(list);
     }
@@ -109,6 +106,15 @@ pub fn used(requests: &BTreeSet<Request>, bucket: &str, kms_key: Option<&str>) -
         statements.push(json!({"Effect": "Allow", "Action": actions, "Resource": key}));
     }
     Some(json!({"Version": "2012-10-17", "Statement": statements}))
+}
+
+/// The patterns that no other one covers.
+fn widest(patterns: &BTreeSet<&str>) -> BTreeSet<String> {
+    let is_covered = |narrow: &&&str| {
+        let covers = |wide: &&str| wide != *narrow && wide.strip_suffix('*').is_some_and(|s| narrow.starts_with(s));
+        patterns.iter().any(covers)
+    };
+    patterns.iter().filter(|pattern| !is_covered(pattern)).map(|pattern| (*pattern).to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -148,6 +154,7 @@ mod tests {
         let lines = [
             "s3:ListBucket b db/",
             "s3:ListBucket b db/shop/*",
+            "s3:ListBucket b db/shop/*/manifest.json",
             "s3:PutObject b db/shop/*",
             "s3:PutObject b db/shop/*/manifest.json",
             "s3:AbortMultipartUpload b db/shop/*",

@@ -130,9 +130,12 @@ fn requests(input: &Input) -> Vec<Request> {
         complete_multipart_upload CompleteMultipartUploadInput "PutObject"
         abort_multipart_upload AbortMultipartUploadInput "AbortMultipartUpload"
         get_object GetObjectInput "GetObject"
-        head_object HeadObjectInput "GetObject"
         delete_object DeleteObjectInput "DeleteObject"
         restore_object RestoreObjectInput "RestoreObject"
+    }
+    // That something is missing is told only to those who may list it.
+    if let Some(input) = input.downcast_ref::<op::head_object::HeadObjectInput>() {
+        return ["GetObject", "ListBucket"].map(|action| request(action, input.bucket(), input.key())).into();
     }
     copies! { copy_object CopyObjectInput upload_part_copy UploadPartCopyInput }
     buckets! {

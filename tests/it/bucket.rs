@@ -87,6 +87,20 @@ async fn a_bucket_is_planned_then_made_then_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_encrypted_by_a_key_of_ones_own_if_asked() {
+    let s3 = unmade();
+    let (place, key) = (s3.location("db"), "arn:aws:kms:us-east-1:123456789012:key/1234");
+    pgstow(&s3, &["bucket", "init", "--to", &place, "--kms-key", key, "--yes"]).fine();
+    assert_eq!(look(&s3).await.encryption.set(), Some(&Encryption::Kms(Some(key.to_owned()))));
+    // It is as it should be, and still worth a word.
+    let check = pgstow(&s3, &["bucket", "check", "--to", &place, "--kms-key", key]);
+    check.failed(10, &["0 aspects", "1 risks"]);
+    assert!(check.stdout.contains("without the right to use that key nobody can restore"), "{}", check.stdout);
+    let other = "arn:aws:kms:us-east-1:123456789012:key/5678";
+    pgstow(&s3, &["bucket", "check", "--to", &place, "--kms-key", other]).failed(10, &["1 aspects"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_others_set_stays() {
     let s3 = unmade();
     s3.create_bucket().unwrap();
@@ -207,6 +221,8 @@ fn what_a_run_used_becomes_a_policy_that_names_nothing_else() {
     pgstow(&s3, &["dump", "-d", &database.url(), "--to", &place, "--note-requests", noted]).fine();
     let ours = arn(&format!("/{prefix}/{name}/*"));
     let manifest = arn(&format!("/{prefix}/{name}/*/manifest.json"));
+    // Whether there is one already is told only to those who may list it.
+    let asked = format!("{prefix}/{name}/*/manifest.json");
     let written = [allow(&["s3:GetObject"], &[manifest]), allow(&["s3:PutObject"], &[ours])];
     let found = statements();
     let list = |prefixes: Value| {
@@ -223,14 +239,12 @@ fn what_a_run_used_becomes_a_policy_that_names_nothing_else() {
         assert_eq!(sorted(found.as_array().unwrap()), sorted(expected), "{found:#}");
     };
     assert!(!found.to_string().contains("Delete"), "{found:#}");
-    same(&written);
+    same(&[written.as_slice(), &[list(serde_json::json!([asked]))]].concat());
     // A second run adds what it used; nothing is said of other buckets.
     pgstow(&s3, &["prune", "--from", &place, "--keep-last", "1", "--note-requests", noted]).fine();
     let asked = ["s3:GetBucketVersioning", "s3:ListBucketMultipartUploads"];
-    let all = [
-        list(serde_json::json!([format!("{prefix}/"), format!("{prefix}/{name}/"), format!("{prefix}/{name}/*")])),
-        allow(&asked, &[arn("")]),
-    ];
+    let all =
+        [list(serde_json::json!([format!("{prefix}/"), format!("{prefix}/{name}/*")])), allow(&asked, &[arn("")])];
     same(&[written.as_slice(), &all].concat());
     let elsewhere = ["bucket", "policy", "used", "--to", "s3://elsewhere/db", "--requests", noted];
     pgstow(&s3, &elsewhere).failed(2, &["no request to this bucket was noted"]);

@@ -162,7 +162,7 @@ async fn a_writer_that_may_neither_read_nor_delete_is_found_well() {
     let failed: Vec<_> = findings.iter().filter(|finding| finding.grade == Grade::Fail).collect();
     assert!(failed.is_empty(), "{failed:?}");
     let says = |subject: &str| findings.iter().find(|finding| finding.subject == subject).unwrap().says.clone();
-    assert!(says("writing").contains("as is right for a writer"), "{findings:?}");
+    assert!(says("writing").contains("as it is for a writer"), "{findings:?}");
     assert!(says("deleting").contains("left behind: "), "{findings:?}");
 }
 

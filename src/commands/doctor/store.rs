@@ -2,6 +2,7 @@
 
 use super::ease::{SLOW_BYTES_A_SECOND, rate};
 use super::{Finding, clock};
+use crate::archive::keys;
 use crate::error::{Error, Kind, Result};
 use crate::keep::lifecycle::{Collision, Keeping, collisions};
 use crate::store::{Answer, Deletion, Meta, StorageClass, Store, StoreProblem, problem};
@@ -29,15 +30,15 @@ pub(super) async fn examine(
     let mut findings = vec![Finding::ok("store", format!("{} answers", store.describe()))];
     let probe = Probe { store, prefix: format!("pgstow-doctor-{}", hex::encode(rand::random::<[u8; 6]>())) };
     match probe.write(class).await {
-        Ok(None) => findings.push(Finding::ok(
-            "writing",
-            "objects can be written; these credentials may not read them back, as is right for a writer",
-        )),
         Ok(Some(meta)) => {
             findings.push(Finding::ok("writing", "objects can be written and read back"));
             findings.extend(class.map(|class| storage_class(class, meta.class.as_deref())));
             findings.extend(meta.modified.map(store_clock));
         }
+        Ok(None) => findings.push(Finding::ok(
+            "writing",
+            "objects can be written and not read, as it is for a writer; `pgstow restore` needs other credentials",
+        )),
         Err(error) => {
             findings.push(Finding::failed("writing", &error));
             return findings;
@@ -171,14 +172,19 @@ impl Probe<'_> {
         format!("{}-{name}", self.prefix)
     }
 
-    /// Writes an object, and reads it back, unless that may only a restorer.
+    /// The key of what is written once, named as a manifest is: of those alone a writer may ask whether they are there.
+    fn once(&self) -> String {
+        format!("{}/{}", self.prefix, keys::manifest_key())
+    }
+
+    /// Writes an object, and reads it back; nothing where it may not be read.
     async fn write(&self, class: Option<&StorageClass>) -> Result<Option<Meta>> {
         let (key, body) = (self.key("object"), Bytes::from_static(b"written by pgstow doctor"));
         self.store.put(&key, body.clone(), class).await?;
         let missing = || Error::new(Kind::Store, "an object that was just written is not there").on(key.clone());
         let meta = match self.store.head(&key).await {
             Err(error) if problem(&error) == Some(StoreProblem::Denied) => return Ok(None),
-            found => found?.ok_or_else(missing)?,
+            meta => meta?.ok_or_else(missing)?,
         };
         let read: Vec<Bytes> = self.store.get(&key, None).await?.try_collect().await?;
         if read.concat() != body {
@@ -228,12 +234,9 @@ impl Probe<'_> {
             let upload = self.store.start_upload(&self.key("aborted"), class).await?;
             upload.part(1, Bytes::from_static(b"one part")).await?;
             upload.abort().await?;
-            // Listed, and not asked for: a writer may do the one and not the other.
-            let there = self.store.list(&self.key("upload")).await?;
-            if there.is_empty() {
-                return Err(Error::new(Kind::Store, "an upload that was completed is not there"));
-            }
-            Ok(())
+            let found = self.store.list(&self.key("upload")).await?;
+            let missing = || Error::new(Kind::Store, "an upload that was completed is not there");
+            if found.is_empty() { Err(missing()) } else { Ok(()) }
         };
         match tried.await {
             Ok(()) => Finding::ok("large uploads", "uploads in parts can be completed and aborted"),
@@ -243,8 +246,7 @@ impl Probe<'_> {
 
     /// A manifest must never replace another; with conditional writes that is so even at the same instant.
     async fn only_one_wins(&self) -> Finding {
-        // Named like one, for a writer may ask for manifests and nothing else.
-        let key = self.key("once/manifest.json");
+        let key = self.once();
         let rivals = (0..RIVALS).map(|number| self.store.put_new(&key, Bytes::from(format!("rival {number}"))));
         let mut won = 0;
         for outcome in futures::future::join_all(rivals).await {
@@ -279,8 +281,7 @@ impl Probe<'_> {
     }
 
     async fn clean(&self) -> Finding {
-        let keys: Vec<String> =
-            ["object", "upload", "speed", "once/manifest.json"].iter().map(|name| self.key(name)).collect();
+        let keys = vec![self.key("object"), self.key("upload"), self.key("speed"), self.once()];
         match self.store.delete(&keys).await {
             Ok(()) => Finding::ok("deleting", "objects can be deleted"),
             Err(error) if problem(&error) == Some(StoreProblem::Denied) => Finding::warn(

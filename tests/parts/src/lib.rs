@@ -29,7 +29,7 @@ pub mod server;
 pub mod tls;
 pub mod watchdog;
 
-pub use moto::moto;
+pub use moto::{Iam, moto};
 pub use oracle::{Oracle, oracle};
 pub use proxy::{Harm, Proxy, Trigger};
 pub use s3::{S3, folder_s3, garage};
