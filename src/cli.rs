@@ -33,7 +33,9 @@ mod schedule;
 mod selection;
 mod show;
 mod store;
+mod subject;
 mod sweep;
+mod table;
 mod thaw;
 mod verify;
 

@@ -17,7 +17,7 @@ pub mod version;
 
 pub use address::{Address, AddressMap, AddressSet, Oid, QuickHash, class};
 pub use item::{Belongs, BlobsData, Columns, Depend, Grantable, Item, Object, Payload, Section, TableData, Target};
-pub use name::{SqlName, ident, ident_list, literal, one_line, qualified};
+pub use name::{SqlName, ident, ident_list, literal, one_line, qualified, turns};
 pub use question::Question;
 pub use secret::Secret;
 pub use setting::{set_clause, split_identifier_list};

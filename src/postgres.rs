@@ -11,6 +11,7 @@
 //!   (`application_name` and the user's own `options` excepted).
 //! - A refusal by the server keeps its SQLSTATE: [`sqlstate`] finds it again in any error of this room.
 
+mod asking;
 mod conninfo;
 mod conversation;
 mod copy;
@@ -25,6 +26,7 @@ mod settings;
 mod snapshot;
 mod tls;
 
+pub use asking::{LOOKED, is_asking};
 pub use copy::{CopyIn, CopyOut, Piece};
 pub use failure::{ServerError, sqlstate};
 pub use pin::{allow_foreign_tables, client_encoding_for_dump, pin_for_dump, pin_for_restore};

@@ -191,7 +191,8 @@ impl InitArgs {
             let mut lines = as_text(&report);
             let differs = report.aspects.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Differs)).count();
             if differs > 0 {
-                lines.push(format!("would change {differs} aspects; nothing was done: add --yes to do it"));
+                let aspects = if differs == 1 { "aspect" } else { "aspects" };
+                lines.push(format!("would change {differs} {aspects}; nothing was done: add --yes to do it"));
             }
             print(&lines)?;
         }

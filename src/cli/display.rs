@@ -2,6 +2,7 @@
 
 use crate::commands::Progress;
 use crate::commands::progress::Moment;
+use crate::postgres::{LOOKED, is_asking};
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// How often the live line moves.
-const LIVE: Duration = Duration::from_millis(150);
+const LIVE: Duration = LOOKED;
 /// How often a log gets a line: seldom enough for cron mail, often enough to see that it lives.
 const PLAIN: Duration = Duration::from_secs(30);
 
@@ -33,6 +34,14 @@ impl Display {
             let shown = bar.clone();
             let task = tokio::spawn(async move {
                 loop {
+                    // A question has the line for itself.
+                    if is_asking() {
+                        shown.finish_and_clear();
+                        while is_asking() {
+                            tokio::time::sleep(LIVE).await;
+                        }
+                        shown.reset();
+                    }
                     shown.set_message(line(verb, &progress.now()));
                     shown.tick();
                     tokio::time::sleep(LIVE).await;

@@ -1,17 +1,19 @@
 //! What the reports of all verbs share. Only what goes through here reaches standard output.
 
+use super::table::counted;
 use crate::archive::manifest::Manifest;
 use crate::commands::leftovers::Fate;
 use crate::error::{Error, Kind, Result};
-use indicatif::{HumanBytes, HumanCount};
+use crate::model::turns;
+use indicatif::HumanBytes;
 use serde_json::Value;
 use std::io::Write;
 use std::pin::Pin;
 use tokio::io::AsyncWrite;
 
-/// Names from a database go to a terminal: control characters become spaces.
+/// Names from a database go to a terminal: control characters, and those that turn the text behind them, become spaces.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c }).collect()
 }
 
 /// For what is too large to be lines: a script.
@@ -45,9 +47,9 @@ pub(super) fn print_json(value: &Value) -> Result<()> {
 pub(super) fn counts(manifest: &Manifest) -> String {
     let totals = &manifest.totals;
     format!(
-        "{} tables, {} rows, {} as text, {} stored",
-        HumanCount(totals.tables),
-        HumanCount(totals.rows),
+        "{}, {}, {} as text, {} stored",
+        counted(totals.tables, "table", "tables"),
+        counted(totals.rows, "row", "rows"),
         HumanBytes(totals.raw_bytes),
         HumanBytes(totals.stored_bytes)
     )

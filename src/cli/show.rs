@@ -3,12 +3,13 @@
 use super::Context;
 use super::output::{counts, plain, print, print_json, remarks};
 use super::store::FromArgs;
-use crate::archive::manifest::{Manifest, Passwords};
-use crate::commands::backups::Place;
-use crate::commands::list::show;
+use super::table::{counted, span};
+use crate::archive::manifest::Passwords;
+use crate::commands::list::{Shown, show};
 use crate::error::{Error, Kind, Result};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
+use jiff::Timestamp;
 
 /// `pgstow show`.
 #[derive(Debug, Args)]
@@ -28,30 +29,41 @@ impl ShowArgs {
     /// Runs the verb.
     pub(super) async fn run(&self, context: Context) -> Result<()> {
         let store = self.store.open().await?;
-        let (place, manifest) = context.stop.unless(show(store.as_ref(), &self.backup)).await?;
-        print_report(&place, &manifest, self.json)
+        let shown = context.stop.unless(show(store.as_ref(), &self.backup)).await?;
+        print_report(&shown, self.json)
     }
 }
 
-fn print_report(place: &Place, manifest: &Manifest, as_json: bool) -> Result<()> {
+fn print_report(shown: &Shown, as_json: bool) -> Result<()> {
+    let Shown { place, manifest, classes, wrong } = shown;
     if as_json {
         let value = serde_json::to_value(manifest)
             .map_err(|error| Error::new(Kind::Internal, "cannot write JSON").because(error))?;
         return print_json(&value);
     }
+    let class = if classes.is_empty() { String::new() } else { format!(", data in {}", classes.join(" and ")) };
+    let verified = if wrong.is_empty() {
+        "all objects are there, each of its size (`pgstow verify` reads them)".to_owned()
+    } else {
+        format!("BROKEN: {}", wrong.join(", "))
+    };
     let mut lines = vec![
         format!("backup    {}", manifest.id),
         format!("database  {} ({})", plain(&place.database), manifest.database.encoding),
         format!("server    PostgreSQL {}", manifest.server.version),
-        format!("taken     {}, finished {}", manifest.created_at, manifest.finished_at),
+        format!("taken     {}", taken(shown)),
         format!(
             "archive   {} with {}, by pgstow {}",
             manifest.archive_version, manifest.options.codec, manifest.pgstow
         ),
-        format!("holds     {} entries, {}", HumanCount(manifest.items), counts(manifest)),
+        plain(&format!("holds     {} entries, {}{class}", HumanCount(manifest.items), counts(manifest))),
     ];
     if let Some(large) = &manifest.large_objects {
-        lines.push(format!("          {} large objects, {}", HumanCount(large.count), HumanBytes(large.bytes)));
+        lines.push(format!(
+            "          {}, {}",
+            counted(large.count, "large object", "large objects"),
+            HumanBytes(large.bytes)
+        ));
     }
     if let Some(globals) = &manifest.globals {
         let passwords = match globals.passwords {
@@ -60,11 +72,12 @@ fn print_report(place: &Place, manifest: &Manifest, as_json: bool) -> Result<()>
             Passwords::LeftOut => "without passwords",
         };
         lines.push(format!(
-            "          {} roles {passwords}, {} tablespaces of the server",
-            HumanCount(globals.roles),
-            HumanCount(globals.tablespaces)
+            "          {} {passwords}, {} of the server",
+            counted(globals.roles, "role", "roles"),
+            counted(globals.tablespaces, "tablespace", "tablespaces")
         ));
     }
+    lines.push(plain(&format!("verified  {verified}")));
     lines.extend(remarks(manifest));
     for table in &manifest.tables {
         lines.push(format!(
@@ -76,4 +89,13 @@ fn print_report(place: &Place, manifest: &Manifest, as_json: bool) -> Result<()>
         ));
     }
     print(&lines)
+}
+
+/// When it was begun, how long ago that is, and how long it took.
+fn taken(shown: &Shown) -> String {
+    let begun = shown.place.id.created();
+    let ended: Timestamp = shown.manifest.finished_at.parse().unwrap_or(begun);
+    let age = Timestamp::now().duration_since(begun).as_secs();
+    let ago = if age < 0 { span(age) } else { format!("{} ago", span(age)) };
+    format!("{}, {ago}, took {}", shown.manifest.created_at, span(ended.duration_since(begun).as_secs().max(0)))
 }

@@ -6,10 +6,7 @@ use crate::archive::manifest::Manifest;
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
-
-/// Manifests are read so many at a time.
-const READ_AT_ONCE: usize = 8;
+use futures::StreamExt;
 
 /// A manifest larger than this is not one of ours.
 const MANIFEST_LIMIT: u64 = 1 << 30;
@@ -38,26 +35,6 @@ pub async fn places(store: &dyn Store) -> Result<Vec<Place>> {
     }
     places.sort_by(|a, b| b.id.cmp(&a.id).then_with(|| a.database.cmp(&b.database)));
     Ok(places)
-}
-
-/// Every complete backup with its manifest, newest first, and the places that have none.
-pub async fn complete(store: &dyn Store) -> Result<(Vec<(Place, Manifest)>, Vec<Place>)> {
-    let read: Vec<(Place, Option<Manifest>)> = futures::stream::iter(places(store).await?)
-        .map(|place| async move {
-            let manifest = manifest(store, &place).await?;
-            Ok::<_, Error>((place, manifest))
-        })
-        .buffered(READ_AT_ONCE)
-        .try_collect()
-        .await?;
-    let (mut found, mut unfinished) = (Vec::new(), Vec::new());
-    for (place, manifest) in read {
-        match manifest {
-            Some(manifest) => found.push((place, manifest)),
-            None => unfinished.push(place),
-        }
-    }
-    Ok((found, unfinished))
 }
 
 /// The manifest of a place, or nothing when the backup was never finished.

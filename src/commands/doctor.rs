@@ -3,6 +3,7 @@
 //! Nothing here is taken from documentation where it can be tried: snapshots are exported and imported, objects written,
 //! read and deleted. What the examination writes into a store, it removes.
 
+mod ease;
 mod source;
 mod store;
 
@@ -98,7 +99,7 @@ pub async fn doctor(options: &DoctorOptions, stop: &Stop) -> Result<Vec<Finding>
     let of_source = async {
         match &options.connection {
             Some(connection) => source::examine(connection, options.jobs).await,
-            None => Vec::new(),
+            None => (Vec::new(), None),
         }
     };
     let of_store = async {
@@ -108,8 +109,11 @@ pub async fn doctor(options: &DoctorOptions, stop: &Stop) -> Result<Vec<Finding>
         }
     };
     stop.unless(async {
-        let (mut findings, more) = tokio::join!(of_source, of_store);
+        let ((mut findings, size), more) = tokio::join!(of_source, of_store);
         findings.extend(more);
+        if let Some(store) = &options.store {
+            findings.push(ease::space(&store.describe(), size).await);
+        }
         Ok(findings)
     })
     .await

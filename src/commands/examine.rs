@@ -1,12 +1,13 @@
 //! Looking at what lies in a backup's folder, without reading it: its manifest, and whether all objects are there.
 
 use super::backups::{self, Place};
+use crate::archive::keys::is_data;
 use crate::archive::manifest::Manifest;
 use crate::error::{Error, Kind, Result};
 use crate::keep::Condition;
-use crate::store::Store;
+use crate::store::{Entry, Store};
 use futures::{StreamExt, TryStreamExt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 /// Folders are looked at so many at a time.
@@ -26,6 +27,8 @@ pub struct Examined {
     pub bytes: u64,
     /// When the newest of them was written, if the store says.
     pub touched: Option<SystemTime>,
+    /// The storage classes of its data; empty where the store does not say.
+    pub classes: BTreeSet<String>,
     /// What it is.
     pub state: State,
 }
@@ -86,18 +89,44 @@ pub(crate) async fn examine(store: &dyn Store, place: Place) -> Result<Examined>
     let entries = store.list(&place.folder).await?;
     let (objects, bytes) = (entries.len() as u64, entries.iter().map(|entry| entry.size).sum());
     let touched = entries.iter().filter_map(|entry| entry.modified).max();
+    let classes = classes(&entries, &place);
     let state = match manifest {
         Ok(None) => State::Unfinished,
         Err(error) => State::Unreadable(error),
         Ok(Some(manifest)) => {
-            let sizes: BTreeMap<&str, u64> = entries
-                .iter()
-                .filter_map(|entry| Some((entry.key.strip_prefix(place.folder.as_str())?, entry.size)))
-                .collect();
-            State::Complete { broken: broken(&manifest, &sizes), manifest: Box::new(manifest) }
+            let broken = broken(&manifest, &sizes(&entries, &place));
+            State::Complete { broken, manifest: Box::new(manifest) }
         }
     };
-    Ok(Examined { place, objects, bytes, touched, state })
+    Ok(Examined { place, objects, bytes, touched, classes, state })
+}
+
+/// What a listing says of the objects of a backup whose manifest is known.
+#[derive(Debug)]
+pub(crate) struct Objects {
+    /// The storage classes of its data, sorted; empty where the store does not say.
+    pub(crate) classes: Vec<String>,
+    /// What is missing or of another size.
+    pub(crate) wrong: Vec<String>,
+}
+
+/// Looks at the objects of a backup whose manifest is known.
+pub(crate) async fn objects(store: &dyn Store, place: &Place, manifest: &Manifest) -> Result<Objects> {
+    let entries = store.list(&place.folder).await?;
+    let wrong = broken(manifest, &sizes(&entries, place));
+    Ok(Objects { classes: classes(&entries, place).into_iter().collect(), wrong })
+}
+
+/// The sizes of what lies in the folder, by its key there.
+fn sizes<'a>(entries: &'a [Entry], place: &Place) -> BTreeMap<&'a str, u64> {
+    let size = |entry: &'a Entry| Some((entry.key.strip_prefix(place.folder.as_str())?, entry.size));
+    entries.iter().filter_map(size).collect()
+}
+
+/// The storage classes of the data in the folder; what tells about it is always in the default one.
+fn classes(entries: &[Entry], place: &Place) -> BTreeSet<String> {
+    let data = entries.iter().filter(|entry| entry.key.strip_prefix(place.folder.as_str()).is_some_and(is_data));
+    data.filter_map(|entry| entry.class.clone()).collect()
 }
 
 /// The objects of a manifest that are missing or of another size.

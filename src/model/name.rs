@@ -196,6 +196,12 @@ pub fn literal(text: &str) -> String {
     if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
+/// Whether a character turns the direction of the text behind it or hides itself, so that a name shown to people would look
+/// like another (Unicode's bidirectional controls, and those of no width).
+pub fn turns(c: char) -> bool {
+    matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
 /// Text that may stand in a comment or a title of a script: whatever could end the line becomes a space.
 pub fn one_line(text: &str) -> String {
     text.chars()

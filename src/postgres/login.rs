@@ -3,6 +3,7 @@
 //! Source: PostgreSQL documentation, "Specifying Multiple Hosts" and "Protection Provided in Different Modes";
 //! `PQconnectPoll` in `src/interfaces/libpq/fe-connect.c`.
 
+use super::asking::Asking;
 use super::failure::{self, Fate, LoginFailure, statement_failed};
 use super::line::{Encryption, Line, Plain, Start};
 use super::settings::{ConnectionSettings, HostEntry, Place, TargetServer};
@@ -325,7 +326,9 @@ async fn ask_password(settings: &ConnectionSettings, host: &HostEntry) -> Result
         return Err(missing());
     }
     let prompt = format!("password for user {} on {host}: ", settings.user);
+    let asking = Asking::begin().await;
     let answer = tokio::task::spawn_blocking(move || rpassword::prompt_password(prompt)).await;
+    drop(asking);
     let password = match answer {
         Ok(Ok(password)) => Secret::new(password),
         Ok(Err(error)) => return Err(missing().because(error)),

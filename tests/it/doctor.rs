@@ -1,9 +1,15 @@
 //! `pgstow doctor` finds what would fail a backup before a backup does.
 
-use pgstow_parts::{Database, S3, garage, moto, server};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgstow::commands::Stop;
+use pgstow::commands::doctor::{DoctorOptions, Grade, doctor};
+use pgstow::store::{FaultyStore, MemoryStore, Operation, Store, StoreProblem};
+use pgstow_parts::{Database, Harm, Proxy, S3, Trigger, garage, moto, server};
 use serde_json::Value;
 
-use crate::support::{Ran, command, pgstow};
+use crate::support::{Ran, bare_command, command, pgstow};
 
 /// What the doctor says of one thing: the grade and the sentence.
 fn found(findings: &Value, subject: &str) -> (String, String) {
@@ -26,6 +32,7 @@ fn a_server_and_a_store_that_are_well_are_found_well_and_left_clean() {
         let (url, store) = (database.url(), s3.location(&prefix));
         let findings = examine(&s3, &["-d", &url, "--to", &store]).fine().json();
         for subject in [
+            "client",
             "connection",
             "encryption",
             "privileges",
@@ -33,9 +40,11 @@ fn a_server_and_a_store_that_are_well_are_found_well_and_left_clean() {
             "locks",
             "connections",
             "standby",
+            "locked now",
             "snapshots",
             "source clock",
             "store",
+            "space",
             "writing",
             "store clock",
             "listing",
@@ -45,7 +54,7 @@ fn a_server_and_a_store_that_are_well_are_found_well_and_left_clean() {
             assert_eq!(found(&findings, subject).0, "ok", "{subject}: {findings}");
         }
         // Which of these it is depends on the store and its bucket; something is said of each.
-        for subject in ["exclusive writes", "old uploads", "versions"] {
+        for subject in ["exclusive writes", "old uploads", "versions", "source speed", "store speed"] {
             assert_ne!(found(&findings, subject).0, "fail", "{subject}: {findings}");
         }
         assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new());
@@ -90,6 +99,71 @@ fn a_server_or_a_store_out_of_reach_is_a_finding_and_the_other_is_examined_all_t
     ran.failed(5, &[]);
     assert_eq!(found(&ran.json(), "store").0, "fail");
     assert!(!format!("{ran:?}").contains("geheim"), "{ran:?}");
+}
+
+#[test]
+fn credentials_that_are_not_found_are_told_with_where_to_put_them() {
+    let s3 = garage();
+    let mut command = bare_command();
+    let environment = s3.environment().into_iter().filter(|(name, _)| !name.starts_with("AWS_ACCESS_KEY"));
+    command.envs(environment.filter(|(name, _)| !name.starts_with("AWS_SECRET"))).env("HOME", "/nonexistent");
+    let store = s3.location(&s3.fresh_prefix("unknown"));
+    command.args(["doctor", "-d", "postgres://postgres@127.0.0.1:1/x", "--to", &store]);
+    let ran = Ran::of(&command.output().unwrap());
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    let place = lines.iter().position(|line| line.starts_with("FAIL  store ")).unwrap();
+    assert!(lines[place].ends_with("no credentials were found"), "{lines:?}");
+    assert!(lines[place + 1].contains("-> no usable S3 credentials: set AWS_ACCESS_KEY_ID and "), "{lines:?}");
+}
+
+#[test]
+fn no_client_has_to_be_installed_and_the_doctor_says_so() {
+    let (folder, database) = (tempfile::tempdir().unwrap(), Database::fresh(&server(18), "client"));
+    let mut command = bare_command();
+    // Neither pg_dump nor anything else.
+    command.env("PATH", folder.path()).args(["doctor", "--json", "-d", &database.url()]);
+    let findings = Ran::of(&command.output().unwrap()).fine().json();
+    let says = "none needs to be installed: pgstow itself speaks with servers 12 to 18";
+    assert_eq!(found(&findings, "client"), ("ok".to_owned(), says.to_owned()));
+}
+
+#[test]
+fn what_makes_a_dump_slow_is_told_before_the_dump() {
+    let (s3, database) = (garage(), Database::fresh(&server(18), "slow"));
+    database.execute("CREATE TABLE held (id integer)");
+    let address = database.url().split('@').next_back().unwrap().split('/').next().unwrap().to_owned();
+    let proxy = Proxy::before(&address).unwrap();
+    let late = Harm::Delay(Duration::from_secs(2));
+    proxy.harm(Trigger { needle: b"0123456789abcdef".to_vec(), connection: 0, after: 0, harm: late });
+    let url = database.url().replace(&address, &proxy.address.to_string());
+    let findings = std::thread::scope(|scope| {
+        scope.spawn(|| database.execute("BEGIN; LOCK TABLE held; SELECT pg_sleep(8); COMMIT"));
+        std::thread::sleep(Duration::from_secs(1));
+        examine(&s3, &["-d", &url]).fine().json()
+    });
+    let (grade, says) = found(&findings, "source speed");
+    assert_eq!(grade, "warn", "{says}");
+    assert!(says.ends_with(": a dump will be slow") && says.contains("; the database has "), "{says}");
+    let (grade, says) = found(&findings, "locked now");
+    assert_eq!(grade, "warn", "{says}");
+    assert!(says.contains(" has held table public.held exclusively for "), "{says}");
+}
+
+#[tokio::test]
+async fn a_writer_that_may_neither_read_nor_delete_is_found_well() {
+    let inner: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let store = FaultyStore::new(Arc::clone(&inner));
+    // Manifests may be asked for, which is what comes after the first question.
+    store.fail_nth(Operation::Head, 1, StoreProblem::Denied);
+    store.fail_from(Operation::Get, 1, StoreProblem::Denied);
+    store.fail_from(Operation::Delete, 1, StoreProblem::Denied);
+    let options = DoctorOptions { connection: None, store: Some(Arc::new(store)), class: None, keeping: None, jobs: 1 };
+    let findings = doctor(&options, &Stop::default()).await.unwrap();
+    let failed: Vec<_> = findings.iter().filter(|finding| finding.grade == Grade::Fail).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    let says = |subject: &str| findings.iter().find(|finding| finding.subject == subject).unwrap().says.clone();
+    assert!(says("writing").contains("as it is for a writer"), "{findings:?}");
+    assert!(says("deleting").contains("left behind: "), "{findings:?}");
 }
 
 #[test]

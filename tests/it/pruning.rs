@@ -151,7 +151,7 @@ async fn prune_works_on_a_real_store_from_the_command_line() {
     assert_eq!(dry["backups"].as_array().unwrap().len(), 3);
     assert_eq!(dry["backups"][1]["fate"], "would remove");
     let said = pgstow(&s3, &["prune", "--from", &place, "--keep-daily", "1"]).fine().stdout;
-    assert!(said.contains("removed 2 (") && said.contains("1 backups stay"), "{said}");
+    assert!(said.contains("removed 2 (") && said.contains("1 backup stays"), "{said}");
     let listed = pgstow(&s3, &["list", "--from", &place, "--json"]).fine().json();
     assert_eq!(listed["backups"][0]["backup"], "20261103T020000Z-0000ff");
     pgstow(&s3, &["prune", "--from", &place]).failed(2, &["--keep-within"]);

@@ -17,7 +17,8 @@ impl Checked {
             (Some(finding), _) => finding.message.clone(),
             (None, Some(newest)) => {
                 let age = words(now.duration_since(newest.begun));
-                format!("newest {age} old, {}, {} backups", HumanBytes(newest.stored_bytes), self.backups)
+                let backups = if self.backups == 1 { "backup" } else { "backups" };
+                format!("newest {age} old, {}, {} {backups}", HumanBytes(newest.stored_bytes), self.backups)
             }
             (None, None) => "no backup".to_owned(),
         }

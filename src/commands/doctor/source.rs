@@ -1,6 +1,6 @@
 //! Examining the source: login, encryption, what the role may read, locks, connections, snapshots, clock.
 
-use super::{Finding, clock};
+use super::{Finding, clock, ease};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Question, ServerVersion, item};
 use crate::postgres::{ConnectionSettings, Session, export_snapshot, import_snapshot, pin_for_dump};
@@ -83,19 +83,30 @@ struct BlobsRow {
     hidden: i64,
 }
 
-pub(super) async fn examine(connection: &ConnectionSettings, jobs: usize) -> Vec<Finding> {
+/// The findings, and how many bytes the database has, if that may be asked.
+pub(super) async fn examine(connection: &ConnectionSettings, jobs: usize) -> (Vec<Finding>, Option<u64>) {
+    let mut findings = vec![ease::client()];
     let session = match Session::connect(connection, "pgstow doctor").await {
         Ok(session) => session,
-        Err(error) => return vec![Finding::failed("connection", &error)],
+        Err(error) => {
+            findings.push(Finding::failed("connection", &error));
+            return (findings, None);
+        }
     };
-    let mut findings = vec![version(&session)];
+    findings.push(version(&session));
     match asked(&session, connection, jobs).await {
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(Finding::failed("questions", &error)),
     }
+    findings.push(ease::or_failed("locked now", ease::locked(&session).await));
     findings.push(snapshots(connection).await);
+    let (speed, size) = match ease::speed(&session).await {
+        Ok((finding, size)) => (finding, size),
+        Err(error) => (Finding::failed("source speed", &error), None),
+    };
+    findings.push(speed);
     session.close().await;
-    findings
+    (findings, size)
 }
 
 fn version(session: &Session) -> Finding {

@@ -1,5 +1,6 @@
 //! Examining the store: writing, reading, listing, deleting, uploads in parts, and writes that must not replace.
 
+use super::ease::{SLOW_BYTES_A_SECOND, rate};
 use super::{Finding, clock};
 use crate::archive::keys;
 use crate::error::{Error, Kind, Result};
@@ -7,8 +8,9 @@ use crate::keep::lifecycle::{Collision, Keeping, collisions};
 use crate::store::{Answer, Deletion, Meta, StorageClass, Store, StoreProblem, problem};
 use bytes::Bytes;
 use futures::TryStreamExt;
+use indicatif::HumanBytes;
 use jiff::Timestamp;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// So many writers try to be the first.
 const RIVALS: usize = 4;
@@ -44,6 +46,7 @@ pub(super) async fn examine(
     }
     findings.push(probe.listing().await);
     findings.push(probe.upload(class).await);
+    findings.push(probe.speed().await);
     findings.push(probe.only_one_wins().await);
     findings.push(left_over(store).await);
     findings.push(versions(store).await);
@@ -190,6 +193,24 @@ impl Probe<'_> {
         Ok(Some(meta))
     }
 
+    /// How fast bytes go there, one request at a time.
+    async fn speed(&self) -> Finding {
+        const SUBJECT: &str = "store speed";
+        const SAMPLE: usize = 4 << 20;
+        let begun = Instant::now();
+        if let Err(error) = self.store.put(&self.key("speed"), Bytes::from(vec![b'x'; SAMPLE]), None).await {
+            return Finding::failed(SUBJECT, &error);
+        }
+        let rate = rate(SAMPLE, begun.elapsed().as_secs_f64());
+        let says = format!("{}/s by one upload; a dump has several under way", HumanBytes(rate));
+        #[expect(clippy::cast_precision_loss, reason = "a rate, for a comparison")]
+        if (rate as f64) < SLOW_BYTES_A_SECOND {
+            let todo = "use a bucket in a region near by, or compress more: -Z zstd:9";
+            return Finding::warn(SUBJECT, says + ": a dump will be slow", todo);
+        }
+        Finding::ok(SUBJECT, says)
+    }
+
     async fn listing(&self) -> Finding {
         match self.store.list(&self.prefix).await {
             Ok(entries) if entries.iter().any(|entry| entry.key == self.key("object")) => {
@@ -260,7 +281,7 @@ impl Probe<'_> {
     }
 
     async fn clean(&self) -> Finding {
-        let keys = vec![self.key("object"), self.key("upload"), self.once()];
+        let keys = vec![self.key("object"), self.key("upload"), self.key("speed"), self.once()];
         match self.store.delete(&keys).await {
             Ok(()) => Finding::ok("deleting", "objects can be deleted"),
             Err(error) if problem(&error) == Some(StoreProblem::Denied) => Finding::warn(
