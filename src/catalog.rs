@@ -139,12 +139,13 @@ pub async fn read(
         kinds.retain(|(_, kind)| kind.name != statistics_data::KIND.name);
     }
     let answers = asking::all(&sessions, questions(kinds, version, &without)).await?;
-    let Answers { objects, depends: rows, facets: found } = Answers::sorted(answers);
+    let Answers { objects, depends: rows, extensions, facets: found } = Answers::sorted(answers);
     let members = Members::of(&rows, &relations);
     let (made_by_extensions, own): (Vec<Object>, Vec<Object>) =
         objects.into_iter().partition(|object| members.holds(object));
     let mut objects: Vec<Object> = own.into_iter().filter(|object| chosen.keeps(object)).collect();
     drop_half_attachments(&mut objects);
+    facets::extension::append(&extensions, &mut objects);
     let (mut facets, loose) = facets(&found, &objects, &made_by_extensions, &members, &chosen)?;
     objects.extend(loose);
     if chosen.without(Without::Owners) {
@@ -164,6 +165,7 @@ pub async fn read(
 enum Answer {
     Objects(Vec<Object>),
     Depends(Vec<DependRow>),
+    Extensions(Vec<facets::extension::Row>),
     Comments(Vec<facets::comment::Row>),
     Labels(Vec<facets::label::Row>),
     Privileges(Vec<facets::privilege::Row>),
@@ -174,6 +176,7 @@ enum Answer {
 struct Answers {
     objects: Vec<Object>,
     depends: Vec<DependRow>,
+    extensions: Vec<facets::extension::Row>,
     facets: FacetRows,
 }
 
@@ -192,6 +195,7 @@ impl Answers {
             match answer {
                 Answer::Objects(objects) => all.objects.extend(objects),
                 Answer::Depends(rows) => all.depends = rows,
+                Answer::Extensions(rows) => all.extensions = rows,
                 Answer::Comments(rows) => all.facets.comments = rows,
                 Answer::Labels(rows) => all.facets.labels = rows,
                 Answer::Privileges(rows) => all.facets.privileges = rows,
@@ -224,6 +228,7 @@ fn questions(
     });
     let others = [
         asked("dependencies", DEPENDS, version, without, Answer::Depends),
+        asked("ties to extensions", facets::extension::QUESTION, version, without, Answer::Extensions),
         asked("comments", facets::comment::QUESTION, version, without, Answer::Comments),
         asked("security labels", facets::label::QUESTION, version, without, Answer::Labels),
         asked("privileges", facets::privilege::QUESTION, version, without, Answer::Privileges),

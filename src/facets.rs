@@ -1,4 +1,4 @@
-//! What any object can have, whatever its kind: comments, privileges, security labels.
+//! What any object can have, whatever its kind: comments, privileges, security labels, ties to extensions.
 //!
 //! May import: error, model. Always true here: facets find their object by [`Address`], never by kind; each facet asks one
 //! question over all catalogs, whatever the number of objects.
@@ -7,6 +7,7 @@
 //! [`Facets::homeless`], and the catalog says why that may be.
 
 pub mod comment;
+pub mod extension;
 pub mod label;
 pub mod privilege;
 

@@ -27,7 +27,7 @@ mod tls;
 
 pub use copy::{CopyIn, CopyOut, Piece};
 pub use failure::{ServerError, sqlstate};
-pub use pin::{client_encoding_for_dump, pin_for_dump, pin_for_restore};
+pub use pin::{allow_foreign_tables, client_encoding_for_dump, pin_for_dump, pin_for_restore};
 pub use session::{Canceller, Session, decode};
 pub use settings::ConnectionSettings;
 pub use snapshot::{Snapshot, export_snapshot, import_snapshot};

@@ -139,6 +139,9 @@ pub struct Selection {
     /// Tables to dump without their rows, and so their children.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exclude_table_data_and_children: Vec<String>,
+    /// Foreign servers whose tables' rows to dump.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub foreign_data: Vec<String>,
     /// Extensions to dump.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<String>,

@@ -47,6 +47,8 @@ impl Chosen {
         }
         let schemas = schemas(selection, relations, &mut warnings)?;
         let extensions = extensions(selection, relations, &mut warnings)?;
+        let fits = |pattern: &Pattern| relations.foreign_servers.iter().any(|name| pattern.matches(None, name));
+        expect_matches("foreign server", &selection.foreign_data, true, fits, &mut warnings)?;
         let parts = parts(selection, relations, &schemas, &extensions, &mut warnings)?;
         Ok(Chosen {
             everything: selection.everything(),
@@ -164,7 +166,6 @@ fn schemas(selection: &Selection, relations: &Relations, warnings: &mut Vec<Stri
 fn extensions(selection: &Selection, relations: &Relations, warnings: &mut Vec<String>) -> Result<HashSet<Oid>> {
     let fits = |pattern: &Pattern| relations.extensions.iter().any(|extension| pattern.matches(None, &extension.name));
     expect_matches("extension", &selection.extensions, selection.strict_names, fits, warnings)?;
-    let any = |patterns: &[Pattern], name: &str| patterns.iter().any(|pattern| pattern.matches(None, name));
     let wanted = relations.extensions.iter().filter(|extension| {
         let named = if selection.extensions.is_empty() {
             selection.everything()
@@ -174,6 +175,11 @@ fn extensions(selection: &Selection, relations: &Relations, warnings: &mut Vec<S
         named && !any(&selection.exclude_extensions, &extension.name)
     });
     Ok(wanted.map(|extension| extension.oid).collect())
+}
+
+/// Whether a name that needs no schema fits one of the patterns.
+fn any(patterns: &[Pattern], name: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(None, name))
 }
 
 fn parts(
@@ -193,7 +199,9 @@ fn parts(
 
     let may_have_rows = |relation: &Relation| {
         let unlogged = relation.unlogged && selection.without.contains(&Without::UnloggedTableData);
-        !unlogged && !without_rows.contains(&relation.oid)
+        // The rows of a foreign table are another server's, and come along where that one is named.
+        let elsewhere = relation.server.as_ref().is_some_and(|name| !any(&selection.foreign_data, name));
+        !unlogged && !elsewhere && !without_rows.contains(&relation.oid)
     };
 
     let mut parts: HashMap<Oid, Part> = HashMap::with_capacity(relations.relations.len());

@@ -42,6 +42,8 @@ impl Selection {
                 (false, "table_and_children") => &mut self.exclude_tables_and_children,
                 (false, "table_data") => &mut self.exclude_table_data,
                 (false, "table_data_and_children") => &mut self.exclude_table_data_and_children,
+                (true, "foreign_data") => &mut self.foreign_data,
+                (false, "database") => &mut self.exclude_databases,
                 (true, "extension") => &mut self.extensions,
                 (false, "extension") => &mut self.exclude_extensions,
                 _ => return Err(rule.refused(file)),

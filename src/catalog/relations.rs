@@ -21,6 +21,8 @@ pub(super) struct Relation {
     pub(super) extension: Option<Oid>,
     /// What it inherits from or is a partition of.
     pub(super) parents: Option<Vec<Oid>>,
+    /// The server of a foreign table.
+    pub(super) server: Option<String>,
     /// Written past the log.
     pub(super) unlogged: bool,
     /// `None` when it was dropped since the snapshot.
@@ -32,6 +34,8 @@ const RELATIONS: Question = Question(
     "SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, o.refobjid AS owned_by,
 COALESCE(o.deptype = 'i', false) AS identity, e.refobjid AS extension, c.relpersistence = 'u' AS unlogged,
 (SELECT pg_catalog.json_agg(i.inhparent) FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid) AS parents,
+CASE WHEN c.relkind = 'f' THEN (SELECT s.srvname FROM pg_catalog.pg_foreign_table f
+JOIN pg_catalog.pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = c.oid) END AS server,
 pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -77,6 +81,14 @@ pub(super) struct Extension {
     pub(super) name: String,
 }
 
+/// Foreign servers, whose rows come along where they are named.
+const FOREIGN_SERVERS: Question = Question("SELECT s.srvname AS server FROM pg_catalog.pg_foreign_server s ORDER BY 1");
+
+#[derive(Debug, Deserialize)]
+struct ServerRow {
+    server: String,
+}
+
 #[derive(Debug, Deserialize)]
 struct SchemaRow {
     schema: String,
@@ -98,6 +110,7 @@ pub(super) struct Relations {
     /// There are notes of a restore that died here, or still runs; they are never dumped.
     pub(super) unfinished_restore: bool,
     pub(super) extensions: Vec<Extension>,
+    pub(super) foreign_servers: Vec<String>,
     /// The default search path, `$user` resolved.
     pub(super) search_path: Vec<String>,
     pub(super) role: String,
@@ -111,6 +124,7 @@ impl Relations {
         let relations = session.question(&RELATIONS.for_server(version)).await?;
         let schemas: Vec<SchemaRow> = session.question(&SCHEMAS.for_server(version)).await?;
         let extensions = session.question(&EXTENSIONS.for_server(version)).await?;
+        let servers: Vec<ServerRow> = session.question(&FOREIGN_SERVERS.for_server(version)).await?;
         let mut around: Vec<Surroundings> = session.question(&SEARCH_PATH.for_server(version)).await?;
         let around = around.pop().ok_or_else(|| Error::new(Kind::Internal, "the server has no search_path setting"))?;
         let path = around.path.as_deref().unwrap_or_default();
@@ -127,6 +141,7 @@ impl Relations {
             unfinished_restore: schemas.len() < all,
             schemas,
             extensions,
+            foreign_servers: servers.into_iter().map(|row| row.server).collect(),
             search_path,
             role: around.role,
             locks: around.locks,
@@ -180,4 +195,37 @@ pub(super) async fn lock(session: &Session, relations: &[&Relation], role: &str)
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Relations;
+
+    fn with_room(locks: u64) -> Relations {
+        Relations {
+            relations: Vec::new(),
+            schemas: Vec::new(),
+            unfinished_restore: false,
+            extensions: Vec::new(),
+            search_path: Vec::new(),
+            role: "alice".to_owned(),
+            locks,
+            locks_setting: "64".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_the_lock_table_cannot_hold_is_refused_and_what_fills_half_of_it_is_said() {
+        let relations = with_room(1000);
+        assert_eq!(relations.check_lock_budget(500).unwrap(), None);
+        assert!(
+            relations
+                .check_lock_budget(501)
+                .unwrap()
+                .is_some_and(|warning| warning.contains("501 of the server's 1000"))
+        );
+        assert!(relations.check_lock_budget(1000).unwrap().is_some());
+        let refused = relations.check_lock_budget(1001).unwrap_err().to_string();
+        assert!(refused.contains("1001 relations have to be locked") && refused.contains("1000 locks"), "{refused}");
+    }
 }

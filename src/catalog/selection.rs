@@ -24,6 +24,10 @@ pub struct Selection {
     pub exclude_table_data: Vec<Pattern>,
     /// The definition of these, of what inherits from them and of their partitions, not their rows.
     pub exclude_table_data_and_children: Vec<Pattern>,
+    /// The rows of foreign tables of these servers, too.
+    pub foreign_data: Vec<Pattern>,
+    /// Not these databases, of those that `--all` means; a filter file may say so.
+    pub exclude_databases: Vec<Pattern>,
     /// Only these extensions (`-e`).
     pub extensions: Vec<Pattern>,
     /// All but these extensions.
@@ -152,6 +156,7 @@ impl Selection {
             (self.data_only, self.no_data, "data only and no data exclude each other"),
             (self.schema_only, self.wants_statistics(), "schema only and statistics exclude each other"),
             (self.data_only, self.wants_statistics(), "data only and statistics exclude each other"),
+            (self.schema_only, !self.foreign_data.is_empty(), "schema only and foreign data exclude each other"),
         ] {
             if one && other {
                 return Err(Error::new(Kind::Usage, message));
@@ -171,7 +176,11 @@ impl Selection {
         for pattern in of_tables.into_iter().flatten() {
             pattern.check(false, current)?;
         }
-        for pattern in self.extensions.iter().chain(&self.exclude_extensions) {
+        if let Some(pattern) = self.exclude_databases.first() {
+            let message = "a filter leaves out databases, which goes with all databases only";
+            return Err(Error::new(Kind::Usage, message).on(format!("pattern {pattern}")));
+        }
+        for pattern in self.extensions.iter().chain(&self.exclude_extensions).chain(&self.foreign_data) {
             pattern.check_plain()?;
         }
         Ok(())

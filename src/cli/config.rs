@@ -210,6 +210,7 @@ fn selection(job: &Job) -> String {
         list("not extensions", &chosen.exclude_extensions),
         list("no rows of", &chosen.exclude_table_data),
         list("no rows of tables with their children", &chosen.exclude_table_data_and_children),
+        list("rows of foreign servers", &chosen.foreign_data),
         words("sections", sections),
         said(chosen.schema_only || chosen.no_data, "definitions only"),
         said(chosen.data_only || chosen.no_schema, "rows only"),

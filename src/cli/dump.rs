@@ -84,7 +84,9 @@ impl DumpArgs {
         let options = self.options().await?;
         let display = context.display("dump", self.json);
         if self.all {
-            let exclude = patterns(&self.exclude_databases)?;
+            let mut options = options;
+            let mut exclude = std::mem::take(&mut options.selection.exclude_databases);
+            exclude.extend(patterns(&self.exclude_databases)?);
             let report = dump_all(options, &exclude, context.progress, context.stop).await;
             display.finish();
             let report = report?;

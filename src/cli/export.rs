@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `pgstow export`.
 #[derive(Debug, Args)]
@@ -49,10 +49,14 @@ impl ExportArgs {
         if to_stdout && self.json {
             return Err(Error::new(Kind::Usage, "standard output cannot hold the script and a JSON document"));
         }
-        let options = self.options(to_stdout).await?;
+        let unfinished = if to_stdout { None } else { self.unfinished() };
+        let options = self.options(unfinished.as_deref()).await?;
         let display = context.display("export", self.json);
         let report = export(options, context.progress, context.stop).await;
         display.finish();
+        if let Some(unfinished) = unfinished {
+            self.settle(&unfinished, report.is_ok())?;
+        }
         let report = report?;
         if to_stdout {
             report.warnings.iter().for_each(|warning| tracing::warn!("{}", plain(warning)));
@@ -61,7 +65,7 @@ impl ExportArgs {
         self.print_report(&report)
     }
 
-    async fn options(&self, to_stdout: bool) -> Result<ExportOptions> {
+    async fn options(&self, unfinished: Option<&Path>) -> Result<ExportOptions> {
         let choice = self.choice.choice()?;
         if self.format == Format::Directory && self.choice.is_anything(&choice) {
             return Err(Error::new(Kind::Usage, "a directory is a copy of the whole archive")
@@ -71,7 +75,7 @@ impl ExportArgs {
         let form = match self.format {
             Format::Directory => Form::Directory(self.folder()?),
             Format::Plain => Form::Script(Script {
-                sink: self.sink(to_stdout).await?,
+                sink: self.sink(unfinished).await?,
                 choice,
                 create: self.choice.create,
                 clean: self.choice.clean,
@@ -87,13 +91,36 @@ impl ExportArgs {
         })
     }
 
-    async fn sink(&self, to_stdout: bool) -> Result<Sink> {
-        if to_stdout {
+    /// Where a script is written until it is whole, so that half of one is never taken for all; nowhere, where the file is
+    /// something that cannot be replaced, such as a pipe.
+    fn unfinished(&self) -> Option<PathBuf> {
+        let is_replaced = std::fs::symlink_metadata(&self.file).map_or(true, |there| there.is_file());
+        let name = self.file.file_name().filter(|_| is_replaced && self.format == Format::Plain)?;
+        let mut name = name.to_owned();
+        name.push(".unfinished");
+        Some(self.file.with_file_name(name))
+    }
+
+    /// Puts the whole script in its place, or removes what there is of it.
+    fn settle(&self, unfinished: &Path, is_whole: bool) -> Result<()> {
+        if is_whole {
+            return std::fs::rename(unfinished, &self.file).map_err(|error| unwritable(&self.file, error));
+        }
+        if let Err(error) = std::fs::remove_file(unfinished) {
+            tracing::warn!(file = %unfinished.display(), %error, "could not remove half a script");
+        }
+        Ok(())
+    }
+
+    async fn sink(&self, unfinished: Option<&Path>) -> Result<Sink> {
+        if self.file.as_os_str() == "-" {
             return Ok(stdout());
         }
-        let file = tokio::fs::File::create(&self.file).await.map_err(|error| {
-            Error::new(Kind::Usage, "cannot write this file").on(self.file.display().to_string()).because(error)
-        })?;
+        // It holds all that the database holds, so it is for nobody else.
+        let mut options = tokio::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let path = unfinished.unwrap_or(&self.file);
+        let file = options.open(path).await.map_err(|error| unwritable(&self.file, error))?;
         Ok(Box::pin(file))
     }
 
@@ -124,4 +151,8 @@ impl ExportArgs {
         lines.extend(report.warnings.iter().map(|warning| format!("warning: {}", plain(warning))));
         print(&lines)
     }
+}
+
+fn unwritable(file: &Path, error: std::io::Error) -> Error {
+    Error::new(Kind::Usage, "cannot write this file").on(file.display().to_string()).because(error)
 }

@@ -34,6 +34,9 @@ pub struct SelectionArgs {
     /// The same, with what inherits from them and with their partitions; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub exclude_table_data_and_children: Vec<String>,
+    /// Dump the rows of foreign tables of servers that match the pattern, too; may be repeated
+    #[arg(long = "include-foreign-data", value_name = "PATTERN")]
+    pub foreign_data: Vec<String>,
     /// Dump only extensions that match the pattern; may be repeated
     #[arg(short = 'e', long = "extension", value_name = "PATTERN")]
     pub extensions: Vec<String>,
@@ -103,6 +106,8 @@ impl SelectionArgs {
             exclude_tables_and_children: patterns(&self.exclude_tables_and_children)?,
             exclude_table_data: patterns(&self.exclude_table_data)?,
             exclude_table_data_and_children: patterns(&self.exclude_table_data_and_children)?,
+            foreign_data: patterns(&self.foreign_data)?,
+            exclude_databases: Vec::new(),
             extensions: patterns(&self.extensions)?,
             exclude_extensions: patterns(&self.exclude_extensions)?,
             strict_names: self.strict_names,

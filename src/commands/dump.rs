@@ -47,6 +47,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Larger tables are read by several connections.
 const SPLIT_ABOVE: u64 = 64 << 20;
 
+/// What the server is told of a connection that reads rows.
+const READING: &str = "pgstow dump: reading rows";
+
 /// So many connections ask the catalogs at most; more would only wait for one another on the longest questions.
 const CATALOG_READERS: usize = 3;
 
@@ -207,7 +210,7 @@ async fn write_rows(
 ) -> Result<Manifest> {
     let progress = &destination.progress;
     progress.phase("reading the catalogs");
-    let readers = (1..options.jobs.min(CATALOG_READERS)).map(|_| follow_snapshot(options, &snapshot));
+    let readers = (1..options.jobs.min(CATALOG_READERS)).map(|_| follow_snapshot(options, &snapshot, READING));
     let readers = stop.unless(future::try_join_all(readers)).await?;
     let catalog = stop.unless(catalog::read(&leader, &readers, &options.selection, options.allow_incomplete)).await?;
     let Catalog { objects, facets, depends, database, skipped, mut warnings } = catalog;
@@ -303,8 +306,8 @@ async fn take_snapshot(options: &DumpOptions) -> Result<(Session, Snapshot)> {
 }
 
 /// One more connection that sees what the leader sees.
-async fn follow_snapshot(options: &DumpOptions, snapshot: &Snapshot) -> Result<Session> {
-    let session = Session::connect(&options.connection, "pgstow dump: reading rows").await?;
+async fn follow_snapshot(options: &DumpOptions, snapshot: &Snapshot, name: &str) -> Result<Session> {
+    let session = Session::connect(&options.connection, name).await?;
     pin_for_dump(&session).await?;
     import_snapshot(&session, &snapshot.id).await?;
     Ok(session)
@@ -338,6 +341,7 @@ fn patterns(selection: &Selection) -> manifest::Selection {
         exclude_tables_and_children: texts(&selection.exclude_tables_and_children),
         exclude_table_data: texts(&selection.exclude_table_data),
         exclude_table_data_and_children: texts(&selection.exclude_table_data_and_children),
+        foreign_data: texts(&selection.foreign_data),
         extensions: texts(&selection.extensions),
         exclude_extensions: texts(&selection.exclude_extensions),
         large_objects: selection.large_objects,

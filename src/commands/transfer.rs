@@ -14,12 +14,15 @@ use futures::{Stream, StreamExt};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many parts of one object are on their way at once, if the memory for parts allows.
 const PARTS_IN_FLIGHT: usize = 4;
 /// The memory for parts is handed out in pieces of this many bytes.
 const UNIT: u64 = 64 << 10;
+/// So long after a stop, an upload may still be completed or aborted.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 /// No object may be larger on most stores (S3's own limit was raised since).
 const LARGEST_OBJECT: u64 = 5 << 40;
 
@@ -131,9 +134,9 @@ impl Destination {
             let upload = self.stop.unless(self.store.start_upload(&full_key, self.class_of(key))).await?;
             let sending = Sending { destination: self, upload: upload.as_ref(), part_size, room: Some(room), cutter };
             match self.stop.unless(sending.all(waiting, counted.as_mut())).await {
-                Ok(()) => upload.complete().await?,
+                Ok(()) => self.soon(upload.complete()).await?,
                 Err(error) => {
-                    if let Err(second) = upload.abort().await {
+                    if let Err(second) = self.soon(upload.abort()).await {
                         tracing::warn!(key = full_key, error = %second, "could not abort the upload");
                     }
                     return Err(error);
@@ -141,6 +144,18 @@ impl Destination {
             }
         }
         Ok(StoredObject { key: key.to_owned(), bytes: total, sha256: digest.finish() })
+    }
+
+    /// Ends an upload. After a stop it has a moment for that; what it could not end, the sweep of the folder does.
+    async fn soon(&self, ending: impl Future<Output = Result<()>>) -> Result<()> {
+        let too_late = async {
+            self.stop.asked().await;
+            tokio::time::sleep(LAST_MOMENT).await;
+        };
+        tokio::select! {
+            outcome = ending => outcome,
+            () = too_late => Err(Stop::interrupted()),
+        }
     }
 
     async fn write_part(
@@ -227,6 +242,9 @@ impl Sending<'_> {
                 && let Some(room) = self.room.take()
                 && let Some(body) = waiting.pop_front()
             {
+                if number == self.destination.parts.most {
+                    return Err(too_many_parts(number, self.part_size));
+                }
                 number += 1;
                 in_flight.push(self.destination.write_part(self.upload, number, body, room));
             }
@@ -253,6 +271,15 @@ impl Sending<'_> {
         }
         Ok(())
     }
+}
+
+/// Rows roll over into a further object before this; a large object, or a copy of what a wider store held, cannot.
+fn too_many_parts(most: u32, part_size: u64) -> Error {
+    Error::new(
+        Kind::Usage,
+        format!("is larger than the {most} parts of {part_size} bytes that one object may have here"),
+    )
+    .hint("give larger parts with --part-size, or more of them with --max-parts, as far as the store takes them")
 }
 
 /// An object of an archive, as far as its archive tells.

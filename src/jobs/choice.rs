@@ -44,6 +44,8 @@ pub(super) fn selection(table: Option<&SelectionTable>) -> Result<Selection> {
         exclude_tables_and_children: patterns(&table.exclude_tables_and_children)?,
         exclude_table_data: patterns(&table.exclude_table_data)?,
         exclude_table_data_and_children: patterns(&table.exclude_table_data_and_children)?,
+        foreign_data: patterns(&table.foreign_data)?,
+        exclude_databases: Vec::new(),
         extensions: patterns(&table.extensions)?,
         exclude_extensions: patterns(&table.exclude_extensions)?,
         strict_names: table.strict_names,
@@ -60,6 +62,9 @@ pub(super) fn selection(table: Option<&SelectionTable>) -> Result<Selection> {
             return Err(Error::new(Kind::Usage, "a job reads no filter from standard input").hint("name a file"));
         }
         selection.add_filter(file)?;
+    }
+    if !selection.exclude_databases.is_empty() {
+        return Err(Error::new(Kind::Usage, "a job dumps one database, and its filter leaves out databases"));
     }
     Ok(selection)
 }

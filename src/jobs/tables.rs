@@ -110,6 +110,8 @@ pub(super) struct SelectionTable {
     pub(super) exclude_table_data: Vec<String>,
     /// The same, with what inherits from them and with their partitions.
     pub(super) exclude_table_data_and_children: Vec<String>,
+    /// Dump the rows of foreign tables of these servers, too.
+    pub(super) foreign_data: Vec<String>,
     /// Dump only these extensions.
     pub(super) extensions: Vec<String>,
     /// Do not dump these extensions.

@@ -36,6 +36,8 @@ pub struct TableData {
     pub estimated_rows: u64,
     /// Unlogged: cannot be read on a standby.
     pub unlogged: bool,
+    /// The rows are another server's: nothing to lock, and reading them has to be allowed.
+    pub foreign: bool,
 }
 
 /// Large objects, all in one Item.

@@ -22,10 +22,6 @@ const QUESTION: Question = Question(
   (SELECT string_agg(format_type(a.type, NULL), ', ' ORDER BY a.place)
     FROM unnest(p.proargtypes) WITH ORDINALITY AS a(type, place)) AS argument_types,
   pg_get_function_sqlbody(p.oid) AS sql_body, -- <14: NULL AS sql_body,
-  coalesce((SELECT json_agg(e.extname ORDER BY e.extname)
-    FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-    WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass
-      AND d.deptype = 'x'), '[]') AS depends_on_extensions,
   coalesce((SELECT json_agg(json_build_object('class', d.refclassid, 'object', d.refobjid))
     FROM pg_depend d
     WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'n'
@@ -52,7 +48,6 @@ struct Row {
     identity_arguments: Option<String>,
     argument_types: Option<String>,
     sql_body: Option<String>,
-    depends_on_extensions: Vec<String>,
     body_uses: Vec<Place>,
 }
 
@@ -100,22 +95,13 @@ fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
         let qualified_signature = format!("{}({arguments})", qualified(&row.schema, &row.name));
         let mut create = definition.replacen("CREATE OR REPLACE ", "CREATE ", 1);
         create.push_str(";\n");
-        let mut whole = Item {
+        let whole = Item {
             owner: Some(row.owner.clone()),
             create,
             drop: format!("DROP {word} {qualified_signature};\n"),
             ..Item::new(word, address, Some(&row.schema), &tag)
         };
-        let mut opened = row.opened(&whole, definition);
-        let mut depends = String::new();
-        for extension in &row.depends_on_extensions {
-            depends.extend(["ALTER ", word, " ", &qualified_signature, " DEPENDS ON EXTENSION "]);
-            depends.extend([ident(extension), ";\n".to_owned()]);
-        }
-        whole.create.push_str(&depends);
-        if let Some(last) = opened.last_mut() {
-            last.create.push_str(&depends);
-        }
+        let opened = row.opened(&whole, definition);
         let mut target = words::target(address, word, Some(&row.schema), &signature);
         target.grant = Some(Grantable { on: target.on.clone(), owner: row.owner.clone() });
         let object = Object { opened, ..Object::simple(whole, words::in_schema(&row.schema)) };
@@ -135,7 +121,7 @@ mod tests {
         serde_json::json!({
             "oid": "16500", "schema": "s", "name": "f", "owner": "o", "kind": "f", "definition": definition,
             "identity_arguments": definition.map(|_| "a integer"), "argument_types": "integer", "sql_body": "RETURN a",
-            "depends_on_extensions": ["x"], "body_uses": body_uses,
+            "body_uses": body_uses,
         })
         .to_string()
     }
@@ -146,7 +132,7 @@ mod tests {
             objects(&answers(&[row(Some(DEFINITION), &serde_json::json!([]))])).expect("the row has the right shape");
         let [object] = objects.as_slice() else { panic!("one row gives one object") };
         assert!(object.whole.create.starts_with("CREATE FUNCTION s.f(a integer)\n"));
-        assert!(object.whole.create.ends_with("RETURN a;\nALTER FUNCTION s.f(a integer) DEPENDS ON EXTENSION x;\n"));
+        assert!(object.whole.create.ends_with("RETURN a;\n"));
         assert_eq!(
             (object.whole.tag.as_str(), object.targets[0].tag.as_str()),
             ("f(integer)", "FUNCTION f(a integer)")

@@ -117,7 +117,7 @@ fn default_part(row: &TableRow, column: &Column) -> Option<Item> {
         owner: row.owner.clone(),
         create,
         drop: format!("ALTER {} {} ALTER COLUMN {} DROP DEFAULT;\n", row.desc(), row.qualified(), ident(&column.name)),
-        needs: vec![relation(row.oid)],
+        needs: std::iter::once(row.oid).chain(column.default_after.iter().copied()).map(relation).collect(),
         ..Item::new(
             "DEFAULT",
             Address::new(class::DEFAULT, oid),

@@ -21,8 +21,15 @@ use std::task::{Context, Poll, ready};
 pub struct Piece<'a> {
     /// One whole row with its line end, or a part of a row that is too long for the buffer.
     pub bytes: &'a [u8],
+    /// How many bytes of the row are still to come.
+    pub left: usize,
+}
+
+impl Piece<'_> {
     /// Whether the row ends here.
-    pub ends_row: bool,
+    pub fn ends_row(&self) -> bool {
+        self.left == 0
+    }
 }
 
 /// The data of a `COPY ... TO STDOUT`. The server sends each row in a CopyData message of its own (PostgreSQL
@@ -69,7 +76,7 @@ impl CopyOut {
         let left = left - bytes.len();
         self.left = (left > 0).then_some(left);
         // Within a row that has begun, nothing read means nothing to give; an empty row is a piece all the same.
-        (left == 0 || !bytes.is_empty()).then_some(Piece { bytes, ends_row: left == 0 })
+        (left == 0 || !bytes.is_empty()).then_some(Piece { bytes, left })
     }
 
     /// Reads on; false when all rows have come and the server is done with the statements.

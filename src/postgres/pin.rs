@@ -20,6 +20,20 @@ pub async fn pin_for_dump(session: &Session) -> Result<()> {
     session.execute(&dump_statements(session.version(), encoding)).await
 }
 
+/// Lets a session that reads look into foreign tables, or not any more; as a rule it must not, for the same reason as views.
+pub async fn allow_foreign_tables(session: &Session, allowed: bool) -> Result<()> {
+    session.execute(&restriction(if allowed { "view" } else { "view, foreign-table" })).await
+}
+
+/// It came in minor releases of 12 to 16, so its presence decides, not the version.
+fn restriction(kinds: &str) -> String {
+    format!(
+        "SELECT pg_catalog.set_config(name, {}, false) FROM pg_catalog.pg_settings \
+         WHERE name = 'restrict_nonsystem_relation_kind'",
+        literal(kinds)
+    )
+}
+
 /// Pins a session that writes; the encoding is the archive's.
 pub async fn pin_for_restore(session: &Session, encoding: &str) -> Result<()> {
     session.execute(&restore_statements(session.version(), encoding)).await
@@ -40,13 +54,11 @@ fn dump_statements(version: ServerVersion, encoding: &str) -> String {
             "SET quote_all_identifiers = off",
             // Questions over whole catalogs look expensive enough to be compiled, and then wait for the compiler.
             "SET jit = off",
-            // A hostile view must not run its functions when a table of its name was asked for (CVE-2024-7348). It
-            // came in minor releases of 12 to 16, so its presence decides, not the version.
-            "SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings \
-             WHERE name = 'restrict_nonsystem_relation_kind'",
         ]
         .map(str::to_owned),
     );
+    // A hostile view must not run its functions when a table of its name was asked for (CVE-2024-7348).
+    statements.push(restriction("view, foreign-table"));
     statements.join(";\n")
 }
 

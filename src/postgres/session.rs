@@ -90,10 +90,16 @@ impl Session {
 
     /// Tells in `pg_stat_activity` what the session is at, unless the settings name it otherwise.
     pub async fn name(&self, application_name: &str) -> Result<()> {
-        if self.settings.application_name.is_some() {
-            return Ok(());
+        match self.naming(application_name) {
+            Some(statement) => self.execute(&statement).await,
+            None => Ok(()),
         }
-        self.execute(&format!("SET application_name = {}", literal(application_name))).await
+    }
+
+    /// The statement that does what [`Session::name`] does, for a message with others; none where the settings name it.
+    pub fn naming(&self, application_name: &str) -> Option<String> {
+        let is_free = self.settings.application_name.is_none();
+        is_free.then(|| format!("SET application_name = {}", literal(application_name)))
     }
 
     /// Runs one or more statements by the simple protocol; rows are thrown away.

@@ -18,18 +18,26 @@ pub struct RawFrame {
     pub bytes: Bytes,
     /// The rows that end in it, and their digest.
     pub rows: RowsDigest,
-    /// Whether it ends where a row ends. If not, the next frame of the same rows must follow it directly.
-    pub ends_row: bool,
+    /// How many bytes of its last row are still to come. If any are, the next frame of the same rows must follow it directly.
+    pub left: usize,
 }
 
-/// Gathers rows into frames of at most a fixed size. A row is split only if it is wider than a frame.
+impl RawFrame {
+    /// Whether it ends where a row ends.
+    pub fn ends_row(&self) -> bool {
+        self.left == 0
+    }
+}
+
+/// Gathers rows into frames of at most a fixed size. A row is split only if it is wider than a frame, and then begins one.
 #[derive(Debug)]
 pub struct FrameBuilder {
     target: usize,
     reserve: usize,
     bytes: BytesMut,
     rows: RowsDigester,
-    within_row: bool,
+    /// What is still to come of the row that has begun.
+    left: usize,
     /// A part of this row went with the frame before.
     split: bool,
 }
@@ -43,30 +51,31 @@ impl FrameBuilder {
             reserve: target.min(FIRST_RESERVE),
             bytes: BytesMut::new(),
             rows: RowsDigester::new(),
-            within_row: false,
+            left: 0,
             split: false,
         }
     }
 
-    /// Adds one row with its line end, or the next piece of one. Frames that are complete now are added to `full`.
-    pub fn push(&mut self, piece: &[u8], ends_row: bool, full: &mut Vec<RawFrame>) {
-        if !self.within_row && self.bytes.len() + piece.len() > self.target {
-            full.extend(self.take(true));
+    /// Adds one row with its line end, or the next piece of one, of which so many bytes are still to come. Frames that are
+    /// complete now are added to `full`.
+    pub fn push(&mut self, piece: &[u8], left: usize, full: &mut Vec<RawFrame>) {
+        if self.left == 0 && self.bytes.len() + piece.len() + left > self.target {
+            full.extend(self.take(0));
         }
         let mut rest = piece;
         while self.bytes.len() + rest.len() > self.target {
             let (fitting, after) = rest.split_at(self.target - self.bytes.len());
             self.extend(fitting);
-            full.extend(self.take(false));
+            full.extend(self.take(after.len() + left));
             self.split = true;
             rest = after;
         }
         self.extend(rest);
-        self.rows.piece(piece, ends_row);
-        self.within_row = !ends_row;
+        self.rows.piece(piece, left == 0);
+        self.left = left;
         // Otherwise the next wide row could begin here, and rows would never end where frames do.
-        if ends_row && std::mem::take(&mut self.split) {
-            full.extend(self.take(true));
+        if left == 0 && std::mem::take(&mut self.split) {
+            full.extend(self.take(0));
         }
     }
 
@@ -77,7 +86,7 @@ impl FrameBuilder {
 
     /// The rows that are left, if any.
     pub fn finish(mut self) -> Option<RawFrame> {
-        self.take(!self.within_row)
+        self.take(self.left)
     }
 
     fn extend(&mut self, bytes: &[u8]) {
@@ -87,12 +96,12 @@ impl FrameBuilder {
         self.bytes.extend_from_slice(bytes);
     }
 
-    fn take(&mut self, ends_row: bool) -> Option<RawFrame> {
+    fn take(&mut self, left: usize) -> Option<RawFrame> {
         if self.bytes.is_empty() {
             return None;
         }
         self.reserve = self.target;
-        Some(RawFrame { bytes: std::mem::take(&mut self.bytes).freeze(), rows: self.rows.take(), ends_row })
+        Some(RawFrame { bytes: std::mem::take(&mut self.bytes).freeze(), rows: self.rows.take(), left })
     }
 }
 
@@ -102,10 +111,10 @@ mod tests {
     use crate::stream::RowsDigest;
     use proptest::prelude::*;
 
-    fn frames(target: usize, pieces: &[(&[u8], bool)]) -> Vec<RawFrame> {
+    fn frames(target: usize, pieces: &[(&[u8], usize)]) -> Vec<RawFrame> {
         let (mut builder, mut full) = (FrameBuilder::new(target), Vec::new());
-        for &(piece, ends_row) in pieces {
-            builder.push(piece, ends_row, &mut full);
+        for &(piece, left) in pieces {
+            builder.push(piece, left, &mut full);
         }
         full.extend(builder.finish());
         full
@@ -113,25 +122,19 @@ mod tests {
 
     #[test]
     fn a_frame_closes_before_the_row_that_does_not_fit() {
-        let found = frames(8, &[(b"123\n", true), (b"456\n", true), (b"\n", true)]);
-        let found: Vec<_> = found.iter().map(|f| (&f.bytes[..], f.rows.rows(), f.ends_row)).collect();
-        assert_eq!(found, [(&b"123\n456\n"[..], 2, true), (&b"\n"[..], 1, true)]);
+        let found = frames(8, &[(b"123\n", 0), (b"456\n", 0), (b"\n", 0)]);
+        let found: Vec<_> = found.iter().map(|f| (&f.bytes[..], f.rows.rows(), f.left)).collect();
+        assert_eq!(found, [(&b"123\n456\n"[..], 2, 0), (&b"\n"[..], 1, 0)]);
         assert!(frames(8, &[]).is_empty());
     }
 
     #[test]
     fn a_row_wider_than_a_frame_is_split_and_counted_where_it_ends() {
-        let found = frames(4, &[(b"1\n", true), (b"abcdef", false), (b"gh\n", true), (b"2\n", true)]);
-        let found: Vec<_> = found.iter().map(|f| (&f.bytes[..], f.rows.rows(), f.ends_row)).collect();
+        let found = frames(4, &[(b"1\n", 0), (b"ab", 7), (b"cdef", 3), (b"gh\n", 0), (b"2\n", 0)]);
+        let found: Vec<_> = found.iter().map(|f| (&f.bytes[..], f.rows.rows(), f.left)).collect();
         assert_eq!(
             found,
-            [
-                (&b"1\n"[..], 1, true),
-                (&b"abcd"[..], 0, false),
-                (&b"efgh"[..], 0, false),
-                (&b"\n"[..], 1, true),
-                (&b"2\n"[..], 1, true)
-            ]
+            [(&b"1\n"[..], 1, 0), (&b"abcd"[..], 0, 5), (&b"efgh"[..], 0, 1), (&b"\n"[..], 1, 0), (&b"2\n"[..], 1, 0)]
         );
     }
 
@@ -142,16 +145,16 @@ mod tests {
             target in 1usize..300,
             piece in 1usize..50,
         ) {
-            let mut pieces: Vec<(&[u8], bool)> = Vec::new();
+            let mut pieces: Vec<(&[u8], usize)> = Vec::new();
             for row in &rows {
-                let count = row.len().div_ceil(piece);
-                pieces.extend(row.as_bytes().chunks(piece).enumerate().map(|(at, bytes)| (bytes, at + 1 == count)));
+                let left = |at| row.len().saturating_sub((at + 1) * piece);
+                pieces.extend(row.as_bytes().chunks(piece).enumerate().map(|(at, bytes)| (bytes, left(at))));
             }
             let frames = frames(target, &pieces);
             let (mut all, mut digest) = (Vec::new(), RowsDigest::default());
             for frame in &frames {
                 prop_assert!(!frame.bytes.is_empty() && frame.bytes.len() <= target);
-                prop_assert_eq!(frame.ends_row, frame.bytes.ends_with(b"\n"));
+                prop_assert_eq!(frame.ends_row(), frame.bytes.ends_with(b"\n"));
                 let lines = memchr::memchr_iter(b'\n', &frame.bytes).count() as u64;
                 prop_assert_eq!(lines, frame.rows.rows());
                 digest.add(frame.rows);

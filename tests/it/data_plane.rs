@@ -25,7 +25,7 @@ fn large(major: u16, hint: &str) -> Database {
 }
 
 /// Runs pgstow and gives the most memory that it ever held, in bytes, beside how it ended.
-fn measured(backup: &Backup, arguments: &[&str]) -> (Ran, u64) {
+pub(crate) fn measured(backup: &Backup, arguments: &[&str]) -> (Ran, u64) {
     let mut command = command(&backup.s3);
     let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
@@ -152,6 +152,56 @@ fn no_object_passes_the_limit_of_its_store_however_wide_its_rows_are() {
     let target = Database::fresh(&database.server, "limits_target");
     backup.restore(&target, &["--verify"]).fine();
     assert_same_data(&database, &target);
+}
+
+#[test]
+fn rows_wider_than_half_an_object_share_none_that_could_not_hold_them() {
+    let database = Database::fresh(&server(18), "half");
+    // What is on the wire, in MiB: 9, 0.5, 8, 0.5, 14.9, 0.5, 7.6, 7.6; an object holds 15.
+    database.execute(
+        "CREATE TABLE wide (id serial, text text);
+         INSERT INTO wide (text) SELECT repeat(md5(k::text), k * 1024) FROM unnest(ARRAY[288, 16, 256, 16, 476, 16, 243, 243]) k",
+    );
+    let limits = ["-Z", "none", "--part-size", "5MiB", "--max-parts", "3"];
+    for jobs in ["1", "3"] {
+        let backup =
+            Backup::make(&garage(), &database, &[&limits[..], &["-j", jobs, "--split-above", "64KiB"]].concat());
+        let shown = pgstow(&backup.s3, &["show", &backup.id, "--from", &backup.store(), "--json"]).fine().json();
+        let tables = shown["tables"].as_array().unwrap();
+        let sizes: Vec<u64> = tables.iter().map(|table| table["object"]["bytes"].as_u64().unwrap()).collect();
+        assert!(sizes.len() >= 4 && sizes.iter().all(|&bytes| bytes <= 15 << 20), "{sizes:?}");
+        if jobs == "1" {
+            let rows: Vec<u64> = tables.iter().map(|table| table["rows"].as_u64().unwrap()).collect();
+            assert_eq!(rows, [2, 2, 1, 2, 1], "{sizes:?}");
+        }
+        pgstow(&backup.s3, &["verify", &backup.id, "--from", &backup.store()]).fine();
+        let target = Database::fresh(&database.server, "half_target");
+        backup.restore(&target, &["--verify"]).fine();
+        assert_same_data(&database, &target);
+    }
+}
+
+#[test]
+fn what_no_object_of_the_store_can_hold_is_refused_in_words_before_the_store_does_it() {
+    let (s3, database) = (garage(), Database::fresh(&server(18), "too_wide"));
+    database.execute("CREATE TABLE wide AS SELECT repeat(md5('x'), 512 * 1024) AS text");
+    let prefix = s3.fresh_prefix("too_wide");
+    let (url, store) = (database.url(), s3.location(&prefix));
+    let limits = ["dump", "-d", &url, "--to", &store, "--part-size", "5MiB", "--max-parts", "3", "-Z"];
+    let words = ["public.wide", "a row is wider than one object may be here", "--part-size"];
+    pgstow(&s3, &[&limits[..], &["none"]].concat()).failed(2, &words);
+    assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new());
+    assert_eq!(s3.open_uploads(&prefix).unwrap(), Vec::<String>::new());
+    // Compressed, it fits.
+    pgstow(&s3, &[&limits[..], &["zstd:1"]].concat()).fine();
+    pgstow(&s3, &["verify", "latest", "--from", &store]).fine();
+    database.execute("DROP TABLE wide; SELECT lo_from_bytea(4711, convert_to(repeat(md5('x'), 512 * 1024), 'UTF8'))");
+    let prefix = s3.fresh_prefix("too_large");
+    let store = s3.location(&prefix);
+    let limits = ["dump", "-d", &url, "--to", &store, "--part-size", "5MiB", "--max-parts", "3", "-Z", "none"];
+    pgstow(&s3, &limits).failed(2, &["large object 4711", "is larger than the 3 parts", "--part-size"]);
+    assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new());
+    assert_eq!(s3.open_uploads(&prefix).unwrap(), Vec::<String>::new());
 }
 
 #[test]

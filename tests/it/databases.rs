@@ -16,7 +16,7 @@ use crate::fidelity::{Fixture, check, fitting, fixtures_in};
 const NAME: &str = "Kinds \"base\"; it's";
 
 /// A server that this test may change.
-fn own(major: u16) -> Option<Server> {
+pub(crate) fn own(major: u16) -> Option<Server> {
     if !majors().contains(&major) || std::env::var_os("PGSTOW_TEST_PG").is_some_and(|url| !url.is_empty()) {
         say(&format!("not tested on PostgreSQL {major}: the test needs a server of its own"));
         return None;
@@ -35,7 +35,7 @@ fn own(major: u16) -> Option<Server> {
 }
 
 /// Makes the provider of labels known to every new session; false where there is no C compiler to make it with.
-fn provide_labels(server: &Server) -> bool {
+pub(crate) fn provide_labels(server: &Server) -> bool {
     let folder = server.socket().unwrap().0.to_owned();
     let (made, library) = (tempfile::tempdir().unwrap(), folder.join("label_provider.so"));
     let built: PathBuf = made.path().join("label_provider.so");
@@ -54,7 +54,7 @@ fn provide_labels(server: &Server) -> bool {
 }
 
 /// Loads a part of the corpus into a new database, which `how` says how to make.
-fn source(server: &Server, how: &str, wanted: &[&str]) -> Database {
+pub(crate) fn source(server: &Server, how: &str, wanted: &[&str]) -> Database {
     let quoted = NAME.replace('"', "\"\"");
     server.execute("postgres", &format!("CREATE DATABASE \"{quoted}\" TEMPLATE template0 {how}")).unwrap();
     let database = Database { server: server.clone(), name: NAME.to_owned() };

@@ -252,7 +252,12 @@ fn every_database_of_a_server_is_dumped_and_one_that_fails_stops_no_other() {
     assert!(entry(&one.name)["globals"]["roles"].as_u64() >= Some(2), "{report}");
 
     bad.execute("GRANT SELECT ON secret TO reader");
-    let words = pgstow(&garage(), &arguments).fine().stdout;
+    // A filter file can say so as well.
+    let filter = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(filter.path(), "exclude database test_*\n").unwrap();
+    let filtered = ["dump", "--all", "--filter", filter.path().to_str().unwrap(), "-d", &url, "--to", &store];
+    let words = pgstow(&garage(), &filtered).fine().stdout;
+    assert!(words.contains(&format!("excluded: database {}", test.name)), "{words}");
     assert!(words.contains("no common point in time"), "{words}");
     let listed = pgstow(&garage(), &["list", "--from", &store, "--json"]).fine().json();
     assert_eq!(listed["backups"].as_array().unwrap().len(), 7);

@@ -3,9 +3,10 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use pgstow_parts::{Database, garage, server};
+use pgstow_parts::{Database, Harm, Proxy, Trigger, garage, server};
 
 use crate::connections::pair;
+use crate::faults::{address, behind, source};
 use crate::support::{Ran, command, pgstow};
 
 fn with_rows(hint: &str) -> Database {
@@ -132,4 +133,45 @@ fn a_dump_that_a_standby_cancels_says_which_settings_to_change() {
         }
         assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new());
     }
+}
+
+#[test]
+fn a_dump_keeps_to_its_rate_with_large_objects_too() {
+    let (s3, database) = (garage(), Database::fresh(&server(18), "rate_blobs"));
+    database.execute(
+        "SELECT lo_from_bytea(0, convert_to(repeat('x', 6 << 20), 'UTF8'));
+         SELECT count(lo_from_bytea(0, convert_to(repeat('y', 100000), 'UTF8'))) FROM generate_series(1, 30)",
+    );
+    let (url, store) = (database.url(), s3.location(&s3.fresh_prefix("kind")));
+    let start = Instant::now();
+    pgstow(&s3, &["dump", "-d", &url, "--to", &store, "--rate-limit", "2MiB"]).fine();
+    // 9.3 MB, of which the last piece may be on its way at the end.
+    assert!(start.elapsed() > Duration::from_millis(3_500), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_store_that_fails_for_a_while_costs_no_second_reading_of_a_table() {
+    let s3 = garage();
+    let database = source("read_once");
+    let proxy = Proxy::before(&address(&s3.endpoint)).unwrap();
+    let shaky = behind(&s3, &proxy);
+    let read = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'big'";
+    wait_for(&database, "SELECT seq_scan > 0 FROM pg_stat_user_tables WHERE relname = 'small'");
+    let before: u64 = database.value(read).parse().unwrap();
+    for (needle, harm) in [
+        ("partNumber=1", Harm::Lost),
+        ("partNumber=2", Harm::Reset),
+        ("partNumber=2", Harm::Truncate),
+        ("partNumber=3", Harm::Lost),
+        ("<CompleteMultipartUpload", Harm::Reset),
+    ] {
+        proxy.harm(Trigger { needle: needle.as_bytes().to_vec(), connection: 0, after: 0, harm });
+    }
+    let (url, store) = (database.url(), s3.location(&s3.fresh_prefix("kind")));
+    let dump = ["dump", "-d", &url, "--to", &store, "-j", "1", "-Z", "none", "--part-size", "5MiB"];
+    pgstow(&shaky, &dump).fine();
+    assert_eq!(proxy.heal(), 0);
+    wait_for(&database, &format!("SELECT ({read}) > {before}"));
+    assert_eq!(database.value(read), (before + 1).to_string());
+    pgstow(&s3, &["verify", "latest", "--from", &store]).fine();
 }

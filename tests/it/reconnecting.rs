@@ -74,6 +74,54 @@ fn a_reader_that_loses_its_connection_goes_on_and_no_row_is_lost_or_doubled() {
     }
 }
 
+/// Small large objects, an empty one, one of exactly one piece, one of three, and one that ends within its sixth.
+fn with_large_objects() -> (Database, String) {
+    let database = Database::fresh(&server(18), "reconnecting_blobs");
+    database.execute(
+        "CREATE FUNCTION noise(seed int, bytes int) RETURNS bytea LANGUAGE sql AS $$
+             SELECT substr(decode(string_agg(md5(seed || '/' || n), ''), 'hex'), 1, bytes)
+             FROM generate_series(0, bytes / 16) n $$;
+         SELECT count(lo_from_bytea(0, noise(n, n * 700))) FROM generate_series(1, 60) n;
+         SELECT lo_create(0), lo_from_bytea(0, noise(98, 1 << 20)), lo_from_bytea(0, noise(99, 3 << 20))",
+    );
+    let long = database.value("SELECT lo_from_bytea(0, noise(100, (5 << 20) + 4711))");
+    (database, long)
+}
+
+#[test]
+fn a_connection_lost_while_large_objects_are_read_costs_nothing_but_what_had_not_come() {
+    let s3 = garage();
+    let (database, long) = with_large_objects();
+    let proxy = Proxy::before(&address(&database.url())).unwrap();
+    let url = database.url().replace(&address(&database.url()), &proxy.address.to_string());
+    let long = format!("lo_get({long}::");
+    for (needle, after, harm) in [
+        ("lo_lseek64", 0, Harm::Reset),
+        ("lo_get(o.oid)", 0, Harm::Truncate),
+        ("lo_get(o.oid)", 1_000, Harm::Reset),
+        ("lo_get(o.oid)", 700_000, Harm::Truncate),
+        // Behind the last row.
+        ("lo_get(o.oid)", 2_334_000, Harm::Reset),
+        (&long, 0, Harm::Reset),
+        (&long, 1 << 20, Harm::Reset),
+        (&long, 5_200_000, Harm::Truncate),
+        (&long, 5_247_600, Harm::Reset),
+    ] {
+        let case = format!("{harm:?} after {after} bytes of {needle}");
+        proxy.harm(Trigger { needle: needle.as_bytes().to_vec(), connection: 0, after, harm });
+        let prefix = s3.fresh_prefix("reconnecting_blobs");
+        let store = s3.location(&prefix);
+        let ran = pgstow(&s3, &["dump", "-d", &url, "--to", &store, "--json"]);
+        assert_eq!(proxy.heal(), 0, "{case}: nothing of the sort was sent");
+        assert_eq!(ran.code, Some(0), "{case}: {ran:?}");
+        assert!(ran.stderr.contains("large objects: "), "{case}: {ran:?}");
+        pgstow(&s3, &["verify", "latest", "--from", &store]).fine();
+        let target = Database::fresh(&database.server, "reconnected_blobs");
+        pgstow(&s3, &["restore", "latest", "--from", &store, "-d", &target.url()]).fine();
+        assert_same_data(&database, &target);
+    }
+}
+
 /// Runs a slow dump and ends one of its sessions in the server.
 fn dump_without(name: &str) -> (Backup, Ran, Database) {
     let (s3, database) = (garage(), source(18));

@@ -75,6 +75,45 @@ fn a_restore_that_makes_its_database_goes_on_whenever_it_was_killed() {
 }
 
 #[test]
+fn a_restore_over_what_was_there_goes_on_whenever_it_was_killed() {
+    let (s3, database) = (garage(), source("killed_clean"));
+    database.execute("CREATE SEQUENCE counter START 5; SELECT nextval('counter') FROM generate_series(1, 37)");
+    let backup = Backup::make(&s3, &database, &[]);
+    // What was there: the same objects with other rows, one that only the target has, and another value of the sequence.
+    let there = "TRUNCATE small, big; INSERT INTO small VALUES (NULL, 'old'); SELECT setval('counter', 1000);
+                 UPDATE pg_largeobject SET data = 'old'";
+    let begin = || {
+        let target = Database::fresh(&database.server, "killed_clean_target");
+        backup.restore(&target, &[]).fine();
+        target.execute(there);
+        target
+    };
+    let arguments = ["-c", "--if-exists", "--resume", "-j"];
+    let with = |jobs| [&arguments[..], &[jobs]].concat();
+    let measured = begin();
+    let start = Instant::now();
+    backup.restore(&measured, &with("3")).fine();
+    let length = start.elapsed();
+    assert_same_data(&database, &measured);
+    let (id, store) = (&backup.id, backup.store());
+    for moment in moments(length) {
+        let target = begin();
+        let url = target.url();
+        let fixed = ["restore", id, "--from", &store, "-d", &url];
+        if !run_and_kill(&s3, &[&fixed[..], &with("3")].concat(), moment) {
+            // Whether it had begun or not: at the end, the target is the backup.
+            let ran = backup.restore(&target, &[&with("2")[..], &["--verify"]].concat());
+            if ran.code != Some(0) {
+                ran.failed(9, &["no unfinished restore"]);
+            }
+        }
+        assert_same_data(&database, &target);
+        assert_same_schema(&database, &target);
+        assert_eq!(target.value(NOTES), "0", "the notes are left");
+    }
+}
+
+#[test]
 fn a_restore_that_failed_goes_on_when_its_obstacle_is_gone() {
     let source = Database::fresh(&server(18), "obstacle");
     source.execute(

@@ -49,7 +49,7 @@ const SINCE_14: &str = "ALTER TABLE a.one ALTER t SET COMPRESSION pglz";
 const SCHEMAS: &str = "CREATE SCHEMA a; CREATE SCHEMA b; CREATE SCHEMA \"C\"";
 
 /// What a target has before.
-enum Before {
+pub(crate) enum Before {
     Nothing,
     Schemas,
     /// The definitions that rows need, by the stock tools.
@@ -105,7 +105,7 @@ fn source(server: &Server) -> Database {
     database
 }
 
-fn check(source: &Database, before: &Before, arguments: &[&str]) {
+pub(crate) fn check(source: &Database, before: &Before, arguments: &[&str]) {
     // Scripts of pg_dump 18 set what servers before 17 do not know.
     let stock = |arguments: &[&str]| {
         oracle().pg_dump(&source.url(), arguments).unwrap().replace("SET transaction_timeout = 0;\n", "")

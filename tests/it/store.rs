@@ -438,7 +438,7 @@ fn s3_options(endpoint: String, key: &str, secret: &str, region: Option<&str>) -
         path_style: None,
         region: region.map(str::to_owned),
         credentials: Some((key.to_owned(), Secret::new(secret))),
-        patience: Patience { total: Duration::from_secs(10), stall: Duration::from_secs(3) },
+        patience: Patience { total: Duration::from_secs(30), stall: Duration::from_secs(3) },
         ..S3Options::default()
     }
 }

@@ -173,6 +173,7 @@ fn the_entry_of_table_data_has_the_tables_oid_without_a_catalog() {
         estimated_bytes: 0,
         estimated_rows: 0,
         unlogged: false,
+        foreign: false,
     };
     let item = Item {
         section: Section::Data,

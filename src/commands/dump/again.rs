@@ -4,8 +4,9 @@
 //! nature, a whole table because nothing synchronizes or shares the scan (`postgres/pin.rs`). Yet this is not taken on trust:
 //! what is skipped must have the digest of what was taken.
 
+use super::{DumpOptions, follow_snapshot};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{Piece, sqlstate};
+use crate::postgres::{Piece, Session, Snapshot, sqlstate};
 use crate::stream::rows::{RowsDigest, RowsDigester};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ pub(super) const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// The pause before this try, counted from 1.
-pub(super) fn pause(number: u32) -> Duration {
+fn pause(number: u32) -> Duration {
     PAUSE * 2u32.saturating_pow(number.saturating_sub(1))
 }
 
@@ -25,6 +26,31 @@ const ADMIN_SHUTDOWN: &str = "57P01";
 /// Whether a failure is that of a connection, so that another one may do better.
 pub(super) fn is_of_connection(error: &Error) -> bool {
     error.kind() == Kind::Connection || sqlstate(error) == Some(ADMIN_SHUTDOWN)
+}
+
+/// Opens another connection of this name that sees the same snapshot, after a pause, as long as tries are left.
+pub(super) async fn reconnect(
+    (options, snapshot): &(DumpOptions, Snapshot),
+    name: &str,
+    tries: &mut u32,
+    lost: Error,
+) -> Result<Session> {
+    let mut last = lost;
+    while *tries < TRIES {
+        *tries += 1;
+        tokio::time::sleep(pause(*tries)).await;
+        match follow_snapshot(options, snapshot, name).await {
+            Ok(session) => return Ok(session),
+            Err(error) if error.kind() == Kind::Connection => last = error,
+            Err(error) => {
+                let message = "the connection to the server was lost, and a new one cannot see the snapshot";
+                return Err(Error::new(Kind::Connection, message)
+                    .hint("the session that holds it may be gone, too: dump again")
+                    .because(error));
+            }
+        }
+    }
+    Err(last)
 }
 
 /// What was taken of a unit's rows so far.
@@ -66,8 +92,8 @@ impl Skipper {
             return Ok(Some(piece));
         }
         if self.rows < self.taken.rows.rows() {
-            self.again.piece(piece.bytes, piece.ends_row);
-            self.rows += u64::from(piece.ends_row);
+            self.again.piece(piece.bytes, piece.ends_row());
+            self.rows += u64::from(piece.ends_row());
             if self.rows == self.taken.rows.rows() {
                 if self.again.take() != self.taken.rows {
                     return Err(other_rows());
@@ -82,13 +108,13 @@ impl Skipper {
         self.again.piece(old, false);
         self.bytes += old.len();
         if self.bytes < length {
-            return if piece.ends_row { Err(other_rows()) } else { Ok(None) };
+            return if piece.ends_row() { Err(other_rows()) } else { Ok(None) };
         }
         self.done = true;
-        if self.again.begun() != Some(hash) || (new.is_empty() && piece.ends_row) {
+        if self.again.begun() != Some(hash) || (new.is_empty() && piece.ends_row()) {
             return Err(other_rows());
         }
-        Ok((!new.is_empty()).then_some(Piece { bytes: new, ends_row: piece.ends_row }))
+        Ok((!new.is_empty()).then_some(Piece { bytes: new, left: piece.left }))
     }
 
     /// The rows are at their end.
@@ -117,12 +143,11 @@ mod tests {
         let mut skipper = Skipper::new(taken);
         let mut out = String::new();
         for row in rows {
-            let count = row.len().div_ceil(size);
             for (number, bytes) in row.as_bytes().chunks(size).enumerate() {
-                let piece = Piece { bytes, ends_row: number + 1 == count };
+                let piece = Piece { bytes, left: row.len().saturating_sub((number + 1) * size) };
                 if let Some(new) = skipper.pass(piece).map_err(|error| error.to_string())? {
                     out.push_str(&String::from_utf8_lossy(new.bytes));
-                    out.push_str(if new.ends_row { "|" } else { "" });
+                    out.push_str(if new.ends_row() { "|" } else { "" });
                 }
             }
         }

@@ -1,17 +1,24 @@
-//! Large objects: read in batches on the leader's connection, one object of the store each.
+//! Large objects: read in batches on a connection of their own, one object of the store each.
+//!
+//! That connection may be lost. Another one sees the same snapshot, and reads of the batch what has not been written yet,
+//! or of a long large object the pieces from the one that did not come.
 
+use super::again;
+use super::pace::Pace;
+use super::{DumpOptions, follow_snapshot};
 use crate::archive::manifest::{BlobEntry, LargeObjects};
 use crate::archive::{blobs, keys};
 use crate::commands::transfer::Destination;
 use crate::error::{Error, Kind, Result};
 use crate::model::{BlobsData, Oid};
-use crate::postgres::Session;
+use crate::postgres::{CopyOut, Session, Snapshot};
 use crate::stream::compressors::Compressors;
 use crate::stream::copy_binary::BinaryRows;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use serde::Deserialize;
-use std::collections::VecDeque;
+use std::collections::HashSet;
+use std::task::{Poll, ready};
 
 /// So many bytes of a large object per row that the server sends.
 const PIECE: u64 = 1 << 20;
@@ -28,20 +35,47 @@ struct SizeRow {
     size: u64,
 }
 
+/// What the server is told of the connection.
+const NAME: &str = "pgstow dump: reading large objects";
+
+/// The connection that reads them.
+struct Line<'a> {
+    session: Session,
+    source: &'a (DumpOptions, Snapshot),
+    pace: &'a Pace,
+    /// New connections since something came.
+    tries: u32,
+}
+
+impl Line<'_> {
+    /// Goes on over a new connection, if this failure is one of the old.
+    async fn go_on(&mut self, error: Error) -> Result<()> {
+        if !again::is_of_connection(&error) || self.tries == again::TRIES {
+            return Err(error.on("large objects"));
+        }
+        tracing::warn!("large objects: {error}; reading on over a new connection");
+        self.session = again::reconnect(self.source, NAME, &mut self.tries, error).await?;
+        Ok(())
+    }
+}
+
 /// Copies every large object and their table of contents.
 pub(super) async fn copy(
-    session: &Session,
+    source: &(DumpOptions, Snapshot),
+    pace: &Pace,
     data: &BlobsData,
     destination: &Destination,
     compressors: &Compressors,
 ) -> Result<LargeObjects> {
+    let session = destination.stop.unless(follow_snapshot(&source.0, &source.1, NAME)).await?;
+    let mut line = Line { session, source, pace, tries: 0 };
     let mut objects = Vec::with_capacity(data.oids.len());
     for batch in data.oids.chunks(BATCH) {
-        let sizes = destination.stop.unless(sizes(session, batch)).await?;
+        let sizes = destination.stop.unless(sizes(&mut line, batch)).await?;
         let (small, large): (Vec<SizeRow>, Vec<SizeRow>) = sizes.into_iter().partition(|row| row.size <= SMALL);
-        copy_small(session, &small, destination, compressors, &mut objects).await?;
+        copy_small(&mut line, &small, destination, compressors, &mut objects).await?;
         for row in large {
-            objects.push(copy_large(session, &row, destination, compressors).await?);
+            objects.push(copy_large(&mut line, &row, destination, compressors).await?);
         }
     }
     objects.sort_by_key(|entry: &BlobEntry| entry.oid);
@@ -58,75 +92,107 @@ fn array(oids: impl Iterator<Item = Oid>) -> String {
 }
 
 /// The sizes of a batch: each object is opened for reading (0x40000 is `INV_READ`), sought to its end, and closed.
-async fn sizes(session: &Session, batch: &[Oid]) -> Result<Vec<SizeRow>> {
-    let rows: Vec<SizeRow> = session
-        .question(&format!(
-            "SELECT s.oid, s.size FROM ( \
-               SELECT o.oid, f.fd, pg_catalog.lo_lseek64(f.fd, 0, 2) AS size \
-               FROM pg_catalog.unnest({}) AS o(oid), \
-                    LATERAL (SELECT pg_catalog.lo_open(o.oid, 262144) AS fd OFFSET 0) f OFFSET 0) s \
-             WHERE s.size >= 0 AND pg_catalog.lo_close(s.fd) = 0",
-            array(batch.iter().copied())
-        ))
-        .await?;
+async fn sizes(line: &mut Line<'_>, batch: &[Oid]) -> Result<Vec<SizeRow>> {
+    let question = format!(
+        "SELECT s.oid, s.size FROM ( \
+           SELECT o.oid, f.fd, pg_catalog.lo_lseek64(f.fd, 0, 2) AS size \
+           FROM pg_catalog.unnest({}) AS o(oid), \
+                LATERAL (SELECT pg_catalog.lo_open(o.oid, 262144) AS fd OFFSET 0) f OFFSET 0) s \
+         WHERE s.size >= 0 AND pg_catalog.lo_close(s.fd) = 0",
+        array(batch.iter().copied())
+    );
+    let rows: Vec<SizeRow> = loop {
+        match line.session.question(&question).await {
+            Ok(rows) => break rows,
+            Err(error) => line.go_on(error).await?,
+        }
+    };
+    line.tries = 0;
     if rows.len() != batch.len() {
         return Err(Error::new(Kind::Database, "some large objects could not be sized").on("large objects"));
     }
     Ok(rows)
 }
 
-/// One question for many small objects: each comes back as one row.
+/// Copies many small objects; on a new connection, those that are not written yet.
 async fn copy_small(
-    session: &Session,
+    line: &mut Line<'_>,
     batch: &[SizeRow],
     destination: &Destination,
     compressors: &Compressors,
     objects: &mut Vec<BlobEntry>,
 ) -> Result<()> {
-    if batch.is_empty() {
-        return Ok(());
+    let mut missing: Vec<Oid> = batch.iter().map(|row| row.oid).collect();
+    while !missing.is_empty() {
+        let written = objects.len();
+        let outcome = write_small(line, &missing, destination, compressors, objects).await;
+        let done: HashSet<Oid> = objects[written..].iter().map(|entry| entry.oid).collect();
+        missing.retain(|oid| !done.contains(oid));
+        if !done.is_empty() {
+            line.tries = 0;
+        }
+        match outcome {
+            Ok(()) if missing.is_empty() => {}
+            Ok(()) => {
+                let message = "fewer large objects came back than were asked for";
+                return Err(Error::new(Kind::Database, message).on("large objects"));
+            }
+            Err(error) => destination.stop.unless(line.go_on(error)).await?,
+        }
     }
-    let sql = format!(
-        "COPY (SELECT pg_catalog.lo_get(o.oid) FROM pg_catalog.unnest({}) AS o(oid)) TO STDOUT (FORMAT binary)",
-        array(batch.iter().map(|row| row.oid))
-    );
-    let mut rows = BinaryRows::new(session.copy_out(&sql).await?);
-    let mut expected: VecDeque<Oid> = batch.iter().map(|row| row.oid).collect();
-    let contents = futures::stream::poll_fn(move |context| rows.poll_next_unpin(context)).map(move |row| {
-        let bytes = row?;
-        let oid =
-            expected.pop_front().ok_or_else(|| Error::new(Kind::Internal, "more large objects than asked for"))?;
-        Ok::<_, Error>((oid, bytes))
-    });
-    let written: Vec<BlobEntry> = contents
-        .map(|row| async move {
-            let (oid, bytes) = row?;
-            write_one(oid, bytes.len() as u64, futures::stream::iter([Ok(bytes)]), destination, compressors).await
-        })
-        .buffer_unordered(WRITES_AT_ONCE)
-        .try_collect()
-        .await?;
-    if written.len() != batch.len() {
-        return Err(Error::new(Kind::Database, "fewer large objects came back than were asked for").on("large objects"));
-    }
-    objects.extend(written);
     Ok(())
 }
 
+/// One question for many small objects: each comes back as one row. What has come is written even if the connection is
+/// lost then.
+async fn write_small(
+    line: &Line<'_>,
+    oids: &[Oid],
+    destination: &Destination,
+    compressors: &Compressors,
+    objects: &mut Vec<BlobEntry>,
+) -> Result<()> {
+    let sql = format!(
+        "COPY (SELECT pg_catalog.lo_get(o.oid) FROM pg_catalog.unnest({}) AS o(oid)) TO STDOUT (FORMAT binary)",
+        array(oids.iter().copied())
+    );
+    let mut rows = BinaryRows::new(destination.stop.unless(line.session.copy_out(&sql)).await?);
+    let mut expected = oids.iter().copied();
+    let mut failure = None;
+    let contents = futures::stream::poll_fn(|context| {
+        Poll::Ready(match ready!(rows.poll_next_unpin(context)) {
+            Some(Ok(bytes)) => Some(match expected.next() {
+                Some(oid) => Ok((oid, bytes)),
+                None => Err(Error::new(Kind::Internal, "more large objects than asked for")),
+            }),
+            Some(Err(error)) => {
+                failure = Some(error);
+                None
+            }
+            None => None,
+        })
+    });
+    let mut written = contents
+        .map(|row| async move {
+            let (oid, bytes) = row?;
+            line.pace.take(bytes.len() as u64).await;
+            write_one(oid, bytes.len() as u64, futures::stream::iter([Ok(bytes)]), destination, compressors).await
+        })
+        .buffer_unordered(WRITES_AT_ONCE);
+    while let Some(entry) = destination.stop.unless(written.try_next()).await? {
+        objects.push(entry);
+    }
+    drop(written);
+    failure.map_or(Ok(()), Err)
+}
+
 async fn copy_large(
-    session: &Session,
+    line: &mut Line<'_>,
     row: &SizeRow,
     destination: &Destination,
     compressors: &Compressors,
 ) -> Result<BlobEntry> {
-    let sql = format!(
-        "COPY (SELECT pg_catalog.lo_get({}::pg_catalog.oid, n * {PIECE}, {PIECE}) \
-         FROM pg_catalog.generate_series(0, {}) AS s(n)) TO STDOUT (FORMAT binary)",
-        row.oid,
-        row.size.saturating_sub(1) / PIECE
-    );
-    let rows = BinaryRows::new(session.copy_out(&sql).await?);
-    let entry = write_one(row.oid, row.size, rows, destination, compressors).await?;
+    let entry = write_one(row.oid, row.size, pieces(line, row), destination, compressors).await?;
     if entry.size != row.size {
         return Err(Error::new(Kind::Database, format!("{} bytes came back instead of {}", entry.size, row.size))
             .on(format!("large object {}", row.oid)));
@@ -134,11 +200,54 @@ async fn copy_large(
     Ok(entry)
 }
 
+/// The pieces of one large object, in order; on a new connection, from the one that did not come.
+fn pieces<'a, 'b>(line: &'a mut Line<'b>, row: &SizeRow) -> impl Stream<Item = Result<Bytes>> + Send + use<'a, 'b> {
+    let (oid, count) = (row.oid, row.size.div_ceil(PIECE));
+    futures::stream::try_unfold((line, None, 0), move |(line, mut rows, number)| async move {
+        loop {
+            match next_piece(&line.session, &mut rows, oid, number, count).await {
+                Ok(Some(piece)) => {
+                    line.tries = 0;
+                    line.pace.take(piece.len() as u64).await;
+                    return Ok(Some((piece, (line, rows, number + 1))));
+                }
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    rows = None;
+                    line.go_on(error).await?;
+                }
+            }
+        }
+    })
+}
+
+/// The next piece that the COPY gives, which begins with the piece of this number if none is under way.
+async fn next_piece(
+    session: &Session,
+    rows: &mut Option<BinaryRows<CopyOut>>,
+    oid: Oid,
+    number: u64,
+    count: u64,
+) -> Result<Option<Bytes>> {
+    let rows = match rows {
+        Some(rows) => rows,
+        None => {
+            // Nothing comes where the last piece was the last thing that came. Places beyond 2 GiB need the longer integers.
+            let sql = format!(
+                "COPY (SELECT pg_catalog.lo_get({oid}::pg_catalog.oid, n * {PIECE}, {PIECE}) \
+                 FROM pg_catalog.generate_series({number}::pg_catalog.int8, {count} - 1) AS s(n)) TO STDOUT (FORMAT binary)"
+            );
+            rows.insert(BinaryRows::new(session.copy_out(&sql).await?))
+        }
+    };
+    rows.next().await.transpose()
+}
+
 /// Each piece becomes one frame of the large object's own file; an empty object is an empty file.
 async fn write_one(
     oid: Oid,
     expected: u64,
-    pieces: impl futures::Stream<Item = Result<Bytes>> + Send,
+    pieces: impl Stream<Item = Result<Bytes>> + Send,
     destination: &Destination,
     compressors: &Compressors,
 ) -> Result<BlobEntry> {

@@ -5,11 +5,11 @@ use super::pace::Pace;
 use super::queue::{Message, OpenTable, Work};
 use super::ranges::Pages;
 use super::tables::TableJob;
-use super::{DumpOptions, follow_snapshot};
+use super::{DumpOptions, READING};
 use crate::commands::Progress;
 use crate::error::{Error, Kind, Result};
 use crate::model::qualified;
-use crate::postgres::{CopyOut, Piece, Session, Snapshot, sqlstate};
+use crate::postgres::{CopyOut, Piece, Session, Snapshot, allow_foreign_tables, sqlstate};
 use crate::stream::frames::{FrameBuilder, RawFrame};
 use crate::stream::rows::RowsDigest;
 use std::collections::HashSet;
@@ -61,12 +61,23 @@ impl Reader {
                 return Err(error);
             }
             tracing::warn!(table = work.table.job.label(), "{error}; reading on over a new connection");
-            self.reconnect(&mut tries, error).await?;
+            self.session = again::reconnect(&self.source, READING, &mut tries, error).await?;
+            // Its locks went with the old connection.
+            self.locked.clear();
         }
     }
 
     /// Reads what is left of the unit.
     async fn read_on(&mut self, work: &Work, unit: &mut Unit<'_>) -> Result<()> {
+        let is_foreign = work.table.job.data.foreign;
+        if is_foreign {
+            allow_foreign_tables(&self.session, true).await?;
+        }
+        self.read_rows(work, unit).await?;
+        if is_foreign { allow_foreign_tables(&self.session, false).await } else { Ok(()) }
+    }
+
+    async fn read_rows(&mut self, work: &Work, unit: &mut Unit<'_>) -> Result<()> {
         let mut rows = self.session.copy_out(&self.statements(work)).await.map_err(|error| {
             let locked_out = sqlstate(&error) == Some(LOCK_NOT_AVAILABLE);
             if locked_out {
@@ -123,31 +134,6 @@ impl Reader {
         unit.send(&self.pace).await
     }
 
-    /// Opens another connection that sees the same snapshot, after a pause, as long as tries are left.
-    async fn reconnect(&mut self, tries: &mut u32, lost: Error) -> Result<()> {
-        let mut last = lost;
-        while *tries < again::TRIES {
-            *tries += 1;
-            tokio::time::sleep(again::pause(*tries)).await;
-            match follow_snapshot(&self.source.0, &self.source.1).await {
-                Ok(session) => {
-                    self.session = session;
-                    // Its locks went with the old connection.
-                    self.locked.clear();
-                    return Ok(());
-                }
-                Err(error) if error.kind() == Kind::Connection => last = error,
-                Err(error) => {
-                    let message = "the connection to the server was lost, and a new one cannot see the snapshot";
-                    return Err(Error::new(Kind::Connection, message)
-                        .hint("the session that holds it may be gone, too: dump again")
-                        .because(error));
-                }
-            }
-        }
-        Err(last)
-    }
-
     /// The statement that reads the rows, after the one that locks their table, unless that is locked already.
     ///
     /// The leader holds ACCESS SHARE already. If somebody queued for an exclusive lock in between, waiting here would be a
@@ -161,7 +147,7 @@ impl Reader {
                 format!("COPY ({} WHERE ctid >= '({from},0)'{end}) TO STDOUT;", data.select)
             }
         };
-        if self.locked.contains(&work.table.number) {
+        if data.foreign || self.locked.contains(&work.table.number) {
             return copy;
         }
         format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT; {copy}", qualified(schema, name))
@@ -181,8 +167,8 @@ struct Unit<'a> {
 
 impl Unit<'_> {
     fn take(&mut self, piece: Piece<'_>) {
-        self.builder.push(piece.bytes, piece.ends_row, &mut self.full);
-        self.within = if piece.ends_row { 0 } else { self.within + piece.bytes.len() };
+        self.builder.push(piece.bytes, piece.left, &mut self.full);
+        self.within = if piece.ends_row() { 0 } else { self.within + piece.bytes.len() };
     }
 
     /// Sends what is full; false when nobody takes it any more.
@@ -235,7 +221,7 @@ impl Line<'_> {
         };
         self.progress.moved_rows(frame.rows.rows());
         self.progress.moved_raw(frame.bytes.len() as u64);
-        let goes_on = !frame.ends_row;
+        let goes_on = !frame.ends_row();
         let sent = self.sender.send(Ok((frame, ticket))).is_ok();
         self.turn = goes_on.then_some(turn);
         Ok(sent)

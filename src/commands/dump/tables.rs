@@ -6,7 +6,7 @@ use super::ranges::{self, Extent};
 use super::reader::Reader;
 use super::watch::leader_lost;
 use super::writer::{SMALLEST_RUN, Writer};
-use super::{DumpOptions, follow_snapshot, has_data, large_objects};
+use super::{DumpOptions, READING, follow_snapshot, has_data, large_objects};
 use crate::archive::manifest::{LargeObjects, Skipped, TableEntry};
 use crate::commands::Stop;
 use crate::commands::memory::DumpShares;
@@ -138,7 +138,7 @@ pub(super) async fn copy_all(
         open: Arc::new(Semaphore::new(workers + TABLES_ENDING)),
         stop: stop.clone(),
     });
-    let more = (sessions.len()..workers).map(|_| follow_snapshot(options, snapshot));
+    let more = (sessions.len()..workers).map(|_| follow_snapshot(options, snapshot, READING));
     sessions.extend(stop.unless(future::try_join_all(more)).await?);
     sessions.truncate(workers);
     let (outcomes, mut results) = mpsc::unbounded_channel::<Outcome>();
@@ -153,18 +153,10 @@ pub(super) async fn copy_all(
     drop(outcomes);
     let mut copied = Copied { skipped, ..Copied::default() };
     let (mut first_failure, mut done) = (None, 0);
-    // The leader's connection is free meanwhile: it reads the large objects.
+    // On a connection of their own: if that is lost, the leader still holds the snapshot.
     let large = async {
         let outcome = match blobs {
-            Some(blobs) => {
-                large_objects::copy(leader, &blobs, destination, &compressors).await.map(Some).map_err(|error| {
-                    if error.kind() == Kind::Connection {
-                        leader_lost(snapshot.in_recovery).because(error)
-                    } else {
-                        error
-                    }
-                })
-            }
+            Some(blobs) => large_objects::copy(&source, &pace, &blobs, destination, &compressors).await.map(Some),
             None => Ok(None),
         };
         if outcome.is_err() {

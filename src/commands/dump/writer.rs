@@ -21,15 +21,13 @@ pub(super) const SMALLEST_RUN: u64 = 1 << 20;
 /// ... and after so many of them in one object, at twice as many as before, so that the list stays short.
 const RUNS: usize = 4096;
 
-/// No row is longer as the server sends it (`MaxAllocSize`), and no codec makes it much longer.
-const LONGEST_ROW: u64 = (1 << 30) + (8 << 20);
-
 /// A compressed frame, with the permit that bounds how many there are.
 struct Packed {
     bytes: Bytes,
     raw_bytes: u64,
     rows: RowsDigest,
-    ends_row: bool,
+    /// Bytes of COPY text of its last row that are still to come.
+    left: u64,
     _ticket: OwnedSemaphorePermit,
 }
 
@@ -78,9 +76,9 @@ impl Writer {
         frames
             .map(async |message| {
                 let (frame, ticket) = message?;
-                let (raw_bytes, rows, ends_row) = (frame.bytes.len() as u64, frame.rows, frame.ends_row);
+                let (raw_bytes, rows, left) = (frame.bytes.len() as u64, frame.rows, frame.left as u64);
                 let bytes = self.compressors.compress(frame.bytes).await?;
-                Ok(Packed { bytes, raw_bytes, rows, ends_row, _ticket: ticket })
+                Ok(Packed { bytes, raw_bytes, rows, left, _ticket: ticket })
             })
             .buffered(self.frames_at_once)
             .chain(whole.filter_map(std::future::ready))
@@ -102,16 +100,22 @@ impl Writer {
             if closed {
                 return Poll::Ready(None);
             }
-            let fits = match ready!(source.as_mut().poll_peek(context)) {
-                Some(Ok(next)) => runs.within_row || runs.offset + room(next, capacity) <= capacity,
-                Some(Err(_)) => true,
+            let (fits, is_too_wide) = match ready!(source.as_mut().poll_peek(context)) {
+                Some(Ok(next)) => {
+                    let passes = runs.offset + next.bytes.len() as u64 > capacity;
+                    (runs.within_row || runs.offset + room(next) <= capacity, passes)
+                }
+                Some(Err(_)) => (true, false),
                 None => {
                     is_last = true;
-                    false
+                    (false, false)
                 }
             };
-            // Every segment takes a frame, or a tiny capacity would never end.
+            // Every segment begins with a row, whether or not it will fit: compressed, it may.
             if fits || (!is_last && runs.offset == 0) {
+                if is_too_wide {
+                    return Poll::Ready(Some(Err(too_wide(capacity))));
+                }
                 let next = ready!(source.as_mut().poll_next(context));
                 return Poll::Ready(next.map(|packed| packed.map(|packed| runs.add(packed))));
             }
@@ -136,11 +140,17 @@ impl Writer {
     }
 }
 
-/// What must be free in an object before a frame that begins with a row: its size, or, where the row goes on in the next
-/// ones, what a row may have. An object that holds little is filled to the half, so that wide rows still share one.
-fn room(next: &Packed, capacity: u64) -> u64 {
-    let bytes = next.bytes.len() as u64;
-    if next.ends_row { bytes } else { bytes.max(LONGEST_ROW.min(capacity / 2)) }
+/// What must be free in an object before a frame that begins with a row: its size, and what the rest of its last row may
+/// need if nothing of it can be compressed, which costs a little.
+fn room(next: &Packed) -> u64 {
+    let rest = if next.left == 0 { 0 } else { next.left + next.left / 128 + 1024 };
+    next.bytes.len() as u64 + rest
+}
+
+/// A row ends in the object in which it began, for others read an object alone.
+fn too_wide(capacity: u64) -> Error {
+    Error::new(Kind::Usage, format!("a row is wider than one object may be here, which is {capacity} bytes"))
+        .hint("give larger parts with --part-size, or more of them with --max-parts, as far as the store takes them")
 }
 
 /// The list of an object's runs as it grows. A run is one frame or several that follow one another, and holds whole rows.
@@ -173,8 +183,8 @@ impl Runs {
     fn add(&mut self, packed: Packed) -> Bytes {
         self.take(&packed.bytes, packed.raw_bytes, packed.rows);
         self.raw_bytes += packed.raw_bytes;
-        self.within_row = !packed.ends_row;
-        if packed.ends_row && self.open.raw_bytes >= self.target {
+        self.within_row = packed.left > 0;
+        if packed.left == 0 && self.open.raw_bytes >= self.target {
             self.end_run();
         }
         packed.bytes

@@ -24,9 +24,11 @@ pub(super) struct Manner<'a> {
     pub(super) notes: Notes,
 }
 
-/// Runs one entry's statements: placement, its own, its owner. Without notes each goes alone.
+/// Runs one entry's statements: placement, its own, its owner. Without notes each goes alone. What tells others what the
+/// session is at comes before, where it is new.
 pub(super) async fn apply(
     session: &Session,
+    naming: Option<String>,
     step: &Step,
     manner: Manner<'_>,
     placement: &mut Placement,
@@ -34,9 +36,13 @@ pub(super) async fn apply(
     // Settings of the session outlive a transaction that fails, so they come before it.
     one_by_one(session, &placement.statements(&step.entry)).await?;
     let statements = statements::of_entry(step, manner.choice, manner.is_partial);
-    let Some(note) = manner.notes.note((step.entry.id, 0)) else { return one_by_one(session, &statements).await };
+    let Some(note) = manner.notes.note((step.entry.id, 0)) else {
+        one_by_one(session, naming.as_slice()).await?;
+        return one_by_one(session, &statements).await;
+    };
     // Several statements in one message are one transaction. The line break ends a comment, the semicolon a statement.
-    let all = format!("{}\n;\n{note}", statements.join("\n;\n"));
+    let named = naming.map_or_else(String::new, |naming| format!("{naming};\n"));
+    let all = format!("{named}{}\n;\n{note}", statements.join("\n;\n"));
     let Err(error) = session.execute(&all).await else { return Ok(()) };
     let apart = match Session::sqlstate(&error) {
         None => return Err((statements.into_iter().next().unwrap_or_default(), error)),
@@ -100,7 +106,7 @@ pub(super) async fn finish(
     }
     let mut placement = Placement::of(manner.choice);
     for step in steps {
-        if let Err((sql, error)) = apply(session, step, alone, &mut placement).await {
+        if let Err((sql, error)) = apply(session, None, step, alone, &mut placement).await {
             if together {
                 let _lost = session.execute("ROLLBACK").await;
             }

@@ -80,12 +80,13 @@ pub(super) async fn run(
     stop: &Stop,
 ) -> Result<Outcome> {
     progress.phase("definitions");
+    stop.unless(start.session.name("pgstow restore: definitions")).await?;
     let (plan, Start { session: first, notes, before }) = (plan.clone(), start);
     let mut placement = statements::Placement::of(&options.choice);
     let manner = Manner { choice: &options.choice, is_partial: plan.is_partial, keep_going: options.keep_going, notes };
     let is_open = |step: &&Step| step.phase == Phase::Definitions && !before.done.contains(&(step.entry.id, 0));
     for step in plan.steps.iter().filter(is_open) {
-        let applied = stop.unless(async { Ok(apply::apply(&first, step, manner, &mut placement).await) }).await?;
+        let applied = stop.unless(async { Ok(apply::apply(&first, None, step, manner, &mut placement).await) }).await?;
         if let Err((sql, error)) = applied {
             failures.add(error.on(step.label()), &sql)?;
         }
@@ -161,8 +162,26 @@ fn lock<T>(mutex: &Mutex<T>) -> Result<std::sync::MutexGuard<'_, T>> {
     mutex.lock().map_err(|_| Error::new(Kind::Internal, "a worker ended in the middle of its bookkeeping"))
 }
 
+/// What the server is told of a connection that does this step.
+fn name_of(step: &Step) -> &'static str {
+    match step.phase {
+        Phase::ForeignKeys => "pgstow restore: adding foreign keys",
+        Phase::Privileges | Phase::Last | Phase::EventTriggers => "pgstow restore: finishing",
+        _ if step.data.is_some() => "pgstow restore: loading rows",
+        _ if step.entry.desc == "BLOBS" => "pgstow restore: loading large objects",
+        _ => "pgstow restore: making indexes and constraints",
+    }
+}
+
+/// What one connection remembers between its steps.
+struct Habits {
+    placement: statements::Placement,
+    /// What it is named.
+    name: &'static str,
+}
+
 async fn worker(session: &Session, shared: &Shared) -> Result<()> {
-    let mut placement = statements::Placement::of(&shared.choice);
+    let mut habits = Habits { placement: statements::Placement::of(&shared.choice), name: "" };
     loop {
         let changed = shared.changed.notified();
         tokio::pin!(changed);
@@ -195,7 +214,7 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
         let outcome = if shared.done.contains(&(step.entry.id, work.number)) {
             Ok(None)
         } else {
-            shared.stop.unless(run_step(session, work, shared, &mut placement)).await
+            shared.stop.unless(run_step(session, work, shared, &mut habits)).await
         };
         let mut state = lock(&shared.state)?;
         state.running -= 1;
@@ -220,21 +239,19 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
 }
 
 /// Runs one step; the rows loaded when it was a table's.
-async fn run_step(
-    session: &Session,
-    work: &Work,
-    shared: &Shared,
-    placement: &mut statements::Placement,
-) -> Result<Option<u64>> {
+async fn run_step(session: &Session, work: &Work, shared: &Shared, habits: &mut Habits) -> Result<Option<u64>> {
     let step = &shared.plan.steps[work.step];
+    let name = name_of(step);
+    let naming = if std::mem::replace(&mut habits.name, name) == name { None } else { session.naming(name) };
     if let Some(data) = &step.data {
-        let loaded = load_rows(session, step, data, work, shared).await;
+        let loaded = load_rows(session, naming, step, data, work, shared).await;
         return loaded.map(Some).map_err(|error| error.on(step.label()));
     }
     if step.entry.desc == "BLOBS" {
         let Some(large) = shared.large_objects.get(&step.entry.id) else {
             return Err(Error::new(Kind::Archive, "the contents of large objects are missing").on("BLOBS"));
         };
+        session.name(name).await?;
         // They are written at their places, so doing it again does no harm, and one transaction for all would be long.
         load::load_large_objects(session, large, &shared.origin, &shared.progress, &shared.stop).await?;
         if let Some(note) = shared.notes.note((step.entry.id, work.number)) {
@@ -242,7 +259,7 @@ async fn run_step(
         }
         return Ok(None);
     }
-    match apply::apply(session, step, shared.manner(), placement).await {
+    match apply::apply(session, naming, step, shared.manner(), &mut habits.placement).await {
         Ok(()) => Ok(None),
         Err((sql, error)) => Err(with_statement(error.on(step.label()), &sql)),
     }
@@ -251,18 +268,26 @@ async fn run_step(
 /// `deadlock_detected`.
 const DEADLOCK: &str = "40P01";
 
-async fn load_rows(session: &Session, step: &Step, data: &TableObject, work: &Work, shared: &Shared) -> Result<u64> {
+async fn load_rows(
+    session: &Session,
+    naming: Option<String>,
+    step: &Step,
+    data: &TableObject,
+    work: &Work,
+    shared: &Shared,
+) -> Result<u64> {
     let _room = shared.loads.acquire().await;
+    let naming = naming.map_or_else(String::new, |naming| format!("{naming}; "));
     if step.entry.copy.is_none() {
         let note = shared.notes.note((step.entry.id, work.number));
-        session.execute("BEGIN").await?;
+        session.execute(&format!("{naming}BEGIN")).await?;
         let loaded = load::run_statements(session, data, &shared.charset, &shared.origin, &shared.progress).await;
         return apply::conclude(session, note, loaded).await;
     }
-    match copy_rows(session, step, data, work, work.is_fresh, shared).await {
+    match copy_rows(session, &naming, step, data, work, work.is_fresh, shared).await {
         // Functions in two tables' constraints may read one another's rows, and an emptied table lets nobody read it.
         Err(error) if work.is_fresh && Session::sqlstate(&error) == Some(DEADLOCK) => {
-            copy_rows(session, step, data, work, false, shared).await
+            copy_rows(session, &naming, step, data, work, false, shared).await
         }
         loaded => loaded,
     }
@@ -270,6 +295,7 @@ async fn load_rows(session: &Session, step: &Step, data: &TableObject, work: &Wo
 
 async fn copy_rows(
     session: &Session,
+    naming: &str,
     step: &Step,
     data: &TableObject,
     work: &Work,
@@ -278,7 +304,8 @@ async fn copy_rows(
 ) -> Result<u64> {
     let note = shared.notes.note((step.entry.id, work.number));
     let copy = load::copy_statement(&step.entry, is_fresh)?;
-    let statements = if note.is_some() { format!("BEGIN; {copy}") } else { copy };
+    let begin = if note.is_some() { "BEGIN; " } else { "" };
+    let statements = format!("{naming}{begin}{copy}");
     let loaded =
         load::load_table(session, &statements, data, work.slice.as_ref(), &shared.origin, &shared.progress).await;
     if note.is_some() { apply::conclude(session, note, loaded).await } else { loaded }

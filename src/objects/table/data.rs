@@ -4,11 +4,11 @@ use super::row::TableRow;
 use super::{belongs, not_a_row, relation};
 use crate::model::{Address, Item, Object, Payload, Section, TableData, class, ident_list, one_line, qualified};
 
-/// The rows of an ordinary table; `None` for tables without storage of their own and for members of extensions, unless
-/// the extension declared them as configuration.
+/// The rows of an ordinary or foreign table; `None` for partitioned tables and for members of extensions, unless the
+/// extension declared them as configuration.
 pub(super) fn object(row: &TableRow) -> Option<Object> {
     let comes_with_extension = row.extension.is_some() && row.configuration_condition.is_none();
-    if row.kind != 'r' || comes_with_extension {
+    if row.kind == 'p' || comes_with_extension {
         return None;
     }
     let table = row.qualified();
@@ -27,6 +27,11 @@ pub(super) fn object(row: &TableRow) -> Option<Object> {
         Some(condition) if !condition.is_empty() => {
             let names = ident_list(stored_columns(row));
             format!("COPY (SELECT {names} FROM ONLY {table} {condition}) TO STDOUT;")
+        }
+        // COPY reads no foreign table by its name.
+        _ if row.is_foreign() => {
+            let names = ident_list(stored_columns(row));
+            format!("COPY (SELECT {names} FROM {table}) TO STDOUT;")
         }
         _ => format!("COPY {table} {columns} TO STDOUT;"),
     };
@@ -48,6 +53,7 @@ pub(super) fn object(row: &TableRow) -> Option<Object> {
             copy_out,
             pages: if is_plain && !names.is_empty() { row.pages } else { 0 },
             select: format!("SELECT {names} FROM ONLY {table}"),
+            foreign: row.is_foreign(),
             estimated_bytes: row.estimated_bytes,
             estimated_rows: row.estimated_rows,
             unlogged: row.unlogged,

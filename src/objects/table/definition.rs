@@ -22,7 +22,7 @@ pub(super) fn head(row: &TableRow) -> String {
 
 /// `ALTER TABLE ONLY ... SET DEFAULT` for a column that has one; a generation expression is none.
 pub(super) fn set_default(row: &TableRow, column: &Column) -> Option<String> {
-    let default = column.default.as_deref().filter(|_| !column.is_generated())?;
+    let default = column.plain_default()?;
     Some(alter_column(row, column, &format!("SET DEFAULT {default}")))
 }
 

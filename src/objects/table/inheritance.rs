@@ -36,6 +36,31 @@ pub(super) fn arrange(tables: &mut [TableRow]) {
             stack.pop();
         }
     }
+    defer_conflicting_defaults(tables, &places);
+}
+
+/// A child that inherits a column from several parents, without declaring it, cannot be made while they have different
+/// defaults: those that were set later are set later again. `pg_dump` does so with what is not declared.
+fn defer_conflicting_defaults(tables: &mut [TableRow], places: &HashMap<Oid, usize>) {
+    let mut deferred: Vec<(usize, usize, Oid)> = Vec::new();
+    for child in tables.iter().filter(|table| table.inherits_at_once() && table.parents.len() > 1) {
+        for column in child.columns.iter().filter(|column| !child.declares(column)) {
+            let parents = child.parents.iter().filter_map(|parent| places.get(&parent.oid));
+            let same = |place: usize| {
+                let found = tables[place].columns.iter().position(|other| other.name == column.name)?;
+                tables[place].columns[found].plain_default().map(|default| (place, found, default))
+            };
+            let defaults: Vec<(usize, usize, &str)> = parents.filter_map(|place| same(*place)).collect();
+            if defaults.iter().any(|(.., default)| Some(default) != defaults.first().map(|(.., first)| first)) {
+                deferred.extend(defaults.iter().map(|(table, column, _)| (*table, *column, child.oid)));
+            }
+        }
+    }
+    for (table, column, child) in deferred {
+        let column = &mut tables[table].columns[column];
+        column.default_apart = true;
+        column.default_after.push(child);
+    }
 }
 
 /// `inherited` are the parents' columns in their order; the first mention of a name counts.

@@ -89,6 +89,10 @@ pub(super) struct Column {
     /// It counts by a sequence that the table itself owns. It is a statement of its own then, as in `pg_dump`, so that
     /// `pg_restore -t` can make the table without the sequence.
     pub(super) default_apart: bool,
+    /// Children that cannot be made while their parents' defaults differ: it is a statement of its own then, and comes after
+    /// them; set by `inheritance.rs`.
+    #[serde(skip)]
+    pub(super) default_after: Vec<Oid>,
     /// A parent of plain inheritance has a default for it, which a child without one must undo.
     pub(super) parent_has_default: bool,
     /// A parent of plain inheritance generates it by the same expression, and none by another.
@@ -217,6 +221,11 @@ impl Column {
 
     pub(super) fn is_virtual(&self) -> bool {
         self.generated == "v"
+    }
+
+    /// A default that is no generation expression.
+    pub(super) fn plain_default(&self) -> Option<&str> {
+        self.default.as_deref().filter(|_| !self.is_generated())
     }
 
     /// Whether its generation expression comes with a parent; servers before 16 refuse to hear it again.

@@ -15,6 +15,8 @@ use crate::Result;
 pub enum Harm {
     /// Both ends see a reset.
     Reset,
+    /// What is sent does not arrive, and the sender sees a reset.
+    Lost,
     /// What comes back is cut off and ends as if it were complete.
     Truncate,
     /// Nothing comes back any more, and the connection stays open.
@@ -44,6 +46,7 @@ pub struct Trigger {
 struct Shared {
     triggers: Mutex<Vec<Trigger>>,
     opened: AtomicUsize,
+    harmed: AtomicUsize,
     requests: AtomicUsize,
 }
 
@@ -104,6 +107,11 @@ impl Proxy {
         std::mem::take(&mut *self.shared.triggers()).len()
     }
 
+    /// How many harms were done so far.
+    pub fn harmed(&self) -> usize {
+        self.shared.harmed.load(Ordering::Relaxed)
+    }
+
     /// How many requests of HTTP/1.1 there were.
     pub fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::Relaxed)
@@ -137,9 +145,18 @@ async fn pass(mut client: TcpStream, server: SocketAddr, number: usize, shared: 
                     pulled = shared.pulled(number, &tail);
                     tail.drain(..tail.len().saturating_sub(200));
                 }
+                if pulled.as_ref().is_some_and(|trigger| trigger.harm == Harm::Lost) {
+                    shared.harmed.fetch_add(1, Ordering::Relaxed);
+                    let _reset = (client.set_zero_linger(), server.set_zero_linger());
+                    return None;
+                }
                 if let Some(trigger) = pulled.as_mut().filter(|trigger| trigger.harm == Harm::CorruptRequest) {
                     match sent.get_mut(trigger.after) {
-                        Some(byte) => { *byte ^= 1; pulled = None; }
+                        Some(byte) => {
+                            *byte ^= 1;
+                            shared.harmed.fetch_add(1, Ordering::Relaxed);
+                            pulled = None;
+                        }
                         None => trigger.after -= length,
                     }
                 }
@@ -158,6 +175,7 @@ async fn pass(mut client: TcpStream, server: SocketAddr, number: usize, shared: 
                 }
                 let (after, harm) = (trigger.after, trigger.harm);
                 pulled = None;
+                shared.harmed.fetch_add(1, Ordering::Relaxed);
                 client.write_all(&down[..after]).await.ok()?;
                 match harm {
                     Harm::Reset => {
@@ -171,7 +189,7 @@ async fn pass(mut client: TcpStream, server: SocketAddr, number: usize, shared: 
                     }
                     Harm::Delay(time) => tokio::time::sleep(time).await,
                     Harm::CorruptAnswer => down[after] ^= 1,
-                    Harm::CorruptRequest => {}
+                    Harm::CorruptRequest | Harm::Lost => {}
                 }
                 client.write_all(&down[after..length]).await.ok()?;
             }
