@@ -26,6 +26,7 @@ mod job_copies;
 mod jobs;
 mod kindness;
 mod listeners;
+mod memory;
 mod notifying;
 mod past;
 mod policies;
