@@ -37,6 +37,7 @@ mod restore_order;
 mod restoring;
 mod resuming;
 mod round_trip;
+mod scheduling;
 mod selection;
 mod selection_far;
 mod selection_table;
