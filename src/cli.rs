@@ -33,6 +33,7 @@ mod schedule;
 mod selection;
 mod show;
 mod store;
+mod subject;
 mod sweep;
 mod thaw;
 mod verify;

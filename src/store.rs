@@ -43,7 +43,7 @@ pub use class::StorageClass;
 pub use failure::{StoreProblem, problem};
 pub use faulty::{FaultyStore, Operation};
 pub use folder::FolderStore;
-pub use frozen::{Thawing, Tier, frozen, is_archive_class};
+pub use frozen::{Thawing, Tier, frozen, is_archive_class, may_be_archived, thaws_for_days};
 pub use key::check as check_key;
 pub use memory::MemoryStore;
 pub use requests::{Request, note_requests, noted_requests};
@@ -121,8 +121,9 @@ pub trait Store: Send + Sync + Debug {
     /// Aborts an upload found by [`Store::open_uploads`]. One that is gone counts as aborted.
     async fn abort_upload(&self, upload: &OpenUpload) -> Result<()>;
 
-    /// Asks for an object in an archive class to be readable for so many days. Asking again is no error.
-    async fn thaw(&self, key: &str, _days: u32, _tier: Tier) -> Result<()> {
+    /// Asks for an archived object to be readable, for so many days if it [thaws for days](thaws_for_days). Asking again is
+    /// no error.
+    async fn thaw(&self, key: &str, _days: Option<u32>, _tier: Tier) -> Result<()> {
         Err(failure::store_error(StoreProblem::Unsupported, "this store has no archive classes").on(key))
     }
 
@@ -170,7 +171,8 @@ pub struct Meta {
     pub size: u64,
     /// When it was written, if the store says.
     pub modified: Option<SystemTime>,
-    /// The storage class, if the store says; S3 says nothing for `STANDARD`.
+    /// The storage class, if the store says; S3 says nothing for `STANDARD`. What `INTELLIGENT_TIERING` has archived is in
+    /// the class of its tier.
     pub class: Option<String>,
     /// How it stands, if it cannot be read without being thawed.
     pub thawing: Option<Thawing>,

@@ -1,13 +1,9 @@
 //! `pgstow check`: arguments, options, report.
 
-#![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
-
 use super::Context;
-use super::jobs::{ConfigArgs, ready};
 use super::output::{plain, print, print_json};
-use super::store::StoreArgs;
+use super::subject::{Subject, SubjectArgs};
 use crate::commands::check::{CheckOptions, CheckReport, Checked, Depth, check, check_job, options_of, unhealthy};
-use crate::commands::run::RunOptions;
 use crate::error::{Error, Kind, Result};
 use crate::jobs::JobCheck;
 use crate::keep::Age;
@@ -17,26 +13,17 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// `pgstow check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// The job whose backups to check, as its table says [default: all that is in the store of --from; without that, the
-    /// only job of the file]
-    #[arg(value_name = "JOB")]
-    pub job: Option<String>,
-    /// The file of jobs.
+    /// Whose backups.
     #[command(flatten)]
-    pub config: ConfigArgs,
+    pub subject: SubjectArgs,
     /// Tell those whom the job tells what was found; who cannot be told changes no exit code
     #[arg(long)]
     pub notify: bool,
-    /// The store, where no job names one: s3://bucket/prefix or file:///folder
-    #[arg(long, value_name = "STORE", env = "PGSTOW_STORE")]
-    pub from: Option<String>,
-    /// How to reach it.
-    #[command(flatten)]
-    pub reach: StoreArgs,
     /// This database must have healthy backups; may be repeated [default: all databases in the store, at least one]
     #[arg(long, value_name = "NAME")]
     pub database: Vec<String>,
@@ -105,12 +92,16 @@ impl CheckArgs {
 
     /// What was found, or why it could not be found out, and how telling went.
     async fn check(&self, context: Context) -> Result<(Result<CheckReport>, Vec<Told>)> {
-        let job = self.job().await?;
+        let subject = self.subject.open().await?;
+        let options = self.options(&subject);
+        let job = match subject {
+            Subject::Job(job) => Some(job),
+            Subject::Store(_) => None,
+        };
         if self.notify && job.is_none() {
             return Err(Error::new(Kind::Usage, "without a job there is nobody to tell")
                 .hint("name a job of pgstow.toml: `pgstow check JOB --notify`"));
         }
-        let options = self.options(job.as_ref()).await?;
         let display = context.display("check", self.format != Format::Text);
         let done = match job.filter(|_| self.notify) {
             None => (check(options, context.progress, context.stop).await, Vec::new()),
@@ -123,21 +114,13 @@ impl CheckArgs {
         Ok(done)
     }
 
-    /// The job that is meant, with its store opened; none, where a store is.
-    async fn job(&self) -> Result<Option<RunOptions>> {
-        if self.job.is_none() && self.from.is_some() {
-            return Ok(None);
-        }
-        ready(self.config.job(self.job.as_deref())?).await.map(Some)
-    }
-
     /// What to check: what the job says, unless an argument says otherwise.
-    async fn options(&self, job: Option<&RunOptions>) -> Result<CheckOptions> {
+    fn options(&self, subject: &Subject) -> CheckOptions {
         let now = Timestamp::now();
-        let usual = match (job, &self.from) {
-            (Some(job), _) => options_of(job, now),
-            (None, Some(from)) => CheckOptions {
-                store: self.reach.open(from).await?,
+        let usual = match subject {
+            Subject::Job(job) => options_of(job, now),
+            Subject::Store(store) => CheckOptions {
+                store: Arc::clone(store),
                 copies: Vec::new(),
                 databases: Vec::new(),
                 limits: Limits {
@@ -150,9 +133,8 @@ impl CheckArgs {
                 unfinished_after: self.unfinished_after,
                 now,
             },
-            (None, None) => return Err(Error::new(Kind::Usage, "neither a job nor a store is named")),
         };
-        Ok(CheckOptions {
+        CheckOptions {
             databases: if self.database.is_empty() { usual.databases } else { self.database.clone() },
             limits: Limits {
                 max_age: self.max_age.or(usual.limits.max_age),
@@ -167,7 +149,7 @@ impl CheckArgs {
             jobs: self.jobs.map_or(usual.jobs, usize::from),
             unfinished_after: self.unfinished_after,
             ..usual
-        })
+        }
     }
 }
 

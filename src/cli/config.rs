@@ -214,6 +214,8 @@ fn selection(job: &Job) -> String {
         words("sections", sections),
         said(chosen.schema_only || chosen.no_data, "definitions only"),
         said(chosen.data_only || chosen.no_schema, "rows only"),
+        said(chosen.statistics, "what the planner knows, too"),
+        said(chosen.statistics_only, "only what the planner knows"),
         said(chosen.large_objects == Some(true), "large objects"),
         said(chosen.large_objects == Some(false), "no large objects"),
         words("without", without),

@@ -3,22 +3,19 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
 
 use super::Context;
-use super::jobs::ConfigArgs;
 use super::output::{plain, print, print_json};
-use super::store::StoreArgs;
+use super::subject::{Subject, SubjectArgs};
 use crate::commands::cost::{CostOptions, CostReport, Stored, cost};
 use crate::error::{Error, Kind, Result};
-use crate::jobs::Job;
 use crate::keep::Rules;
 use crate::keep::bucket::check_transitions;
 use crate::keep::cost::prices::{BUILT_IN, Prices};
 use crate::keep::cost::{Hidden, Monthly, Plan, Reading, STANDARD, Starts};
-use crate::store::{Deletion, Store};
+use crate::store::Deletion;
 use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// `pgstow cost`.
 #[derive(Debug, Args)]
@@ -28,19 +25,9 @@ a bucket with versions keeps what was deleted, or forever), per-day=2, verify=fu
 keep-within, keep-hourly, keep-daily, keep-weekly, keep-monthly, keep-yearly, keep-min. A job's plan is made of its retention,
 schedule, class and verification, and of the lifecycle rules and versions of its bucket.")]
 pub struct CostArgs {
-    /// The job whose backups and plan to calculate [default: all that is in the store of --from; without that, the only
-    /// job of the file]
-    #[arg(value_name = "JOB")]
-    pub job: Option<String>,
-    /// The file of jobs.
+    /// Whose backups.
     #[command(flatten)]
-    pub config: ConfigArgs,
-    /// The store, where no job names one: s3://bucket/prefix or file:///folder
-    #[arg(long, value_name = "STORE", env = "PGSTOW_STORE")]
-    pub from: Option<String>,
-    /// How to reach it.
-    #[command(flatten)]
-    pub reach: StoreArgs,
+    pub subject: SubjectArgs,
     /// A plan to calculate, such as 'class=STANDARD_IA keep-within=30d' or 'transition=30:GLACIER_IR keep-daily=7
     /// keep-monthly=12 per-day=2'; may be repeated, to compare
     #[arg(long, value_name = "PLAN", value_parser = plan)]
@@ -127,19 +114,13 @@ impl CostArgs {
                 Prices::parse(&text).map_err(|error| error.on(file.display().to_string()))?
             }
         };
-        let (store, job) = self.subject().await?;
+        let (store, job) = match self.subject.open().await? {
+            Subject::Job(ready) => (ready.store, Some(ready.job)),
+            Subject::Store(store) => (store, None),
+        };
         let options = CostOptions { store, job, prices: prices.clone(), plans: self.plan.clone(), size: self.size };
         let report = cost(options, context.stop).await?;
         if self.json { print_json(&as_json(&report, &prices)) } else { print(&as_text(&report, &prices)) }
-    }
-
-    /// The store, and the job whose backups there are meant.
-    async fn subject(&self) -> Result<(Arc<dyn Store>, Option<Job>)> {
-        if let (None, Some(from)) = (&self.job, &self.from) {
-            return Ok((self.reach.open(from).await?, None));
-        }
-        let job = self.config.job(self.job.as_deref())?;
-        Ok((crate::store::open(&job.store.url, &job.store.options).await?, Some(job)))
     }
 }
 

@@ -2,24 +2,29 @@
 
 use super::Context;
 use super::output::{fate_word, plain, print, print_json};
-use super::store::FromArgs;
+use super::subject::{Subject, SubjectArgs};
+use crate::commands::Stop;
 use crate::commands::leftovers::{Fate, Leftover};
 use crate::commands::prune::{Line, PruneOptions, PruneReport, prune};
+use crate::commands::run::RunOptions;
 use crate::error::{Error, Kind, Result};
 use crate::keep::{Age, Rules};
-use crate::store::Deletion;
+use crate::store::{Deletion, Store};
 use clap::Args;
 use indicatif::HumanBytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// `pgstow prune`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+With the name of a job, its backups are pruned in each of its stores as its table says, and no rules are given here.")]
 pub struct PruneArgs {
-    /// The store to prune.
+    /// Whose backups.
     #[command(flatten)]
-    pub store: FromArgs,
+    pub subject: SubjectArgs,
     /// Which backups stay.
     #[command(flatten)]
     pub keep: KeepArgs,
@@ -94,20 +99,83 @@ impl KeepArgs {
 impl PruneArgs {
     /// Runs the verb.
     pub(super) async fn run(&self, context: Context) -> Result<()> {
+        if self.subject.job.is_none() && self.subject.from.is_none() {
+            return Err(Error::new(Kind::Usage, "neither a store nor a job is named")
+                .hint("say --from STORE and which backups stay, or name a job of pgstow.toml, which says it itself"));
+        }
+        match self.subject.open().await? {
+            Subject::Job(job) => self.stores_of(&job, &context.stop).await,
+            Subject::Store(store) => {
+                let rules = self.keep.rules()?;
+                let report = self.prune(&store, &rules, self.database.clone(), &context.stop).await?;
+                if self.json {
+                    return print_json(&as_json(&report, &rules.to_string(), self.dry_run));
+                }
+                print(&as_text(&report, &rules.to_string(), self.dry_run))
+            }
+        }
+    }
+
+    async fn prune(
+        &self,
+        store: &Arc<dyn Store>,
+        rules: &Rules,
+        databases: Vec<String>,
+        stop: &Stop,
+    ) -> Result<PruneReport> {
         let options = PruneOptions {
-            store: self.store.open().await?,
-            rules: self.keep.rules()?,
-            databases: self.database.clone(),
+            store: Arc::clone(store),
+            rules: rules.clone(),
+            databases,
             unfinished_after: self.unfinished_after,
             dry_run: self.dry_run,
             now: Timestamp::now(),
         };
-        let rules = options.rules.to_string();
-        let report = prune(options, context.stop).await?;
-        if self.json {
-            return print_json(&as_json(&report, &rules, self.dry_run));
+        prune(options, stop.clone()).await
+    }
+
+    /// Every store of a job, as its table says. One that fails keeps none of the others from being pruned.
+    async fn stores_of(&self, ready: &RunOptions, stop: &Stop) -> Result<()> {
+        let job = &ready.job;
+        if !self.keep.rules()?.is_empty() || !self.database.is_empty() {
+            return Err(Error::new(Kind::Usage, "a job says itself which backups stay, and of which database")
+                .on(format!("job {}", job.name))
+                .hint("say --from STORE instead of the job, or leave the rules out"));
         }
-        print(&as_text(&report, &rules, self.dry_run))
+        let places = std::iter::once(&job.store).chain(&job.copies);
+        let stores = places.zip(std::iter::once(&ready.store).chain(&ready.copies));
+        let ruled: Vec<_> =
+            stores.filter_map(|(place, store)| Some((place, store, place.retention.as_ref()?))).collect();
+        if ruled.is_empty() {
+            return Err(Error::new(Kind::Usage, "has no retention, so that every backup stays")
+                .on(format!("job {}", job.name))
+                .hint("say retention = { keep_within = \"30d\" } in its table, for instance"));
+        }
+        let (mut documents, mut failure) = (Vec::new(), None);
+        for (place, store, rules) in ruled {
+            let url = place.url.to_string();
+            match self.prune(store, rules, vec![job.connection.database().to_owned()], stop).await {
+                Ok(report) if self.json => {
+                    let mut document = as_json(&report, &rules.to_string(), self.dry_run);
+                    document["store"] = json!(url);
+                    documents.push(document);
+                }
+                Ok(report) => {
+                    let mut lines = vec![plain(&url)];
+                    lines.extend(as_text(&report, &rules.to_string(), self.dry_run));
+                    print(&lines)?;
+                }
+                Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, store = url, "could not prune");
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        if self.json {
+            print_json(&json!({ "job": job.name, "stores": documents }))?;
+        }
+        failure.map_or(Ok(()), Err)
     }
 }
 

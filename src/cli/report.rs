@@ -1,11 +1,8 @@
 //! `pgstow report`: arguments, report.
 
-#![expect(clippy::doc_markdown, reason = "these comments are the text of --help, which has no markup")]
-
 use super::Context;
-use super::jobs::{ConfigArgs, ready};
 use super::output::{plain, print};
-use super::store::StoreArgs;
+use super::subject::{Subject, SubjectArgs};
 use crate::commands::report::{Report, ReportOptions, ago, page, report};
 use crate::error::{Error, Kind, Result};
 use clap::Args;
@@ -19,19 +16,9 @@ const NAMED: usize = 20;
 /// `pgstow report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// The job to tell of: its database, with the runs of its schedule that left no backup [default: all that is in the
-    /// store of --from; without that, the only job of the file]
-    #[arg(value_name = "JOB")]
-    pub job: Option<String>,
-    /// The file of jobs.
+    /// Whose backups.
     #[command(flatten)]
-    pub config: ConfigArgs,
-    /// The store, where no job names one: s3://bucket/prefix or file:///folder
-    #[arg(long, value_name = "STORE", env = "PGSTOW_STORE")]
-    pub from: Option<String>,
-    /// How to reach it.
-    #[command(flatten)]
-    pub reach: StoreArgs,
+    pub subject: SubjectArgs,
     /// Write one HTML page into this file, without anything to fetch; if its name ends in .txt, plain text [default:
     /// plain text on standard output]
     #[arg(short, long, value_name = "FILE")]
@@ -42,12 +29,9 @@ impl ReportArgs {
     /// Runs the verb.
     pub(super) async fn run(&self, context: Context) -> Result<()> {
         let now = Timestamp::now();
-        let options = match (&self.job, &self.from) {
-            (None, Some(from)) => ReportOptions { store: self.reach.open(from).await?, job: None, now },
-            (name, _) => {
-                let ready = ready(self.config.job(name.as_deref())?).await?;
-                ReportOptions { store: ready.store, job: Some(ready.job), now }
-            }
+        let options = match self.subject.open().await? {
+            Subject::Job(ready) => ReportOptions { store: ready.store, job: Some(ready.job), now },
+            Subject::Store(store) => ReportOptions { store, job: None, now },
         };
         let report = report(&options, &context.stop).await?;
         let Some(path) = &self.output else { return print(&text(&report)) };

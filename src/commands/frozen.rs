@@ -1,11 +1,12 @@
 //! Backups of which objects lie in archive classes, and cannot be read until they are thawed.
 //!
-//! The classes come with the listing; only objects in archive classes are asked about one by one.
+//! The classes come with the listing; only objects in archive classes, and in the one that archives by itself, are asked about
+//! one by one.
 
 use super::backups::Place;
 use crate::archive::manifest::Manifest;
 use crate::error::{Error, Result};
-use crate::store::{Store, StoreProblem, Thawing, frozen, is_archive_class, problem};
+use crate::store::{Store, StoreProblem, Thawing, frozen, is_archive_class, may_be_archived, problem};
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::HashSet;
 
@@ -19,7 +20,7 @@ pub(crate) struct Cold {
     pub(crate) key: String,
     /// Its size in bytes.
     pub(crate) bytes: u64,
-    /// Its class.
+    /// Its class, or the tier of `INTELLIGENT_TIERING` that archives it.
     pub(crate) class: String,
 }
 
@@ -27,11 +28,22 @@ pub(crate) struct Cold {
 pub(crate) async fn cold(store: &dyn Store, folder: &str, keys: &HashSet<&str>) -> Result<Vec<Cold>> {
     let entries = store.list(folder).await?.into_iter();
     let named = entries.filter(|entry| entry.key.strip_prefix(folder).is_some_and(|key| keys.contains(key)));
-    let cold = named.filter_map(|entry| {
-        let class = entry.class.filter(|class| is_archive_class(class))?;
+    let maybe = named.filter_map(|entry| {
+        let class = entry.class.filter(|class| may_be_archived(class))?;
         Some(Cold { key: entry.key, bytes: entry.size, class })
     });
-    Ok(cold.collect())
+    let looks = maybe.map(|cold| is_cold(store, cold)).collect::<Vec<_>>();
+    let found: Vec<Option<Cold>> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// The object, if it is archived: where its class does not tell, it does.
+async fn is_cold(store: &dyn Store, cold: Cold) -> Result<Option<Cold>> {
+    if is_archive_class(&cold.class) {
+        return Ok(Some(cold));
+    }
+    let archived = store.head(&cold.key).await?.filter(|meta| meta.thawing.is_some());
+    Ok(archived.map(|meta| Cold { class: meta.class.unwrap_or_else(|| cold.class.clone()), ..cold }))
 }
 
 /// How one of them stands; one that is gone, or in another class by now, needs no thawing.

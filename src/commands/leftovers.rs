@@ -109,8 +109,8 @@ async fn delete(store: &dyn Store, keys: &[String], folder: &str, deletion: &Del
         return Err(Error::new(Kind::Store, "may not be removed by these credentials")
             .on(folder)
             .hint(
-                "a writer may not delete: remove old backups with credentials of their own, whose policy \
-                 `pgstow bucket policy pruner` prints, and let the job that writes have no retention",
+                "a writer may not delete: leave retention out of its job, and let `pgstow prune` run with credentials \
+                 of its own, whose policy `pgstow bucket policy pruner` prints",
             )
             .because(error));
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 /// How far the work is. Cheap to move from many tasks; reading gives a moment's picture.
@@ -11,6 +11,8 @@ pub struct Progress {
     started: Instant,
     phase: Mutex<&'static str>,
     listener: OnceLock<Listener>,
+    /// What is shown meanwhile: a step that counts for itself.
+    step: Mutex<Option<Arc<Progress>>>,
     tables: AtomicU64,
     all_tables: AtomicU64,
     rows: AtomicU64,
@@ -55,6 +57,7 @@ impl Default for Progress {
             started: Instant::now(),
             phase: Mutex::new("starting"),
             listener: OnceLock::new(),
+            step: Mutex::new(None),
             tables: AtomicU64::new(0),
             all_tables: AtomicU64::new(0),
             rows: AtomicU64::new(0),
@@ -81,6 +84,13 @@ impl Progress {
     /// Lets somebody hear of every phase that begins; the first who asks is the only one.
     pub fn on_phase(&self, listener: impl Fn(&'static str) + Send + Sync + 'static) {
         let _only_one = self.listener.set(Listener(Box::new(listener)));
+    }
+
+    /// Shows a step that counts for itself, until the next one; nothing: its own counters again.
+    pub(crate) fn step(&self, step: Option<Arc<Progress>>) {
+        if let Ok(mut current) = self.step.lock() {
+            *current = step;
+        }
     }
 
     /// Names what begins now.
@@ -133,6 +143,9 @@ impl Progress {
 
     /// The picture now.
     pub fn now(&self) -> Moment {
+        if let Some(step) = self.step.lock().ok().and_then(|step| step.clone()) {
+            return step.now();
+        }
         Moment {
             phase: self.phase.lock().map_or("", |phase| *phase),
             seconds: self.seconds(),

@@ -57,23 +57,24 @@ pub struct RunReport {
 /// Runs the job. Failures are in the report, for there is more to say about a failed run than its error.
 pub async fn run(options: &RunOptions, progress: &Arc<Progress>, journal: &Arc<Journal>, stop: &Stop) -> RunReport {
     let job = &options.job;
-    let mut run = Run { options, journal, id: random_id(), dump: None, copies: Vec::new(), told: Vec::new() };
+    let mut run = Run { options, progress, journal, id: random_id(), dump: None, copies: Vec::new(), told: Vec::new() };
     journal.say(&format!("job {}: {} to {}", job.name, job.connection.describe(), run.store()));
     let lock = match stop.unless(JobLock::take(&job.connection, &job.name, &run.store())).await {
         Ok(lock) => lock,
         // Whoever holds the lock tells how that run ends; this one never began.
-        Err(error) if error.kind() == Kind::Busy => return run.report(Some(error), progress),
-        Err(error) => return run.end(Err(error), progress).await,
+        Err(error) if error.kind() == Kind::Busy => return run.report(Some(error)),
+        Err(error) => return run.end(Err(error)).await,
     };
-    run.tell(Moment::Start, None, progress).await;
-    let outcome = run.work(progress, stop).await;
+    run.tell(Moment::Start, None).await;
+    let outcome = run.work(stop).await;
     lock.release().await;
-    run.end(outcome, progress).await
+    run.end(outcome).await
 }
 
 /// A run under way.
 struct Run<'a> {
     options: &'a RunOptions,
+    progress: &'a Arc<Progress>,
     journal: &'a Arc<Journal>,
     id: String,
     dump: Option<DumpReport>,
@@ -87,15 +88,15 @@ impl Run<'_> {
     }
 
     /// All that can fail: the dump, and what only a good dump is followed by.
-    async fn work(&mut self, progress: &Arc<Progress>, stop: &Stop) -> Result<()> {
+    async fn work(&mut self, stop: &Stop) -> Result<()> {
         let journal = Arc::clone(self.journal);
         // A dump's "done" is not yet the job's.
-        progress.on_phase(move |phase| {
+        self.progress.on_phase(move |phase| {
             if phase != "done" {
                 journal.say(phase);
             }
         });
-        let report = dump(dump_options(self.options), Arc::clone(progress), stop.clone()).await?;
+        let report = dump(dump_options(self.options), Arc::clone(self.progress), stop.clone()).await?;
         self.journal.say(&made(&report));
         for warning in &report.manifest.warnings {
             self.journal.say(&format!("warning: {warning}"));
@@ -124,7 +125,9 @@ impl Run<'_> {
             quick: how == Verification::Quick,
             jobs: self.options.job.connections,
         };
-        let report = verify(options, Arc::default(), stop.clone()).await?;
+        let report = verify(options, self.step(), stop.clone()).await;
+        self.progress.step(None);
+        let report = report?;
         for problem in &report.problems {
             self.journal.say(&format!("problem: {}: {}", problem.key, problem.message));
         }
@@ -135,6 +138,13 @@ impl Run<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Counters for what comes after the dump, shown until they are done.
+    fn step(&self) -> Arc<Progress> {
+        let step = Arc::<Progress>::default();
+        self.progress.step(Some(Arc::clone(&step)));
+        step
     }
 
     /// Removes from a store what its rules do not keep. Only after it got a good backup: a job that fails must not lose what
@@ -160,7 +170,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn end(mut self, outcome: Result<()>, progress: &Progress) -> RunReport {
+    async fn end(mut self, outcome: Result<()>) -> RunReport {
         let error = outcome.err();
         match &error {
             None => self.journal.say("done"),
@@ -172,15 +182,15 @@ impl Run<'_> {
             }
         }
         let moment = if error.is_some() { Moment::Failure } else { Moment::Success };
-        self.tell(moment, error.as_ref(), progress).await;
-        self.report(error, progress)
+        self.tell(moment, error.as_ref()).await;
+        self.report(error)
     }
 
-    fn report(self, error: Option<Error>, progress: &Progress) -> RunReport {
-        RunReport { dump: self.dump, copies: self.copies, told: self.told, error, seconds: progress.seconds() }
+    fn report(self, error: Option<Error>) -> RunReport {
+        RunReport { dump: self.dump, copies: self.copies, told: self.told, error, seconds: self.progress.seconds() }
     }
 
-    async fn tell(&mut self, moment: Moment, error: Option<&Error>, progress: &Progress) {
+    async fn tell(&mut self, moment: Moment, error: Option<&Error>) {
         let job = &self.options.job;
         let event = Event {
             moment,
@@ -191,7 +201,7 @@ impl Run<'_> {
             source: job.connection.describe(),
             store: self.store(),
             check: None,
-            facts: self.dump.as_ref().map(|report| facts(report, progress)),
+            facts: self.dump.as_ref().map(|report| facts(report, self.progress)),
             error: error.map(ToString::to_string),
             hint: error.and_then(Error::hint_text).map(str::to_owned),
             exit_code: error.map_or(0, |error| error.kind().exit_code()),

@@ -7,7 +7,7 @@ use super::backups::{self, Place};
 use super::frozen::{Cold, cold, stands};
 use super::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
-use crate::store::{Store, Thawing, Tier};
+use crate::store::{Store, Thawing, Tier, thaws_for_days};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
@@ -173,10 +173,11 @@ async fn ask_for(options: &ThawOptions, cold: &Cold) -> Result<Asked> {
     let store = options.store.as_ref();
     let wanted = options.now.saturating_add(SignedDuration::from_hours(24 * i64::from(options.days)));
     let wanted = wanted.unwrap_or(Timestamp::MAX);
+    let days = thaws_for_days(&cold.class).then_some(options.days);
     match stands(store, cold).await? {
         Thawing::UnderWay => Ok(Asked::Before),
         Thawing::Frozen => {
-            store.thaw(&cold.key, options.days, options.tier).await?;
+            store.thaw(&cold.key, days, options.tier).await?;
             Ok(Asked::Now)
         }
         Thawing::Until(until) => {
@@ -185,7 +186,7 @@ async fn ask_for(options: &ThawOptions, cold: &Cold) -> Result<Asked> {
             if until.is_none_or(|until| until.saturating_add(TOLERANCE).is_ok_and(|until| until >= wanted)) {
                 return Ok(Asked::Readable(until));
             }
-            store.thaw(&cold.key, options.days, options.tier).await?;
+            store.thaw(&cold.key, days, options.tier).await?;
             Ok(Asked::Extended(Some(wanted)))
         }
     }

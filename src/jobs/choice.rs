@@ -14,15 +14,6 @@ const SECTIONS: [(&str, Section); 3] =
 pub(super) fn selection(table: Option<&SelectionTable>) -> Result<Selection> {
     let Some(table) = table else { return Ok(Selection::default()) };
     let patterns = |texts: &[String]| texts.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>>>();
-    for (one, other, names) in [
-        (table.schema_only, table.data_only, "schema_only and data_only"),
-        (table.schema_only, table.no_schema, "schema_only and no_schema"),
-        (table.data_only, table.no_data, "data_only and no_data"),
-    ] {
-        if one && other {
-            return Err(Error::new(Kind::Usage, format!("{names} exclude each other")));
-        }
-    }
     let sections: Vec<&str> = SECTIONS.iter().map(|(name, _)| *name).collect();
     let section = |text: &String| {
         let found = SECTIONS.iter().find(|(name, _)| name == text).map(|(_, section)| *section);
@@ -34,8 +25,8 @@ pub(super) fn selection(table: Option<&SelectionTable>) -> Result<Selection> {
         found.ok_or_else(|| unknown("word in without", text, &words))
     };
     let mut selection = Selection {
-        statistics: false,
-        statistics_only: false,
+        statistics: table.statistics,
+        statistics_only: table.statistics_only,
         schemas: patterns(&table.schemas)?,
         exclude_schemas: patterns(&table.exclude_schemas)?,
         tables: patterns(&table.tables)?,

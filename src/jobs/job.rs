@@ -77,11 +77,13 @@ impl Job {
                 )
                 .hint("say verify = \"quick\", which looks at sizes"));
             }
+            let connection = connection(table, lookup)?;
             let selection = selection(table.selection.as_ref())?;
+            selection.check(connection.database())?;
             let globals = GlobalsWanted::beside(&selection, table.role_passwords.unwrap_or(true));
             Ok(Job {
                 name: name.to_owned(),
-                connection: connection(table, lookup)?,
+                connection,
                 copies: JobStore::further(&store, table, file, lookup)?,
                 store,
                 selection,

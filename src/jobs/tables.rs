@@ -2,8 +2,17 @@
 //!
 //! The JSON schema that is published is generated from these types, their comments included.
 
+mod list;
+mod notify;
+mod over;
+
+pub(super) use notify::{EmailTable, FormatWord, MomentWord, NotifyTable, PingTable, SecurityWord, WebhookTable};
+
 use super::expand::SecretText;
-use serde::{Deserialize, Deserializer};
+#[cfg(test)]
+use list::OneOrMany;
+use list::one_or_many;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Backup jobs of pgstow.
@@ -135,6 +144,10 @@ pub(super) struct SelectionTable {
     pub(super) no_schema: bool,
     /// No rows.
     pub(super) no_data: bool,
+    /// What the planner knows, too.
+    pub(super) statistics: bool,
+    /// What the planner knows, and nothing else.
+    pub(super) statistics_only: bool,
 }
 
 /// Which backups stay: each that one of these rules wants. Hours, days and the rest begin in the job's time zone.
@@ -209,91 +222,6 @@ pub(super) struct StoreTable {
     pub(super) retention: Option<RetentionTable>,
 }
 
-/// Ways to tell, each under a name.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct NotifyTable {
-    /// E-mail by SMTP.
-    pub(super) email: BTreeMap<String, EmailTable>,
-    /// JSON posted to a URL: Slack, Mattermost, Discord, or a service of one's own.
-    pub(super) webhook: BTreeMap<String, WebhookTable>,
-    /// Pings as healthchecks.io takes them: start, success and failure, with the end of the log.
-    pub(super) ping: BTreeMap<String, PingTable>,
-    /// Files for the textfile collector of Prometheus' node exporter.
-    pub(super) textfile: BTreeMap<String, TextfileTable>,
-}
-
-/// E-mail by SMTP.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(super) struct EmailTable {
-    /// The mail server.
-    pub(super) host: String,
-    /// Its port; 465 with tls, 587 with starttls, 25 with none, if this is absent.
-    pub(super) port: Option<u16>,
-    /// `tls` (from the first byte), `starttls`, or `none`; starttls, if this is absent.
-    pub(super) security: Option<SecurityWord>,
-    /// A PEM file of certificates to trust besides the machine's.
-    pub(super) certificates: Option<String>,
-    /// The user; together with `password`.
-    pub(super) username: Option<String>,
-    /// The password, best as `${NAME}` or `file:/path`.
-    pub(super) password: Option<SecretText>,
-    /// The sender, such as `pgstow <backup@example.com>`.
-    pub(super) from: String,
-    /// The recipients.
-    pub(super) to: Vec<String>,
-    /// What is told: start, success, failure of runs, healthy, warning, unhealthy of checks; failure, warning and
-    /// unhealthy, if this is absent.
-    pub(super) on: Option<Vec<MomentWord>>,
-}
-
-/// JSON posted to a URL.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(super) struct WebhookTable {
-    /// The URL, a secret: best as `${NAME}` or `file:/path`.
-    pub(super) url: SecretText,
-    /// `json` (everything that is known), `slack` (also Mattermost and Rocket.Chat) or `discord`; json, if this is absent.
-    pub(super) format: Option<FormatWord>,
-    /// A JSON text of your own instead, with `{{job}}`, `{{headline}}`, `{{text}}`, `{{rows}}` and the like in its strings.
-    pub(super) body: Option<String>,
-    /// Headers to send, such as Authorization; the values are secrets.
-    #[serde(default)]
-    pub(super) headers: BTreeMap<String, SecretText>,
-    /// A PEM file of certificates to trust besides the machine's.
-    pub(super) certificates: Option<String>,
-    /// What is told: start, success, failure of runs, healthy, warning, unhealthy of checks; all but start and healthy, if
-    /// this is absent.
-    pub(super) on: Option<Vec<MomentWord>>,
-}
-
-/// Pings as healthchecks.io takes them.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(super) struct PingTable {
-    /// The URL that means success, a secret: best as `${NAME}` or `file:/path`.
-    pub(super) url: SecretText,
-    /// A PEM file of certificates to trust besides the machine's.
-    pub(super) certificates: Option<String>,
-    /// What is told: start, success, failure of runs, healthy, warning, unhealthy of checks; those of runs, if this is
-    /// absent. Watch over checks by an address of its own.
-    pub(super) on: Option<Vec<MomentWord>>,
-}
-
-/// Files for the textfile collector.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(super) struct TextfileTable {
-    /// The folder that node exporter reads (`--collector.textfile.directory`).
-    pub(super) folder: String,
-}
-
 /// How a new backup is verified.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -303,153 +231,4 @@ pub(super) enum VerifyWord {
     Quick,
     /// Every byte of them.
     Full,
-}
-
-/// How a mail server is spoken to.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub(super) enum SecurityWord {
-    /// TLS from the first byte.
-    Tls,
-    /// TLS by STARTTLS, and nothing without.
-    Starttls,
-    /// No encryption, for a relay on this machine.
-    None,
-}
-
-/// What a webhook takes.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub(super) enum FormatWord {
-    /// Everything that is known.
-    Json,
-    /// Slack, Mattermost, Rocket.Chat.
-    Slack,
-    /// Discord.
-    Discord,
-}
-
-/// A moment of a run, or what a check found.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub(super) enum MomentWord {
-    /// It began.
-    Start,
-    /// It ended well.
-    Success,
-    /// It failed.
-    Failure,
-    /// A check found backups healthy.
-    Healthy,
-    /// A check found something to look at.
-    Warning,
-    /// A check found backups unhealthy, or could not be made.
-    Unhealthy,
-}
-
-/// One text, or a list of them.
-#[cfg(test)]
-#[derive(schemars::JsonSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "it exists for its schema")]
-enum OneOrMany {
-    /// One.
-    One(String),
-    /// Several.
-    Many(Vec<String>),
-}
-
-/// Reads a text, or a list of them; says what was expected instead of serde's word for untagged choices.
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
-    struct Visitor;
-    impl<'de> serde::de::Visitor<'de> for Visitor {
-        type Value = Vec<String>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a text or a list of texts")
-        }
-
-        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(vec![text.to_owned()])
-        }
-
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut texts = Vec::new();
-            while let Some(text) = list.next_element()? {
-                texts.push(text);
-            }
-            Ok(texts)
-        }
-    }
-    deserializer.deserialize_any(Visitor).map(Some)
-}
-
-impl JobTable {
-    /// This job, with the defaults where it says nothing.
-    pub(super) fn over(self, defaults: &JobTable) -> JobTable {
-        let JobTable {
-            source,
-            password,
-            store,
-            selection,
-            copies,
-            memory,
-            split_above,
-            part_size,
-            max_parts,
-            retry_for,
-            stall_timeout,
-            lock_timeout,
-            rate_limit,
-            max_snapshot_age,
-            connections,
-            compress,
-            storage_class,
-            allow_incomplete,
-            globals,
-            role_passwords,
-            verify,
-            retention,
-            check,
-            schedule,
-            timezone,
-            jitter,
-            catch_up,
-            notify,
-        } = self;
-        let or = defaults.clone();
-        JobTable {
-            source: source.or(or.source),
-            password: password.or(or.password),
-            store: store.or(or.store),
-            selection: selection.or(or.selection),
-            copies: copies.or(or.copies),
-            memory: memory.or(or.memory),
-            split_above: split_above.or(or.split_above),
-            part_size: part_size.or(or.part_size),
-            max_parts: max_parts.or(or.max_parts),
-            retry_for: retry_for.or(or.retry_for),
-            stall_timeout: stall_timeout.or(or.stall_timeout),
-            lock_timeout: lock_timeout.or(or.lock_timeout),
-            rate_limit: rate_limit.or(or.rate_limit),
-            max_snapshot_age: max_snapshot_age.or(or.max_snapshot_age),
-            connections: connections.or(or.connections),
-            compress: compress.or(or.compress),
-            storage_class: storage_class.or(or.storage_class),
-            allow_incomplete: allow_incomplete.or(or.allow_incomplete),
-            globals: globals.or(or.globals),
-            role_passwords: role_passwords.or(or.role_passwords),
-            verify: verify.or(or.verify),
-            retention: retention.or(or.retention),
-            check: check.or(or.check),
-            schedule: schedule.or(or.schedule),
-            timezone: timezone.or(or.timezone),
-            jitter: jitter.or(or.jitter),
-            catch_up: catch_up.or(or.catch_up),
-            notify: notify.or(or.notify),
-        }
-    }
 }

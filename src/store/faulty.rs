@@ -202,7 +202,7 @@ impl Store for FaultyStore {
         self.inner.abort_upload(upload).await
     }
 
-    async fn thaw(&self, key: &str, days: u32, tier: Tier) -> Result<()> {
+    async fn thaw(&self, key: &str, days: Option<u32>, tier: Tier) -> Result<()> {
         self.inner.thaw(key, days, tier).await
     }
 

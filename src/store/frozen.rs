@@ -11,9 +11,29 @@ use super::failure::{StoreProblem, store_error};
 /// `GLACIER_IR` is none of them.
 const ARCHIVE: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 
+/// The class that archives objects by itself after a time where its bucket says so: what is archived is told of each object
+/// alone, as the tier that it is in (`ARCHIVE_ACCESS`, `DEEP_ARCHIVE_ACCESS`).
+const ARCHIVES_BY_ITSELF: &str = "INTELLIGENT_TIERING";
+
 /// Whether objects of a class have to be thawed before they can be read.
 pub fn is_archive_class(class: &str) -> bool {
     ARCHIVE.contains(&class)
+}
+
+/// Whether objects of a class may have to be, which each tells for itself.
+pub fn may_be_archived(class: &str) -> bool {
+    is_archive_class(class) || class == ARCHIVES_BY_ITSELF
+}
+
+/// Whether what is thawed from a class or tier is a copy that goes again after some days. What `INTELLIGENT_TIERING` thaws
+/// moves back to its readable tier, and a request that says days is refused (Amazon S3 user guide, "Restoring an archived
+/// object").
+pub fn thaws_for_days(class: &str) -> bool {
+    is_archive_class(class)
+}
+
+fn is_deep(class: &str) -> bool {
+    matches!(class, "DEEP_ARCHIVE" | "DEEP_ARCHIVE_ACCESS")
 }
 
 /// How an object in an archive class stands.
@@ -48,17 +68,17 @@ pub enum Tier {
 impl Tier {
     /// Whether objects of a class can be had this way.
     pub fn serves(self, class: &str) -> bool {
-        self != Tier::Expedited || class != "DEEP_ARCHIVE"
+        self != Tier::Expedited || !is_deep(class)
     }
 
     /// How long AWS says that it takes.
     pub fn takes(self, class: &str) -> &'static str {
-        match (self, class) {
+        match (self, is_deep(class)) {
             (Tier::Expedited, _) => "1 to 5 minutes",
-            (Tier::Standard, "DEEP_ARCHIVE") => "up to 12 hours",
-            (Tier::Standard, _) => "3 to 5 hours",
-            (Tier::Bulk, "DEEP_ARCHIVE") => "up to 48 hours",
-            (Tier::Bulk, _) => "5 to 12 hours",
+            (Tier::Standard, true) => "up to 12 hours",
+            (Tier::Standard, false) => "3 to 5 hours",
+            (Tier::Bulk, true) => "up to 48 hours",
+            (Tier::Bulk, false) => "5 to 12 hours",
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::error::Result;
 use super::failure::{StoreProblem, store_error};
 use super::key::{as_folder, check, next_component, shown};
 use super::ledger::Ledger;
-use super::{ByteStream, Entry, Limits, Meta, OpenUpload, StorageClass, Store, Upload};
+use super::{ByteStream, Entry, Limits, Meta, OpenUpload, StorageClass, Store, Thawing, Tier, Upload};
 
 /// How many bytes a chunk of a [`ByteStream`] has at most: few, so that readers meet chunk borders in tests.
 const CHUNK: usize = 64 << 10;
@@ -40,6 +40,7 @@ struct Object {
     body: Bytes,
     modified: SystemTime,
     class: Option<String>,
+    archived: bool,
 }
 
 #[derive(Debug)]
@@ -61,8 +62,17 @@ impl MemoryStore {
         MemoryStore { written_at: Some(moment), ..Self::default() }
     }
 
+    /// Archives an object as `INTELLIGENT_TIERING` does after a time, for tests. It is thawed by the first who asks, if they
+    /// say no days.
+    pub fn archive(&self, key: &str) {
+        if let Some(object) = self.contents().objects.get_mut(key) {
+            object.class = Some("INTELLIGENT_TIERING".to_owned());
+            object.archived = true;
+        }
+    }
+
     fn new_object(&self, body: Bytes, class: Option<String>) -> Object {
-        Object { body, modified: self.written_at.unwrap_or_else(SystemTime::now), class }
+        Object { body, modified: self.written_at.unwrap_or_else(SystemTime::now), class, archived: false }
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
@@ -127,9 +137,17 @@ impl Store for MemoryStore {
         Ok(self.object(key).map(|object| Meta {
             size: object.body.len() as u64,
             modified: Some(object.modified),
-            class: object.class,
-            thawing: None,
+            class: if object.archived { Some("DEEP_ARCHIVE_ACCESS".to_owned()) } else { object.class },
+            thawing: object.archived.then_some(Thawing::Frozen),
         }))
+    }
+
+    async fn thaw(&self, key: &str, days: Option<u32>, _tier: Tier) -> Result<()> {
+        match self.contents().objects.get_mut(key) {
+            Some(object) if object.archived && days.is_none() => object.archived = false,
+            _ => return Err(store_error(StoreProblem::Other, "there is nothing to thaw, or not for days").on(key)),
+        }
+        Ok(())
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>> {

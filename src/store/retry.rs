@@ -207,7 +207,7 @@ impl Store for RetryStore {
         self.repeat(|| self.inner.abort_upload(upload)).await
     }
 
-    async fn thaw(&self, key: &str, days: u32, tier: Tier) -> Result<()> {
+    async fn thaw(&self, key: &str, days: Option<u32>, tier: Tier) -> Result<()> {
         self.repeat(|| self.inner.thaw(key, days, tier)).await
     }
 

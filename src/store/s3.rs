@@ -202,7 +202,7 @@ impl Store for S3Store {
                         store_error(StoreProblem::Other, "the store does not say how large it is").on(self.name(key))
                     );
                 };
-                let class = head.storage_class().map(|class| class.as_str().to_owned());
+                let class = thaw::class(&head).map(str::to_owned);
                 Ok(Some(Meta { size, modified: time(head.last_modified()), class, thawing: thaw::state(&head) }))
             }
             Err(error) => match describe_failure(&error, "cannot look at", &self.name(key)) {
@@ -245,7 +245,7 @@ impl Store for S3Store {
         upload::abort(self, &upload.key, &upload.id).await
     }
 
-    async fn thaw(&self, key: &str, days: u32, tier: Tier) -> Result<()> {
+    async fn thaw(&self, key: &str, days: Option<u32>, tier: Tier) -> Result<()> {
         thaw::ask(self, key, days, tier).await
     }
 

@@ -87,6 +87,20 @@ async fn a_bucket_is_planned_then_made_then_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_encrypted_by_a_key_of_ones_own_if_asked() {
+    let s3 = unmade();
+    let (place, key) = (s3.location("db"), "arn:aws:kms:us-east-1:123456789012:key/1234");
+    pgstow(&s3, &["bucket", "init", "--to", &place, "--kms-key", key, "--yes"]).fine();
+    assert_eq!(look(&s3).await.encryption.set(), Some(&Encryption::Kms(Some(key.to_owned()))));
+    // It is as it should be, and still worth a word.
+    let check = pgstow(&s3, &["bucket", "check", "--to", &place, "--kms-key", key]);
+    check.failed(10, &["0 aspects", "1 risks"]);
+    assert!(check.stdout.contains("without the right to use that key nobody can restore"), "{}", check.stdout);
+    let other = "arn:aws:kms:us-east-1:123456789012:key/5678";
+    pgstow(&s3, &["bucket", "check", "--to", &place, "--kms-key", other]).failed(10, &["1 aspects"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_others_set_stays() {
     let s3 = unmade();
     s3.create_bucket().unwrap();

@@ -67,6 +67,24 @@ fn a_good_backup_goes_to_every_store_and_each_keeps_what_its_own_rules_say() {
     assert_eq!(run(&["list", "--from", "offsite", "--json"]).fine().json()["backups"], json!(kept));
     run(&["list", "--from", "ofsite"]).failed(2, &["there is no store \"ofsite\"", "did you mean \"offsite\"?"]);
 
+    // Also where another place than the usual one has the file.
+    let file = folder.path().join("pgstow.toml").display().to_string();
+    for verb in ["check", "cost", "report"] {
+        pgstow(&s3, &[verb, "--from", "offsite", "--config", &file]).fine();
+    }
+
+    // Pruning by itself does it in both, each by its rules.
+    run(&["prune", "shop", "--keep-last", "1"]).failed(2, &["job shop: a job says itself"]);
+    run(&["prune"]).failed(2, &["neither a store nor a job"]);
+    let dry = run(&["prune", "shop", "--dry-run", "--json"]).fine().json();
+    let kept: Vec<usize> =
+        dry["stores"].as_array().unwrap().iter().map(|store| store["backups"].as_array().unwrap().len()).collect();
+    assert_eq!(kept, [2, 1]);
+    write_private(&folder.path().join("pgstow.toml"), &text.replace("keep_last = 5", "keep_last = 1"));
+    let said = run(&["prune", "shop"]).fine().stdout;
+    assert!(said.contains(&format!("{}\n", s3.location(&here))) && said.contains("removed 1 ("), "{said}");
+    assert_eq!((backups(&s3, &here).len(), backups(&there, &far).len()), (1, 1));
+
     // A check looks at both.
     let checked = run(&["check", "shop", "--format", "json"]).fine().json();
     let names: Vec<&str> =
@@ -113,6 +131,8 @@ fn what_cannot_be_meant_is_refused_before_anything_runs() {
     check("selection = { without = [\"coments\"] }\n").failed(2, &["did you mean \"comments\"?"]);
     check("selection = { sections = [\"middle\"] }\n").failed(2, &["pre-data, data, post-data"]);
     check("selection = { schema_only = true, no_schema = true }\n").failed(2, &["exclude each other"]);
+    check("selection = { schema_only = true, statistics = true }\n").failed(2, &["exclude each other"]);
+    check("selection = { statistics = true }\n").fine();
     check("selection = { filters = [\"-\"] }\n").failed(2, &["standard input"]);
     std::fs::write(folder.path().join("filter"), "exclude schema old*\ninclude table t\n").unwrap();
     let said = check("selection = { filters = [\"filter\"] }\n").fine().stdout;

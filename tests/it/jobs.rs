@@ -71,7 +71,7 @@ fn the_environment_of_the_usual_script_is_enough() {
 }
 
 /// The manifest under another id, sealed anew.
-fn aged(manifest: &[u8], id: &str) -> Vec<u8> {
+pub(crate) fn aged(manifest: &[u8], id: &str) -> Vec<u8> {
     let mut manifest = Manifest::decode(manifest).unwrap();
     manifest.id = id.parse().unwrap();
     manifest.encode()

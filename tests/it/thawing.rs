@@ -1,11 +1,15 @@
 //! Backups in archive classes: told apart at once, thawed, restored. Against moto, which thaws when it is told to.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
-use pgstow::store::{Thawing, Tier};
+use pgstow::commands::thaw::{ThawOptions, thaw};
+use pgstow::commands::{Progress, Stop};
+use pgstow::error::Kind;
+use pgstow::store::{MemoryStore, Store, Thawing, Tier};
 use pgstow_parts::{Database, S3, garage, moto, server};
 
+use crate::past::Past;
 use crate::store::options_of;
 use crate::support::{Backup, Ran, assert_same_data, pgstow, shop};
 
@@ -123,7 +127,7 @@ async fn a_thaw_that_somebody_asked_for_before_is_none_to_fail_at() {
     });
     let options = options_of(&S3 { endpoint, ..moto() });
     let store = pgstow::store::open(&"s3://b/p".parse().unwrap(), &options).await.unwrap();
-    store.thaw("a", 3, Tier::Bulk).await.expect("under way is as good");
+    store.thaw("a", Some(3), Tier::Bulk).await.expect("under way is as good");
     let asked = server.join().unwrap();
     assert!(asked.starts_with("POST /b/p/a?restore"), "{asked}");
     assert!(asked.contains("<Days>3</Days>") && asked.contains("<Tier>Bulk</Tier>"), "{asked}");
@@ -141,6 +145,33 @@ async fn how_an_object_stands_is_told_for_archive_classes_alone() {
         store.put(key, "x".into(), Some(&class.parse().unwrap())).await.unwrap();
         assert_eq!(state(key).await, expected, "{class}");
     }
-    store.thaw("c", 1, Tier::Expedited).await.unwrap();
+    store.thaw("c", Some(1), Tier::Expedited).await.unwrap();
     assert_eq!(state("c").await, Some(Thawing::UnderWay));
+}
+
+#[tokio::test]
+async fn what_a_class_archived_by_itself_is_found_and_thawed_for_good() {
+    let store = MemoryStore::new();
+    let folder = Past::get().write(&store, "shop", "20261101T020000Z", |_| {}).await;
+    let data = store.list(&format!("{folder}data/")).await.unwrap();
+    // Of what lies in such a class not all is archived.
+    for entry in &data[1..] {
+        store.archive(&entry.key);
+    }
+    let options = |tier| ThawOptions {
+        store: Arc::new(store.clone()),
+        backup: "latest".to_owned(),
+        days: 3,
+        tier,
+        wait: true,
+        now: "2026-11-24T03:00:00Z".parse().unwrap(),
+    };
+    let run = |tier| thaw(options(tier), Arc::new(Progress::default()), Stop::default());
+    assert_eq!(run(Tier::Expedited).await.expect_err("no such tier").kind(), Kind::Usage);
+    let report = run(Tier::Bulk).await.unwrap();
+    let archived = data.len() as u64 - 1;
+    assert!(archived > 0);
+    assert_eq!((report.archived, report.asked, report.readable), (archived, archived, archived));
+    assert_eq!((report.class.as_deref(), report.until), (Some("DEEP_ARCHIVE_ACCESS"), None));
+    assert_eq!(run(Tier::Bulk).await.unwrap().archived, 0, "it is no copy that goes again");
 }

@@ -66,7 +66,9 @@ impl Run<'_> {
                 ..CopyHow::default()
             },
         };
-        let report = copy(options, Arc::default(), stop.clone()).await?;
+        let report = copy(options, self.step(), stop.clone()).await;
+        self.progress.step(None);
+        let report = report?;
         for copied in &report.copied {
             let bytes = indicatif::HumanBytes(copied.bytes);
             let objects = indicatif::HumanCount(copied.objects);

@@ -41,6 +41,9 @@ pub struct ClassPrice {
     /// For watching a thousand objects for a month.
     #[serde(default)]
     pub watching_a_thousand: f64,
+    /// Smaller objects are not watched.
+    #[serde(default)]
+    pub watching_from_bytes: u64,
     /// Objects are billed for so many days at least.
     pub minimum_days: u32,
     /// Objects are billed as if they had so many bytes at least.
@@ -113,8 +116,9 @@ impl ClassPrice {
     #[expect(clippy::cast_precision_loss, reason = "amounts are shown in cents")]
     pub fn storage_a_month(&self, bytes: u64) -> f64 {
         let billed = bytes.max(self.minimum_bytes).saturating_add(self.overhead_bytes) as f64;
+        let watching = if bytes >= self.watching_from_bytes { self.watching_a_thousand / 1000.0 } else { 0.0 };
         let standard = self.standard_a_gb * self.standard_bytes as f64;
-        (self.storage_a_gb * billed + standard) / super::GB + self.watching_a_thousand / 1000.0
+        (self.storage_a_gb * billed + standard) / super::GB + watching
     }
 
     /// For a thousand parts of uploads.

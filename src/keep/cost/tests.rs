@@ -41,6 +41,12 @@ fn what_is_stored_is_billed_by_class_with_its_minimum_size() {
     close(costs["STANDARD_IA"], 1.25);
     // A thousand empty objects are billed 32 KiB each, and 8 KiB in STANDARD.
     close(costs["GLACIER"], 1000.0 * (32_768.0 * 0.0036 + 8_192.0 * 0.023) / 1_073_741_824.0);
+    // INTELLIGENT_TIERING watches objects of 128 KiB and more, and bills nothing for watching smaller ones.
+    for (size, bytes, watching) in [(131_071, 131_071.0, 0.0), (131_072, 131_072.0, 0.0025)] {
+        let objects = BTreeMap::from([("INTELLIGENT_TIERING".to_owned(), vec![size; 1000])]);
+        let costs = stored(&objects, &prices).expect("prices");
+        close(costs["INTELLIGENT_TIERING"], 1000.0 * bytes * 0.023 / 1_073_741_824.0 + watching);
+    }
     let unknown = BTreeMap::from([("COLDEST".to_owned(), vec![1])]);
     assert_eq!(stored(&unknown, &prices).expect_err("no price").kind(), Kind::Usage);
 }
