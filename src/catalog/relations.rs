@@ -207,6 +207,7 @@ mod tests {
             schemas: Vec::new(),
             unfinished_restore: false,
             extensions: Vec::new(),
+            foreign_servers: Vec::new(),
             search_path: Vec::new(),
             role: "alice".to_owned(),
             locks,
@@ -217,15 +218,15 @@ mod tests {
     #[test]
     fn what_the_lock_table_cannot_hold_is_refused_and_what_fills_half_of_it_is_said() {
         let relations = with_room(1000);
-        assert_eq!(relations.check_lock_budget(500).unwrap(), None);
+        assert_eq!(relations.check_lock_budget(500).expect("allowed"), None);
         assert!(
             relations
                 .check_lock_budget(501)
-                .unwrap()
+                .expect("allowed")
                 .is_some_and(|warning| warning.contains("501 of the server's 1000"))
         );
-        assert!(relations.check_lock_budget(1000).unwrap().is_some());
-        let refused = relations.check_lock_budget(1001).unwrap_err().to_string();
+        assert!(relations.check_lock_budget(1000).expect("allowed").is_some());
+        let refused = relations.check_lock_budget(1001).expect_err("refused").to_string();
         assert!(refused.contains("1001 relations have to be locked") && refused.contains("1000 locks"), "{refused}");
     }
 }

@@ -347,7 +347,9 @@ mod tests {
 
     fn rows(fields: &[(&str, Option<&str>)]) -> Rows {
         let mut rows = Rows::with_columns(fields.iter().map(|(name, _)| (*name).to_owned()));
-        fields.iter().for_each(|(_, field)| rows.push(*field));
+        for (_, field) in fields {
+            rows.push(*field);
+        }
         rows
     }
 
@@ -371,8 +373,10 @@ mod tests {
     #[test]
     fn every_shape_that_the_server_writes_is_read() {
         let mut twice = rows(&FIELDS);
-        FIELDS.iter().for_each(|(_, field)| twice.push(*field));
-        let read: Vec<Everything> = twice.read().collect::<Result<_, _>>().unwrap();
+        for (_, field) in FIELDS {
+            twice.push(field);
+        }
+        let read: Vec<Everything> = twice.read().collect::<Result<_, _>>().expect("the shape of the type");
         let names = ["a", "b,\"c\\", "", "NULL", "", "é"].map(|name| Some(name.to_owned()));
         let expected = || Everything {
             oid: Oid(u32::MAX),
@@ -401,26 +405,37 @@ mod tests {
             vector: Vec<i32>,
             json: Vec<String>,
         }
-        let read = rows(&[("array", Some("{}")), ("vector", Some("")), ("json", Some("[]"))]).read().next().unwrap();
+        let read =
+            rows(&[("array", Some("{}")), ("vector", Some("")), ("json", Some("[]"))]).read().next().expect("a row");
         assert_eq!(read, Ok(Lists { array: vec![], vector: vec![], json: vec![] }));
     }
 
     #[test]
     fn what_has_another_shape_is_an_error_that_names_the_column_and_not_the_text() {
         #[derive(Debug, Deserialize)]
-        struct One {
-            #[allow(dead_code)]
-            password: i32,
-        }
-        let error = rows(&[("password", Some("secret"))]).read::<One>().next().unwrap().unwrap_err().to_string();
-        assert_eq!(error, "column password: it is not a number");
-        #[derive(Debug, Deserialize)]
         struct Many {
             #[allow(dead_code)]
             list: Vec<String>,
         }
+        #[derive(Debug, Deserialize)]
+        struct One {
+            #[allow(dead_code)]
+            password: i32,
+        }
+        let error = rows(&[("password", Some("secret"))])
+            .read::<One>()
+            .next()
+            .expect("a row")
+            .expect_err("another shape")
+            .to_string();
+        assert_eq!(error, "column password: it is not a number");
         for broken in ["{a", "{a,}", "{,a}", "{{a}}", "{\"a}", "[1:2]={a,b}", "[\"secret\", 1"] {
-            let error = rows(&[("list", Some(broken))]).read::<Many>().next().unwrap().unwrap_err().to_string();
+            let error = rows(&[("list", Some(broken))])
+                .read::<Many>()
+                .next()
+                .expect("a row")
+                .expect_err("another shape")
+                .to_string();
             assert!(error.starts_with("column list: ") && !error.contains("secret"), "{broken}: {error}");
         }
     }

@@ -45,7 +45,9 @@ fn give_columns(tables: &mut [TableRow], answers: &[Rows]) -> Result<()> {
         }
         Ok(())
     })?;
-    tables.iter_mut().for_each(|table| table.columns.sort_unstable_by_key(|column| column.number));
+    for table in tables {
+        table.columns.sort_unstable_by_key(|column| column.number);
+    }
     Ok(())
 }
 
