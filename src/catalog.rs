@@ -19,7 +19,9 @@ pub use selection::{Selection, Without};
 
 use crate::error::{Error, Kind, Result};
 use crate::facets::{self, Facets, Subjects};
-use crate::model::{Address, AddressMap, AddressSet, Belongs, Depend, Item, Object, Oid, Question, ServerVersion};
+use crate::model::{
+    Address, AddressMap, AddressSet, Belongs, Depend, Item, Object, Oid, Question, Rows, ServerVersion,
+};
 use crate::objects::{self, KINDS, statistics_data, subscription};
 use crate::postgres::{Session, decode};
 use asking::Asked;
@@ -28,6 +30,7 @@ use relations::Relations;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the source holds of what was selected.
 #[derive(Debug)]
@@ -135,7 +138,7 @@ pub async fn read(
     if !selection.wants_statistics() {
         kinds.retain(|(_, kind)| kind.name != statistics_data::KIND.name);
     }
-    let answers = asking::all(&sessions, &questions(kinds, version, &without)).await?;
+    let answers = asking::all(&sessions, questions(kinds, version, &without)).await?;
     let Answers { objects, depends: rows, extensions, facets: found } = Answers::sorted(answers);
     let members = Members::of(&rows, &relations);
     let (made_by_extensions, own): (Vec<Object>, Vec<Object>) =
@@ -208,13 +211,20 @@ fn questions(
     version: ServerVersion,
     without: &[&str],
 ) -> Vec<Asked<Answer>> {
-    let kinds = kinds.into_iter().map(|(rank, kind)| Asked {
-        about: kind.name,
-        sql: kind.question.for_server_without(version, without),
-        read: Box::new(move |rows| {
-            let objects = (kind.objects)(rows)?.into_iter();
-            Ok(Answer::Objects(objects.map(|object| Object { rank, ..object }).collect()))
-        }),
+    let kinds = kinds.into_iter().flat_map(|(rank, kind)| {
+        let answers = Arc::new(Together::new(kind.questions.len()));
+        kind.questions.iter().enumerate().map(move |(place, question)| {
+            let answers = Arc::clone(&answers);
+            Asked {
+                about: kind.name,
+                sql: question.for_server_without(version, without),
+                read: Box::new(move |rows| {
+                    let objects = answers.complete(place, rows).map(|rows| (kind.objects)(&rows)).transpose()?;
+                    let objects = objects.into_iter().flatten();
+                    Ok(Answer::Objects(objects.map(|object| Object { rank, ..object }).collect()))
+                }),
+            }
+        })
     });
     let others = [
         asked("dependencies", DEPENDS, version, without, Answer::Depends),
@@ -224,6 +234,22 @@ fn questions(
         asked("privileges", facets::privilege::QUESTION, version, without, Answer::Privileges),
     ];
     kinds.chain(others).collect()
+}
+
+/// The answers to the questions of one kind, until all are there.
+struct Together(Mutex<Vec<Option<Rows>>>);
+
+impl Together {
+    fn new(questions: usize) -> Self {
+        Together(Mutex::new(vec![None; questions]))
+    }
+
+    /// Takes one, and gives all back when it was the last.
+    fn complete(&self, place: usize, rows: Rows) -> Option<Vec<Rows>> {
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        answers[place] = Some(rows);
+        answers.iter().all(Option::is_some).then(|| std::mem::take(&mut *answers).into_iter().flatten().collect())
+    }
 }
 
 fn asked<R: DeserializeOwned + 'static>(
@@ -236,7 +262,7 @@ fn asked<R: DeserializeOwned + 'static>(
     Asked {
         about,
         sql: question.for_server_without(version, without),
-        read: Box::new(move |rows| decode(rows).map(answer)),
+        read: Box::new(move |rows| decode(&rows).map(answer)),
     }
 }
 

@@ -51,7 +51,7 @@ mod view;
 mod words;
 
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::model::{Object, Question};
+use crate::model::{Object, Question, Rows};
 use serde::de::DeserializeOwned;
 
 /// A kind of object.
@@ -60,10 +60,10 @@ pub struct Kind {
     /// For messages, plural: `tables`.
     pub name: &'static str,
     /// Asks for every object of the kind outside the system schemas, members of extensions included (the catalog drops
-    /// those). Columns become the fields of the kind's row.
-    pub question: Question,
-    /// Turns the rows, each a JSON object as `row_to_json` writes it, into objects.
-    pub objects: fn(&[String]) -> Result<Vec<Object>>,
+    /// those), most kinds in one question. Columns become the fields of the kind's row.
+    pub questions: &'static [Question],
+    /// Turns the answers, one a question, into objects.
+    pub objects: fn(&[Rows]) -> Result<Vec<Object>>,
 }
 
 /// Every kind, in the order of restore.
@@ -111,14 +111,14 @@ pub const KINDS: &[Kind] = &[
     statistics_data::KIND,
 ];
 
-/// Reads each row into the kind's shape and collects what `describe` makes of it.
+/// Reads each row of the answers into the kind's shape and collects what `describe` makes of it.
 pub(crate) fn each<R: DeserializeOwned>(
-    rows: &[String],
+    answers: &[Rows],
     mut describe: impl FnMut(R, &mut Vec<Object>) -> Result<()>,
 ) -> Result<Vec<Object>> {
-    let mut objects = Vec::with_capacity(rows.len());
-    for row in rows {
-        let row = serde_json::from_str(row).map_err(|error| {
+    let mut objects = Vec::with_capacity(answers.iter().map(Rows::len).sum());
+    for row in answers.iter().flat_map(Rows::read) {
+        let row = row.map_err(|error| {
             Error::new(ErrorKind::Internal, "a catalog row does not have the shape that its question promises")
                 .on(std::any::type_name::<R>())
                 .because(error)
@@ -126,4 +126,12 @@ pub(crate) fn each<R: DeserializeOwned>(
         describe(row, &mut objects)?;
     }
     Ok(objects)
+}
+
+/// Answers made of rows that are written as JSON, for tests.
+#[cfg(test)]
+fn answers<T: AsRef<str>>(rows: &[T]) -> [Rows; 1] {
+    let rows: Vec<serde_json::Value> =
+        rows.iter().map(|row| serde_json::from_str(row.as_ref()).expect("a row is JSON")).collect();
+    [Rows::of_json(&rows)]
 }

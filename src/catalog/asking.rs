@@ -1,12 +1,14 @@
 //! Many questions on several sessions of one snapshot: whichever is free asks the next.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::model::Rows;
 use crate::postgres::Session;
 use futures::future;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cmp::Reverse;
+use std::sync::{Mutex, PoisonError};
 
-/// Turns rows, each the JSON text of `row_to_json`, into an answer.
-pub(super) type Read<T> = Box<dyn Fn(&[String]) -> Result<T> + Send + Sync>;
+/// Turns rows into an answer.
+pub(super) type Read<T> = Box<dyn FnOnce(Rows) -> Result<T> + Send>;
 
 /// One question.
 pub(super) struct Asked<T> {
@@ -23,25 +25,28 @@ const LONG: [&str; 7] = ["tables", "indexes", "constraints", "dependencies", "se
 
 /// Asks every question once and gives the answers in the order of the questions.
 ///
-/// Rows are read as soon as they are there, so that only the rows of as many questions as there are sessions are held as
-/// text at once.
-pub(super) async fn all<T>(sessions: &[&Session], questions: &[Asked<T>]) -> Result<Vec<T>> {
-    let next = AtomicUsize::new(0);
-    let length = |place: &usize| LONG.iter().position(|about| *about == questions[*place].about).unwrap_or(LONG.len());
-    let mut places: Vec<usize> = (0..questions.len()).collect();
-    places.sort_by_key(length);
+/// Rows are read on threads of their own as soon as they are there, while their session asks on.
+pub(super) async fn all<T: Send + 'static>(sessions: &[&Session], questions: Vec<Asked<T>>) -> Result<Vec<T>> {
+    let length = |about: &str| LONG.iter().position(|long| *long == about).unwrap_or(LONG.len());
+    let mut waiting: Vec<(usize, Asked<T>)> = questions.into_iter().enumerate().collect();
+    waiting.sort_by_key(|(_, question)| Reverse(length(question.about)));
+    let waiting = Mutex::new(waiting);
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let answers = sessions.iter().map(|session| async {
         let mut answers = Vec::new();
-        loop {
-            let Some(&place) = places.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(answers) };
-            let Asked { about, sql, read } = &questions[place];
-            let named = |error: Error| error.on(format!("reading {about}"));
-            let rows = session.json_rows(sql).await.map_err(named)?;
+        while let Some((place, Asked { about, sql, read })) = next() {
+            let named = move |error: Error| error.on(format!("reading {about}"));
+            let rows = session.rows(&sql).await.map_err(named)?;
             tracing::debug!(about, count = rows.len(), "read");
-            answers.push((place, read(&rows).map_err(named)?));
+            answers.push((place, tokio::task::spawn_blocking(move || read(rows).map_err(named))));
         }
+        Ok::<_, Error>(answers)
     });
-    let mut answers: Vec<(usize, T)> = future::try_join_all(answers).await?.into_iter().flatten().collect();
+    let mut answers: Vec<_> = future::try_join_all(answers).await?.into_iter().flatten().collect();
     answers.sort_unstable_by_key(|(place, _)| *place);
-    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    let mut read = Vec::with_capacity(answers.len());
+    for (_, answer) in answers {
+        read.push(answer.await.map_err(|error| Error::new(Kind::Internal, "a reader of rows failed").because(error))??);
+    }
+    Ok(read)
 }

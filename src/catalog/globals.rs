@@ -106,13 +106,11 @@ pub async fn read_globals(session: &Session, wanted: GlobalsWanted) -> Result<Gl
 
 /// A question whose answer may hold a secret, so that an answer of another shape is an error that does not quote it.
 async fn ask<R: DeserializeOwned>(session: &Session, question: &Question, what: &str) -> Result<Vec<R>> {
-    let rows = session.json_rows(&question.for_server(session.version())).await;
+    let rows = session.rows(&question.for_server(session.version())).await;
     let rows = rows.map_err(|error| error.on(format!("reading {what}")).hint("--no-globals dumps without them"))?;
-    let read = |row: &String| {
-        serde_json::from_str(row).map_err(|_| {
-            Error::new(Kind::Internal, "an answer does not have the shape that its question promises")
-                .on(format!("reading {what}"))
-        })
-    };
-    rows.iter().map(read).collect()
+    let read: std::result::Result<Vec<R>, _> = rows.read().collect();
+    read.map_err(|_| {
+        Error::new(Kind::Internal, "an answer does not have the shape that its question promises")
+            .on(format!("reading {what}"))
+    })
 }

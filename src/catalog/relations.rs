@@ -61,11 +61,15 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1",
 const EXTENSIONS: Question =
     Question("SELECT e.oid, e.extname AS name FROM pg_catalog.pg_extension e WHERE e.oid >= 16384 ORDER BY 2");
 
-/// The search path that the session would have had, for patterns without a schema mean what is visible through it.
+/// The search path that the session would have had, for patterns without a schema mean what is visible through it, and the
+/// room for locks: that of every process that may hold any, and the tenth that the server adds (`LockManagerShmemSize`,
+/// `src/backend/storage/lmgr/lock.c`; `InitializeMaxBackends`, `src/backend/utils/init/postinit.c`).
 const SEARCH_PATH: Question = Question(
     "SELECT s.reset_val AS path, CURRENT_USER AS role,
 pg_catalog.current_setting('max_locks_per_transaction')::bigint * (pg_catalog.current_setting('max_connections')::bigint
-+ pg_catalog.current_setting('max_prepared_transactions')::bigint) AS locks,
++ pg_catalog.current_setting('max_prepared_transactions')::bigint + pg_catalog.current_setting('max_worker_processes')::bigint
++ pg_catalog.current_setting('autovacuum_worker_slots')::bigint -- <18: + pg_catalog.current_setting('autovacuum_max_workers')::bigint
++ pg_catalog.current_setting('max_wal_senders')::bigint) * 11 / 10 AS locks,
 pg_catalog.current_setting('max_locks_per_transaction') AS locks_setting
 FROM pg_catalog.pg_settings s WHERE s.name = 'search_path'",
 );
@@ -191,4 +195,38 @@ pub(super) async fn lock(session: &Session, relations: &[&Relation], role: &str)
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Relations;
+
+    fn with_room(locks: u64) -> Relations {
+        Relations {
+            relations: Vec::new(),
+            schemas: Vec::new(),
+            unfinished_restore: false,
+            extensions: Vec::new(),
+            foreign_servers: Vec::new(),
+            search_path: Vec::new(),
+            role: "alice".to_owned(),
+            locks,
+            locks_setting: "64".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_the_lock_table_cannot_hold_is_refused_and_what_fills_half_of_it_is_said() {
+        let relations = with_room(1000);
+        assert_eq!(relations.check_lock_budget(500).expect("allowed"), None);
+        assert!(
+            relations
+                .check_lock_budget(501)
+                .expect("allowed")
+                .is_some_and(|warning| warning.contains("501 of the server's 1000"))
+        );
+        assert!(relations.check_lock_budget(1000).expect("allowed").is_some());
+        let refused = relations.check_lock_budget(1001).expect_err("refused").to_string();
+        assert!(refused.contains("1001 relations have to be locked") && refused.contains("1000 locks"), "{refused}");
+    }
 }

@@ -4,10 +4,10 @@
 use super::words::Named;
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Grantable, Item, Object, Oid, Question, class, ident, literal, qualified};
+use crate::model::{Address, Grantable, Item, Object, Oid, Question, Rows, class, ident, literal, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "aggregates", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "aggregates", questions: &[QUESTION], objects };
 
 const QUESTION: Question = Question(
     "SELECT p.oid, n.nspname AS schema, p.proname AS name, pg_get_userbyid(p.proowner) AS owner,
@@ -132,7 +132,7 @@ fn or_star(arguments: &str) -> &str {
     if arguments.is_empty() { "*" } else { arguments }
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::FUNCTION, row.oid);
         let name = qualified(&row.schema, &row.name);
@@ -160,6 +160,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
 #[cfg(test)]
 mod tests {
     use super::objects;
+    use crate::objects::answers;
 
     fn row(kind: &str, final_modify: &str, arguments: &str) -> String {
         serde_json::json!({
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn an_aggregate_without_arguments_has_a_star_except_in_grant() {
-        let objects = objects(&[row("n", "r", "")]).expect("the row has the right shape");
+        let objects = objects(&answers(&[row("n", "r", "")])).expect("the row has the right shape");
         assert_eq!(
             objects[0].whole.create,
             "CREATE AGGREGATE s.\"Agg\"(*) (\n    SFUNC = int8inc,\n    STYPE = bigint,\n    INITCOND = 'it''s',\n    \
@@ -196,7 +197,7 @@ mod tests {
             ("o", "r", Some("READ_ONLY")),
             ("h", "s", Some("SHAREABLE")),
         ] {
-            let objects = objects(&[row(kind, modify, "integer")]).expect("the row has the right shape");
+            let objects = objects(&answers(&[row(kind, modify, "integer")])).expect("the row has the right shape");
             let create = &objects[0].whole.create;
             assert_eq!(create.contains("FINALFUNC_MODIFY"), said.is_some(), "{kind} {modify}");
             assert!(said.is_none_or(|word| create.contains(word)), "{kind} {modify}");

@@ -5,10 +5,10 @@
 use super::words::Place;
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Grantable, Item, Object, Oid, Question, class, ident, literal, qualified};
+use crate::model::{Address, Grantable, Item, Object, Oid, Question, Rows, class, ident, literal, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "base types", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "base types", questions: &[QUESTION], objects };
 
 /// Array types are base types in the catalog too; they come with their elements' types, which point at them.
 const QUESTION: Question = Question(
@@ -107,7 +107,7 @@ impl Row {
     }
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::TYPE, row.oid);
         let name = qualified(&row.schema, &row.name);
@@ -140,6 +140,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
 #[cfg(test)]
 mod tests {
     use super::objects;
+    use crate::objects::answers;
 
     #[test]
     fn a_base_type_opens_into_a_shell_that_needs_no_function_and_the_type() {
@@ -150,7 +151,7 @@ mod tests {
             "receive": null, "send": null, "modifier_input": null, "modifier_output": null, "analyze": null,
             "subscript": null, "built_on": [{"class": "1255", "object": "7"}, {"class": "1255", "object": "8"}],
         });
-        let objects = objects(&[row.to_string()]).expect("the row has the right shape");
+        let objects = objects(&answers(&[row.to_string()])).expect("the row has the right shape");
         let [shell, full] = objects[0].opened.as_slice() else { panic!("a shell and a type") };
         assert_eq!(
             (shell.create.as_str(), shell.desc, shell.drop.as_str()),

@@ -2,10 +2,10 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, class};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, class};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "casts", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "casts", questions: &[QUESTION], objects };
 
 /// A function may take what the source is only binary-coercible to, and give what is binary-coercible to the target; older
 /// servers keep no dependency on the casts that make it so, hence `leans_on`.
@@ -37,7 +37,7 @@ struct Row {
     leans_on: Vec<Oid>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::CAST, row.oid);
         let types = format!("({} AS {})", row.source, row.target);

@@ -2,10 +2,10 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Item, Object, Oid, Question, class, ident, literal, qualified};
+use crate::model::{Address, Item, Object, Oid, Question, Rows, class, ident, literal, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "collations", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "collations", questions: &[QUESTION], objects };
 
 /// The name of an ICU or builtin locale has moved: `collcollate` up to 14, then `colliculocale`, from 17 on `colllocale`.
 const QUESTION: Question = Question(
@@ -61,7 +61,7 @@ impl Row {
     }
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::COLLATION, row.oid);
         let name = qualified(&row.schema, &row.name);

@@ -3,10 +3,10 @@
 use super::words::Named;
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Columns, Grantable, Item, Object, Oid, Question, class, ident, qualified};
+use crate::model::{Address, Columns, Grantable, Item, Object, Oid, Question, Rows, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "composite types", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "composite types", questions: &[QUESTION], objects };
 
 const QUESTION: Question = Question(
     "SELECT t.oid, t.typarray AS array_type, c.oid AS relation, n.nspname AS schema, t.typname AS name,
@@ -43,7 +43,7 @@ struct Column {
     collation: Option<Named>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::TYPE, row.oid);
         let name = qualified(&row.schema, &row.name);

@@ -4,10 +4,10 @@ use super::index::{attached, marks};
 use super::words::option_setting;
 use super::{Kind, each};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, Target, class, ident, qualified};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, Section, Target, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "constraints", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "constraints", questions: &[QUESTION], objects };
 
 /// Validated checks and NOT NULLs stand in their tables. A foreign key that a partition has from its parent, or that a
 /// parent has towards a partition of the referenced table, is made with the parent's (`conparentid`).
@@ -66,7 +66,7 @@ struct Row {
     statistics: Vec<(i32, i32)>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         objects.push(constraint(&row));
         Ok(())

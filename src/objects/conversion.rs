@@ -2,10 +2,10 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Item, Object, Oid, Question, class, ident, literal, qualified};
+use crate::model::{Address, Item, Object, Oid, Question, Rows, class, ident, literal, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "conversions", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "conversions", questions: &[QUESTION], objects };
 
 const QUESTION: Question = Question(
     "SELECT c.oid, n.nspname AS schema, c.conname AS name, pg_get_userbyid(c.conowner) AS owner,
@@ -29,7 +29,7 @@ struct Row {
     function: String,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::CONVERSION, row.oid);
         let name = qualified(&row.schema, &row.name);

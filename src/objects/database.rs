@@ -3,7 +3,7 @@
 use super::{Kind, each};
 use crate::error::Result;
 use crate::model::{
-    Address, Belongs, Grantable, Item, Object, Oid, Question, Target, class, ident, literal, set_clause,
+    Address, Belongs, Grantable, Item, Object, Oid, Question, Rows, Target, class, ident, literal, set_clause,
 };
 use serde::Deserialize;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use std::fmt::Write;
 /// The kind. Always one row.
 pub const KIND: Kind = Kind {
     name: "databases",
-    question: Question(
+    questions: &[Question(
         "SELECT b.oid, b.datname AS name, pg_catalog.pg_get_userbyid(b.datdba) AS owner,
 pg_catalog.pg_encoding_to_char(b.encoding) AS encoding, b.datcollate AS collate, b.datctype AS ctype,
 CASE b.datlocprovider WHEN 'c' THEN 'libc' WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' END AS provider, -- <15: NULL::text AS provider,
@@ -25,7 +25,7 @@ FROM pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_roles r ON r.oid = 
 WHERE s.setdatabase = b.oid AND (s.setrole = 0 OR r.oid IS NOT NULL)) AS settings
 FROM pg_catalog.pg_database b JOIN pg_catalog.pg_tablespace t ON t.oid = b.dattablespace
 WHERE b.datname = pg_catalog.current_database()",
-    ),
+    )],
     objects,
 };
 
@@ -54,7 +54,7 @@ struct RoleSettings {
     settings: Vec<String>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::DATABASE, row.oid);
         let name = format!("DATABASE {}", ident(&row.name));
@@ -145,6 +145,7 @@ fn properties(row: &Row) -> String {
 #[cfg(test)]
 mod tests {
     use super::objects;
+    use crate::objects::answers;
 
     #[test]
     fn a_database_says_its_locale_and_its_settings() {
@@ -152,7 +153,7 @@ mod tests {
             "locale":"de-AT","rules":null,"tablespace":"fast disk","connection_limit":5,"is_template":true,
             "settings":[{"role":null,"settings":["search_path=\"$user\", app","my.text=it's"]},
                         {"role":"bob","settings":["work_mem=1MB"]}]}"#;
-        let objects = objects(&[row.to_owned()]).expect("a row of the question's shape");
+        let objects = objects(&answers(&[row.to_owned()])).expect("a row of the question's shape");
         assert_eq!(
             objects[0].whole.create,
             "CREATE DATABASE \"Shop\" WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = icu LC_COLLATE = 'C' \

@@ -6,13 +6,13 @@
 use super::{Kind, each};
 use crate::error::Result;
 use crate::model::privilege::{AccessList, Grant, Wording};
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, class, ident};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, Section, class, ident};
 use serde::Deserialize;
 
 /// The kind.
 pub const KIND: Kind = Kind {
     name: "default privileges",
-    question: Question(
+    questions: &[Question(
         "SELECT d.oid, r.rolname AS role, n.nspname AS schema,
 CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS' WHEN 'T' THEN 'TYPES'
 WHEN 'n' THEN 'SCHEMAS' WHEN 'L' THEN 'LARGE OBJECTS' END AS objects,
@@ -36,7 +36,7 @@ LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace
 CROSS JOIN LATERAL (SELECT pg_catalog.acldefault(
 CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END::\"char\", d.defaclrole) AS acl) f
 ORDER BY r.rolname, n.nspname NULLS FIRST, d.defaclobjtype",
-    ),
+    )],
     objects,
 };
 
@@ -51,7 +51,7 @@ struct Row {
     baseline: Option<Vec<Grant>>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let in_schema = row.schema.as_deref().map(|schema| format!("IN SCHEMA {} ", ident(schema)));
         let prefix =
@@ -81,12 +81,13 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
 #[cfg(test)]
 mod tests {
     use super::objects;
+    use crate::objects::answers;
 
     #[test]
     fn a_schemas_default_privileges_name_role_schema_and_sort_of_object() {
         let row = r#"{"oid":"20001","role":"Ann","schema":"s","objects":"TABLES","every":["SELECT","INSERT"],"baseline":null,
             "current":[{"grantee":"bob","grantor":"Ann","privilege":"SELECT","grantable":false}]}"#;
-        let objects = objects(&[row.to_owned()]).expect("a row of the question's shape");
+        let objects = objects(&answers(&[row.to_owned()])).expect("a row of the question's shape");
         assert_eq!(objects[0].whole.tag, "DEFAULT PRIVILEGES FOR TABLES");
         assert_eq!(
             objects[0].whole.create,

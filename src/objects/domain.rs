@@ -7,10 +7,10 @@
 use super::words::{Named, Place};
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Grantable, Item, Object, Oid, Question, Section, Target, class, ident, qualified};
+use crate::model::{Address, Grantable, Item, Object, Oid, Question, Rows, Section, Target, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "domains", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "domains", questions: &[QUESTION], objects };
 
 /// From 17 on a domain's NOT NULL is a row of `pg_constraint` with a name of its own.
 const QUESTION: Question = Question(
@@ -156,7 +156,7 @@ impl Row {
     }
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::TYPE, row.oid);
         let name = qualified(&row.schema, &row.name);
@@ -193,6 +193,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
 mod tests {
     use super::objects;
     use crate::model::Section;
+    use crate::objects::answers;
 
     fn row() -> String {
         serde_json::json!({
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_check_that_is_not_valid_waits_for_the_data() {
-        let objects = objects(&[row()]).expect("the row has the right shape");
+        let objects = objects(&answers(&[row()])).expect("the row has the right shape");
         let [domain, check] = objects.as_slice() else { panic!("a domain and a check") };
         assert_eq!(
             domain.whole.create,
@@ -227,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_opens_provides_what_the_whole_provides() {
-        let objects = objects(&[row()]).expect("the row has the right shape");
+        let objects = objects(&answers(&[row()])).expect("the row has the right shape");
         let mut provided: Vec<_> = objects[0].opened.iter().flat_map(|item| item.provides.clone()).collect();
         let mut whole = objects[0].whole.provides.clone();
         provided.sort_unstable();

@@ -2,10 +2,10 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Grantable, Item, Object, Oid, Question, class, ident, literal, qualified};
+use crate::model::{Address, Grantable, Item, Object, Oid, Question, Rows, class, ident, literal, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "enum types", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "enum types", questions: &[QUESTION], objects };
 
 const QUESTION: Question = Question(
     "SELECT t.oid, t.typarray AS array_type, n.nspname AS schema, t.typname AS name,
@@ -27,7 +27,7 @@ struct Row {
     labels: Vec<String>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::TYPE, row.oid);
         let name = qualified(&row.schema, &row.name);
@@ -54,11 +54,12 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
 #[cfg(test)]
 mod tests {
     use super::objects;
+    use crate::objects::answers;
 
     #[test]
     fn labels_keep_their_order_and_are_quoted() {
         let row = r#"{"oid":"9","array_type":"8","schema":"s","name":"Mood","owner":"o","labels":["z","it's","a\\b"]}"#;
-        let objects = objects(&[row.to_owned()]).expect("the row has the right shape");
+        let objects = objects(&answers(&[row.to_owned()])).expect("the row has the right shape");
         assert_eq!(
             objects[0].whole.create,
             "CREATE TYPE s.\"Mood\" AS ENUM (\n    'z',\n    'it''s',\n    E'a\\\\b'\n);\n"

@@ -3,10 +3,10 @@
 use super::trigger::enabling;
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, class, ident, literal};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, Section, class, ident, literal};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "event triggers", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "event triggers", questions: &[QUESTION], objects };
 
 const QUESTION: Question = Question(
     "SELECT e.oid, e.evtname AS name, o.rolname AS owner, e.evtevent AS event, e.evtenabled AS enabled,
@@ -30,7 +30,7 @@ struct Row {
     function: String,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         objects.push(event_trigger(&row));
         Ok(())
@@ -62,12 +62,13 @@ fn event_trigger(row: &Row) -> Object {
 #[cfg(test)]
 mod tests {
     use super::objects;
+    use crate::objects::answers;
 
     #[test]
     fn tags_are_literals_and_a_state_of_its_own_is_said_after_the_trigger() {
         let row = r#"{"oid":"7","name":"No Drops","owner":"ann","event":"sql_drop","enabled":"A",
             "tags":["DROP TABLE","DROP VIEW"],"function":"s.refuse"}"#;
-        let objects = objects(&[row.to_owned()]).expect("a row of the question's shape");
+        let objects = objects(&answers(&[row.to_owned()])).expect("a row of the question's shape");
         assert_eq!(
             objects[0].whole.create,
             "CREATE EVENT TRIGGER \"No Drops\" ON sql_drop\n         WHEN TAG IN ('DROP TABLE', 'DROP VIEW')\n   \

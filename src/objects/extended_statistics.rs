@@ -2,10 +2,10 @@
 
 use super::{Kind, each};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, Target, class, ident, qualified};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, Section, Target, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "extended statistics", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "extended statistics", questions: &[QUESTION], objects };
 
 const QUESTION: Question = Question(
     "SELECT s.oid, n.nspname AS schema, s.stxname AS name, o.rolname AS owner,
@@ -33,7 +33,7 @@ struct Row {
     table_schema: String,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         objects.push(statistics(&row));
         Ok(())

@@ -2,10 +2,10 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, class, ident};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, class, ident};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "extensions", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "extensions", questions: &[QUESTION], objects };
 
 /// Oids below 16384 (`FirstNormalObjectId`, `access/transam.h`) are initdb's: plpgsql is in every database already.
 const QUESTION: Question = Question(
@@ -22,7 +22,7 @@ struct Row {
     schema: String,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::EXTENSION, row.oid);
         let name = ident(&row.name);

@@ -2,10 +2,10 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Grantable, Item, Object, Oid, Question, class, ident};
+use crate::model::{Address, Belongs, Grantable, Item, Object, Oid, Question, Rows, class, ident};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "foreign-data wrappers", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "foreign-data wrappers", questions: &[QUESTION], objects };
 
 const QUESTION: Question = Question(
     "SELECT w.oid, w.fdwname AS name, pg_get_userbyid(w.fdwowner) AS owner,
@@ -26,7 +26,7 @@ struct Row {
     options: Vec<String>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::FOREIGN_DATA_WRAPPER, row.oid);
         let name = ident(&row.name);

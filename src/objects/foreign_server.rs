@@ -2,10 +2,10 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Grantable, Item, Object, Oid, Question, class, ident, literal};
+use crate::model::{Address, Belongs, Grantable, Item, Object, Oid, Question, Rows, class, ident, literal};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "foreign servers", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "foreign servers", questions: &[QUESTION], objects };
 
 const QUESTION: Question = Question(
     "SELECT s.oid, s.srvname AS name, pg_get_userbyid(s.srvowner) AS owner, w.fdwname AS wrapper, s.srvtype AS type,
@@ -26,7 +26,7 @@ struct Row {
     options: Vec<String>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::FOREIGN_SERVER, row.oid);
         let name = ident(&row.name);

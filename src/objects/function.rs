@@ -6,10 +6,10 @@
 use super::words::Place;
 use super::{Kind, each, words};
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::model::{Address, Grantable, Item, Object, Oid, Question, class, ident, qualified};
+use crate::model::{Address, Grantable, Item, Object, Oid, Question, Rows, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "functions", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "functions", questions: &[QUESTION], objects };
 
 /// Functions that depend internally on something are its parts: the constructors of a range type.
 ///
@@ -80,7 +80,7 @@ impl Row {
     }
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::FUNCTION, row.oid);
         let word = row.word();
@@ -113,6 +113,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
 #[cfg(test)]
 mod tests {
     use super::objects;
+    use crate::objects::answers;
 
     const DEFINITION: &str = "CREATE OR REPLACE FUNCTION s.f(a integer)\n RETURNS integer\n LANGUAGE sql\nRETURN a\n";
 
@@ -127,7 +128,8 @@ mod tests {
 
     #[test]
     fn a_function_never_replaces_one_that_is_there() {
-        let objects = objects(&[row(Some(DEFINITION), &serde_json::json!([]))]).expect("the row has the right shape");
+        let objects =
+            objects(&answers(&[row(Some(DEFINITION), &serde_json::json!([]))])).expect("the row has the right shape");
         let [object] = objects.as_slice() else { panic!("one row gives one object") };
         assert!(object.whole.create.starts_with("CREATE FUNCTION s.f(a integer)\n"));
         assert!(object.whole.create.ends_with("RETURN a;\n"));
@@ -141,7 +143,7 @@ mod tests {
     #[test]
     fn an_opened_function_starts_without_what_its_body_uses() {
         let uses = serde_json::json!([{"class": "1259", "object": "16600"}]);
-        let objects = objects(&[row(Some(DEFINITION), &uses)]).expect("the row has the right shape");
+        let objects = objects(&answers(&[row(Some(DEFINITION), &uses)])).expect("the row has the right shape");
         let [head, body] = objects[0].opened.as_slice() else { panic!("it opens into a head and a body") };
         assert_eq!(head.create, "CREATE FUNCTION s.f(a integer)\n RETURNS integer\n LANGUAGE sql\nAS '';\n");
         assert!(body.create.starts_with("CREATE OR REPLACE FUNCTION"));
@@ -151,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_function_that_vanished_is_an_error_that_names_it() {
-        let error = objects(&[row(None, &serde_json::json!([]))]).expect_err("there is no definition");
+        let error = objects(&answers(&[row(None, &serde_json::json!([]))])).expect_err("there is no definition");
         assert_eq!(error.object(), Some("function s.f(integer)"));
     }
 }

@@ -2,19 +2,45 @@
 
 use super::{Kind, each};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, Target, class, ident, qualified};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, Section, Target, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "indexes", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "indexes", questions: &[QUESTION], objects };
 
 /// Invalid indexes are left out as in `getIndexes` (`pg_dump.c`), save for a partitioned table's, which is invalid until
 /// every partition has its part. The statistics targets are those of expression columns.
+///
+/// `pg_get_indexdef` looks each name up by itself, which takes most of the time where there are thousands of indexes. What it
+/// writes of an index of bare columns, with nothing that differs from the default, is put together here from joins
+/// (`pg_get_indexdef_worker`, `src/backend/utils/adt/ruleutils.c`); it writes all others. An operator class is told from the
+/// default only where the column's type is the very one that it is for.
 const QUESTION: Question = Question(
-    "SELECT i.indexrelid AS oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner,
+    "WITH keys AS MATERIALIZED (
+    SELECT i.indexrelid, i.indrelid, i.indnkeyatts, place, i.indkey[place] AS column, i.indclass[place] AS operator_class,
+        i.indcollation[place] AS collation
+    FROM pg_catalog.pg_index i, pg_catalog.generate_series(0, i.indnkeyatts - 1) place
+    WHERE i.indexrelid >= 16384 AND i.indexprs IS NULL AND i.indpred IS NULL AND i.indnatts = i.indnkeyatts
+        AND NOT 0 < ANY (i.indoption)
+        AND NOT i.indnullsnotdistinct -- <15:
+), plain AS MATERIALIZED (
+    SELECT k.indexrelid, pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY k.place) AS columns
+    FROM keys k
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = k.indrelid AND a.attnum = k.column AND a.attcollation = k.collation
+    JOIN pg_catalog.pg_opclass oc ON oc.oid = k.operator_class AND oc.opcdefault AND oc.opcintype = a.atttypid
+    JOIN pg_catalog.pg_attribute own ON own.attrelid = k.indexrelid AND own.attnum = k.place + 1 AND own.attoptions IS NULL
+    GROUP BY k.indexrelid, k.indnkeyatts HAVING count(*) = k.indnkeyatts
+)
+SELECT i.indexrelid AS oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner,
     coalesce(ts.spcname, '') AS tablespace, -- !tablespaces: '' AS tablespace,
     c.relkind AS kind,
     t.oid AS table_oid, tn.nspname AS table_schema, t.relname AS table_name, t.relkind AS table_kind,
-    CASE WHEN k.oid IS NULL THEN pg_catalog.pg_get_indexdef(i.indexrelid) ELSE '' END AS definition,
+    CASE WHEN k.oid IS NOT NULL THEN ''
+        WHEN plain.columns IS NOT NULL AND c.relkind = 'i' AND c.reloptions IS NULL
+            THEN 'CREATE ' || CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX '
+                || pg_catalog.quote_ident(c.relname) || ' ON ' || pg_catalog.quote_ident(tn.nspname) || '.'
+                || pg_catalog.quote_ident(t.relname) || ' USING ' || pg_catalog.quote_ident(am.amname)
+                || ' (' || plain.columns || ')'
+        ELSE pg_catalog.pg_get_indexdef(i.indexrelid) END AS definition,
     i.indisclustered AS clustered, i.indisreplident AS replica_identity,
     k.oid AS constraint_oid,
     parent.oid AS parent_oid, po.rolname AS parent_owner, pn.nspname AS parent_schema, parent.relname AS parent_name, pi.indrelid AS parent_table_oid,
@@ -27,6 +53,8 @@ JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
 JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
 LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
 LEFT JOIN pg_catalog.pg_tablespace ts ON ts.oid = c.reltablespace
+LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
+LEFT JOIN plain ON plain.indexrelid = i.indexrelid
 LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u', 'x')
 LEFT JOIN pg_catalog.pg_inherits h ON h.inhrelid = i.indexrelid
 LEFT JOIN pg_catalog.pg_class parent ON parent.oid = h.inhparent
@@ -65,7 +93,7 @@ struct Row {
     statistics: Vec<(i32, i32)>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         if row.constraint_oid.is_none() {
             objects.push(index(&row));

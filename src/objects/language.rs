@@ -2,10 +2,10 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Grantable, Item, Object, Oid, Question, class, ident};
+use crate::model::{Address, Belongs, Grantable, Item, Object, Oid, Question, Rows, class, ident};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "procedural languages", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "procedural languages", questions: &[QUESTION], objects };
 
 /// Oids below 16384 are initdb's.
 const QUESTION: Question = Question(
@@ -29,7 +29,7 @@ struct Row {
     validator: Option<String>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::LANGUAGE, row.oid);
         let name = ident(&row.name);

@@ -5,18 +5,18 @@
 use super::{Kind, each};
 use crate::error::Result;
 use crate::model::{
-    Address, Belongs, BlobsData, Grantable, Item, Object, Oid, Payload, Question, Section, Target, class,
+    Address, Belongs, BlobsData, Grantable, Item, Object, Oid, Payload, Question, Rows, Section, Target, class,
 };
 use serde::Deserialize;
 
 /// The kind.
 pub const KIND: Kind = Kind {
     name: "large objects",
-    question: Question(
+    questions: &[Question(
         "SELECT m.oid, pg_catalog.pg_get_userbyid(m.lomowner) AS owner
 FROM pg_catalog.pg_largeobject_metadata m
 ORDER BY m.oid",
-    ),
+    )],
     objects,
 };
 
@@ -26,7 +26,7 @@ struct Row {
     owner: String,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     let mut oids = Vec::with_capacity(rows.len());
     let mut objects = each(rows, |row: Row, objects| {
         oids.push(row.oid);
@@ -66,11 +66,12 @@ fn describe(Row { oid, owner }: Row) -> Object {
 mod tests {
     use super::objects;
     use crate::model::{BlobsData, Oid, Payload, Section};
+    use crate::objects::answers;
 
     #[test]
     fn the_bytes_of_all_large_objects_are_one_entry_behind_them() {
         let rows = [r#"{"oid":"5","owner":"ann"}"#, r#"{"oid":"7","owner":"bob"}"#].map(str::to_owned);
-        let objects = objects(&rows).expect("rows of the question's shape");
+        let objects = objects(&answers(&rows)).expect("rows of the question's shape");
         assert_eq!(objects.len(), 3);
         assert_eq!(objects[1].whole.create, "SELECT pg_catalog.lo_create('7');\n");
         assert_eq!(objects[1].whole.section, Section::PreData);

@@ -4,10 +4,10 @@
 use super::words::Named;
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Item, Object, Oid, Question, class, ident};
+use crate::model::{Address, Item, Object, Oid, Question, Rows, class, ident};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "operators", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "operators", questions: &[QUESTION], objects };
 
 /// Without a function it is a shell that nobody filled in, and nothing to dump.
 const QUESTION: Question = Question(
@@ -48,7 +48,7 @@ struct Row {
     join_estimator: Option<String>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::OPERATOR, row.oid);
         let name = format!("{}.{}", ident(&row.schema), row.name);

@@ -3,10 +3,10 @@
 use super::words::{Named, OperatorMember, Place};
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Item, Object, Oid, Question, class, ident, qualified};
+use crate::model::{Address, Item, Object, Oid, Question, Rows, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "operator classes", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "operator classes", questions: &[QUESTION], objects };
 
 const QUESTION: Question = Question(
     "SELECT c.oid, n.nspname AS schema, c.opcname AS name, pg_get_userbyid(c.opcowner) AS owner, m.amname AS method,
@@ -52,7 +52,7 @@ struct Row {
     members: Vec<Place>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::OPERATOR_CLASS, row.oid);
         let method = ident(&row.method);

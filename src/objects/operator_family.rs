@@ -3,10 +3,10 @@
 use super::words::{OperatorMember, Place};
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Item, Object, Oid, Question, class, ident, qualified};
+use crate::model::{Address, Item, Object, Oid, Question, Rows, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "operator families", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "operator families", questions: &[QUESTION], objects };
 
 /// A member's row depends on the family if it is loose, on the class otherwise (`storeOperators` and `storeProcedures`,
 /// `commands/opclasscmds.c`); a normal dependency is something else, on the family that sorts what the operator gives.
@@ -47,7 +47,7 @@ struct Row {
     members: Vec<Place>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::OPERATOR_FAMILY, row.oid);
         let using = format!("USING {}", ident(&row.method));

@@ -2,10 +2,10 @@
 
 use super::{Kind, each};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, Target, class, ident, qualified};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, Section, Target, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "policies", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "policies", questions: &[QUESTION], objects };
 
 /// Role 0 is PUBLIC, and then the only one.
 const QUESTION: Question = Question(
@@ -40,7 +40,7 @@ struct Row {
     owner: Option<String>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         objects.push(policy(&row));
         Ok(())

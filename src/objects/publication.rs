@@ -3,10 +3,10 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, class, ident, ident_list, qualified};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, Section, class, ident, ident_list, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "publications", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "publications", questions: &[QUESTION], objects };
 
 /// A column list is kept in the order of the table's columns (`pg_publication_rel.prattrs`).
 const QUESTION: Question = Question(
@@ -74,7 +74,7 @@ struct Schema {
     schema: String,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         objects.push(publication(&row));
         objects.extend(row.tables.iter().map(|table| member_table(&row, table)));
@@ -145,6 +145,7 @@ fn member_schema(row: &Row, schema: &Schema) -> Object {
 #[cfg(test)]
 mod tests {
     use super::objects;
+    use crate::objects::answers;
 
     #[test]
     fn a_publication_and_each_of_its_members_are_statements_of_their_own() {
@@ -152,7 +153,7 @@ mod tests {
             "truncates":false,"via_root":true,"stored_columns":true,
             "tables":[{"oid":"8","table_oid":"9","schema":"s","name":"t","filter":"true","columns":["a","B"]}],
             "schemas":[{"oid":"10","schema_oid":"11","schema":"S"}]}"#;
-        let objects = objects(&[row.to_owned()]).expect("a row of the question's shape");
+        let objects = objects(&answers(&[row.to_owned()])).expect("a row of the question's shape");
         let statements: Vec<&str> = objects.iter().map(|object| object.whole.create.as_str()).collect();
         assert_eq!(
             statements,

@@ -5,10 +5,10 @@
 use super::words::{Named, Place};
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Grantable, Item, Object, Oid, Question, Target, class, ident, qualified};
+use crate::model::{Address, Grantable, Item, Object, Oid, Question, Rows, Target, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "range types", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "range types", questions: &[QUESTION], objects };
 
 /// `also_provides` are the rows that CREATE TYPE makes besides the two types: constructors of the range and, from 14 on,
 /// the multirange, its array, its constructors and the cast from the range to it.
@@ -77,7 +77,7 @@ impl Row {
     }
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::TYPE, row.oid);
         let name = qualified(&row.schema, &row.name);

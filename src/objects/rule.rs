@@ -3,10 +3,10 @@
 use super::trigger::enabling;
 use super::{Kind, each};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, Target, class, ident, qualified};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, Section, Target, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "rules", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "rules", questions: &[QUESTION], objects };
 
 /// A view's query is its ON SELECT rule; any other rule may have any name, `_RETURN` too.
 const QUESTION: Question = Question(
@@ -33,7 +33,7 @@ struct Row {
     owner: Option<String>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         objects.push(rule(&row));
         Ok(())

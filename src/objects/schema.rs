@@ -2,10 +2,10 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Grantable, Item, Object, Oid, Question, class, ident};
+use crate::model::{Address, Belongs, Grantable, Item, Object, Oid, Question, Rows, class, ident};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "schemas", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "schemas", questions: &[QUESTION], objects };
 
 const QUESTION: Question = Question(
     "SELECT n.oid, n.nspname AS name, pg_get_userbyid(n.nspowner) AS owner
@@ -27,7 +27,7 @@ const BUILT_IN: &str = "public";
 /// The owner that servers from 15 on give to `public`; targets older than 14 do not have this role.
 const BUILT_IN_OWNER: &str = "pg_database_owner";
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::SCHEMA, row.oid);
         let name = ident(&row.name);
@@ -49,6 +49,7 @@ fn objects(rows: &[String]) -> Result<Vec<Object>> {
 #[cfg(test)]
 mod tests {
     use super::objects;
+    use crate::objects::answers;
 
     #[test]
     fn public_is_not_created_and_keeps_an_owner_only_if_someone_changed_it() {
@@ -56,7 +57,7 @@ mod tests {
             r#"{"oid":"2200","name":"public","owner":"pg_database_owner"}"#.to_owned(),
             r#"{"oid":"2200","name":"public","owner":"alice"}"#.to_owned(),
         ];
-        let objects = objects(&rows).expect("the rows have the right shape");
+        let objects = objects(&answers(&rows)).expect("the rows have the right shape");
         assert!(objects.iter().all(|object| object.whole.create.starts_with("--")));
         assert_eq!(objects[0].whole.owner, None);
         assert_eq!(objects[1].whole.owner.as_deref(), Some("alice"));

@@ -6,12 +6,12 @@
 use super::{Kind, each};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::{
-    Address, Belongs, Columns, Grantable, Item, Object, Oid, Question, Section, Target, class, ident, item, literal,
-    qualified,
+    Address, Belongs, Columns, Grantable, Item, Object, Oid, Question, Rows, Section, Target, class, ident, item,
+    literal, qualified,
 };
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "sequences", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "sequences", questions: &[QUESTION], objects };
 
 /// `pg_get_sequence_data` came with 18; before, the value of a sequence stands only in the sequence, and `query_to_xml`
 /// reads as many as there are (it needs no libxml). Without the right to read it, and for an unlogged sequence of a
@@ -143,7 +143,7 @@ impl SequenceRow {
     }
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each::<SequenceRow>(rows, |row, objects| {
         // The identity of an extension's table comes with the extension, even where the sequence is no member itself.
         if row.extension.is_none() || row.identity.is_none() {
@@ -260,6 +260,7 @@ fn belongs(row: &SequenceRow) -> Belongs {
 mod tests {
     use super::{Object, QUESTION, Result, objects};
     use crate::model::ServerVersion;
+    use crate::objects::answers;
     use serde_json::{Value, json};
 
     fn describe(changes: &Value) -> Result<Vec<Object>> {
@@ -273,7 +274,7 @@ mod tests {
         for (key, value) in changes.as_object().expect("an object of changes") {
             row[key] = value.clone();
         }
-        objects(&[row.to_string()])
+        objects(&answers(&[row.to_string()]))
     }
 
     fn descs(objects: &[Object]) -> Vec<&str> {

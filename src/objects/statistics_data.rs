@@ -3,12 +3,12 @@
 
 use super::{Kind, each};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, class, literal};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, Section, class, literal};
 use serde::Deserialize;
 use std::fmt::Write as _;
 
 /// The kind. What it dumps can be taken back by servers from 18 on.
-pub const KIND: Kind = Kind { name: "statistics of relations", question: QUESTION, objects };
+pub const KIND: Kind = Kind { name: "statistics of relations", questions: &[QUESTION], objects };
 
 /// Before 14, no rows could also mean that nobody had looked yet, so that is what it is taken for, as in `pg_dump`
 /// (`dumpRelationStats`).
@@ -77,7 +77,7 @@ struct Column {
     values: Vec<Option<(String, Option<String>, String)>>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         objects.push(statistics(&row));
         Ok(())
@@ -146,13 +146,14 @@ fn call(function: &str, row: &Row, arguments: &[Argument]) -> String {
 mod tests {
     use super::objects;
     use crate::model::Section;
+    use crate::objects::answers;
 
     #[test]
     fn an_index_names_its_columns_by_number_and_leaves_out_what_is_not_known() {
         let row = r#"{"oid":"9","schema":"s","name":"it's","kind":"i","table_oid":"8","version":"150018","pages":2,
             "tuples":"300","visible":0,"frozen":null,"numbers":{"expr":1},"columns":[{"name":"expr","inherited":false,
             "values":[["null_frac","0.5","real"],["most_common_vals",null,"text"],null]}]}"#;
-        let objects = objects(&[row.to_owned()]).expect("a row of the question's shape");
+        let objects = objects(&answers(&[row.to_owned()])).expect("a row of the question's shape");
         assert_eq!(objects[0].whole.section, Section::PostData);
         assert_eq!(
             objects[0].whole.create,

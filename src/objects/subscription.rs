@@ -3,11 +3,11 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, class, ident, ident_list, literal};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, Section, class, ident, ident_list, literal};
 use serde::Deserialize;
 
 /// The kind; `catalog` asks first whether the connected role may read it.
-pub const KIND: Kind = Kind { name: "subscriptions", question: QUESTION, objects };
+pub const KIND: Kind = Kind { name: "subscriptions", questions: &[QUESTION], objects };
 
 /// An option that the server does not have is NULL, and the statement leaves it away, so that the same server takes the
 /// statement back.
@@ -51,7 +51,7 @@ struct Row {
     failover: bool,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         objects.push(subscription(&row));
         Ok(())
@@ -111,13 +111,14 @@ fn without_streaming(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::objects;
+    use crate::objects::answers;
 
     fn create(streaming: &str) -> String {
         let row = r#"{"oid":"7","name":"it's","owner":"ann","connection":"host=a password='x'","slot":null,
             "synchronous_commit":"local","publications":["p","Q"],"binary":true,"streaming":STREAMING,"two_phase":false,
             "disable_on_error":false,"password_required":false,"run_as_owner":false,"origin":"none","failover":false}"#;
         let row = row.replace("STREAMING", streaming);
-        objects(&[row]).expect("a row of the question's shape").remove(0).whole.create
+        objects(&answers(&[row])).expect("a row of the question's shape").remove(0).whole.create
     }
 
     #[test]

@@ -15,20 +15,40 @@ mod tests;
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Columns, Grantable, Item, Object, Oid, Section, Target, class, ident, qualified};
+use crate::model::{
+    Address, Belongs, Columns, Grantable, Item, Object, Oid, Rows, Section, Target, class, ident, qualified,
+};
 use row::{Check, Column, TableRow};
+use std::collections::HashMap;
 
-pub(super) const KIND: Kind = Kind { name: "tables", question: question::QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "tables", questions: &[question::TABLES, question::COLUMNS], objects };
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
-    let mut tables: Vec<TableRow> = Vec::with_capacity(rows.len());
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
+    let mut tables: Vec<TableRow> = Vec::new();
+    let (rows, columns) = rows.split_at(1);
     each::<TableRow>(rows, |row, _| {
         tables.push(row);
         Ok(())
     })?;
+    give_columns(&mut tables, columns)?;
     inheritance::arrange(&mut tables);
     row::order_configurations(&mut tables);
     Ok(tables.iter().flat_map(objects_of).collect())
+}
+
+/// Puts every column into its table.
+fn give_columns(tables: &mut [TableRow], answers: &[Rows]) -> Result<()> {
+    let places: HashMap<Oid, usize> = tables.iter().enumerate().map(|(place, table)| (table.oid, place)).collect();
+    each::<Column>(answers, |column, _| {
+        if let Some(&place) = places.get(&column.relation) {
+            tables[place].columns.push(column);
+        }
+        Ok(())
+    })?;
+    for table in tables {
+        table.columns.sort_unstable_by_key(|column| column.number);
+    }
+    Ok(())
 }
 
 fn objects_of(row: &TableRow) -> Vec<Object> {

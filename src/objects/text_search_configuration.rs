@@ -3,10 +3,10 @@
 use super::words::Named;
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Item, Object, Oid, Question, class, ident, qualified};
+use crate::model::{Address, Item, Object, Oid, Question, Rows, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "text search configurations", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "text search configurations", questions: &[QUESTION], objects };
 
 /// Only the parser knows the names of its token types.
 const QUESTION: Question = Question(
@@ -41,7 +41,7 @@ struct Mapping {
     dictionaries: Vec<Named>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::TS_CONFIGURATION, row.oid);
         let name = qualified(&row.schema, &row.name);

@@ -3,10 +3,10 @@
 use super::words::Named;
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Item, Object, Oid, Question, class, ident, qualified};
+use crate::model::{Address, Item, Object, Oid, Question, Rows, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "text search dictionaries", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "text search dictionaries", questions: &[QUESTION], objects };
 
 const QUESTION: Question = Question(
     "SELECT d.oid, n.nspname AS schema, d.dictname AS name, pg_get_userbyid(d.dictowner) AS owner,
@@ -28,7 +28,7 @@ struct Row {
     options: Option<String>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::TS_DICTIONARY, row.oid);
         let name = qualified(&row.schema, &row.name);

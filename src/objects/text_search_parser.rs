@@ -2,10 +2,10 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Item, Object, Oid, Question, class, ident, qualified};
+use crate::model::{Address, Item, Object, Oid, Question, Rows, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "text search parsers", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "text search parsers", questions: &[QUESTION], objects };
 
 const QUESTION: Question = Question(
     "SELECT p.oid, n.nspname AS schema, p.prsname AS name, p.prsstart::text AS start, p.prstoken::text AS token,
@@ -27,7 +27,7 @@ struct Row {
     token_types: String,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::TS_PARSER, row.oid);
         let name = qualified(&row.schema, &row.name);

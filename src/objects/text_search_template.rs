@@ -2,10 +2,10 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Item, Object, Oid, Question, class, ident, qualified};
+use crate::model::{Address, Item, Object, Oid, Question, Rows, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "text search templates", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "text search templates", questions: &[QUESTION], objects };
 
 const QUESTION: Question = Question(
     "SELECT t.oid, n.nspname AS schema, t.tmplname AS name, nullif(t.tmplinit::oid, 0)::regproc::text AS init,
@@ -24,7 +24,7 @@ struct Row {
     lexize: String,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::TS_TEMPLATE, row.oid);
         let name = qualified(&row.schema, &row.name);

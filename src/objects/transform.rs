@@ -2,10 +2,10 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, class, ident};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, class, ident};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "transforms", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "transforms", questions: &[QUESTION], objects };
 
 /// Oids below 16384 are initdb's.
 const QUESTION: Question = Question(
@@ -27,7 +27,7 @@ struct Row {
     to_sql: Option<String>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::TRANSFORM, row.oid);
         let words = format!("FOR {} LANGUAGE {}", row.type_name, ident(&row.language));

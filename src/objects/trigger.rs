@@ -2,10 +2,10 @@
 
 use super::{Kind, each};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, Section, Target, class, ident, qualified};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, Section, Target, class, ident, qualified};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "triggers", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "triggers", questions: &[QUESTION], objects };
 
 /// A partition's copy of its parent's trigger is made with that; only an enabled state of its own is the partition's
 /// to say (`getTriggers`, `pg_dump.c`). A foreign key's triggers are the
@@ -51,7 +51,7 @@ pub(super) fn enabling(state: char) -> &'static str {
     }
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         objects.push(trigger(&row));
         Ok(())

@@ -3,10 +3,10 @@
 
 use super::{Kind, each, words};
 use crate::error::Result;
-use crate::model::{Address, Belongs, Item, Object, Oid, Question, class, ident};
+use crate::model::{Address, Belongs, Item, Object, Oid, Question, Rows, class, ident};
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "user mappings", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "user mappings", questions: &[QUESTION], objects };
 
 /// The view shows options to those who may use the mapping; the table behind it, to superusers only.
 const QUESTION: Question = Question(
@@ -25,7 +25,7 @@ struct Row {
     options: Vec<String>,
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::USER_MAPPING, row.oid);
         let user = if row.is_public { "PUBLIC".to_owned() } else { ident(&row.user) };

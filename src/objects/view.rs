@@ -4,12 +4,12 @@ use super::words::option_setting;
 use super::{Kind, each, words};
 use crate::error::Result;
 use crate::model::{
-    Address, Belongs, Columns, Grantable, Item, Object, Oid, Payload, Question, Section, Target, class, ident,
+    Address, Belongs, Columns, Grantable, Item, Object, Oid, Payload, Question, Rows, Section, Target, class, ident,
     qualified,
 };
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "views", question: QUESTION, objects };
+pub(super) const KIND: Kind = Kind { name: "views", questions: &[QUESTION], objects };
 
 /// `check_option` is an option of the relation, but only CREATE VIEW's own words set it on every server.
 const QUESTION: Question = Question(
@@ -133,7 +133,7 @@ impl Row {
     }
 }
 
-fn objects(rows: &[String]) -> Result<Vec<Object>> {
+fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         objects.push(if row.is_materialized() { materialized(&row) } else { view(&row) });
         if row.is_materialized() && row.populated {

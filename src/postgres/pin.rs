@@ -10,7 +10,7 @@ use crate::model::{ServerVersion, literal};
 /// The client encoding that a dump of this session's database uses, and the name for the archive's ENCODING entry:
 /// `UTF8`, or `SQL_ASCII` when the database is of that encoding, for its bytes have no meaning to convert by.
 pub async fn client_encoding_for_dump(session: &Session) -> Result<&'static str> {
-    let answer = session.text_rows("SELECT pg_catalog.current_setting('server_encoding')").await?;
+    let answer = session.texts("SELECT pg_catalog.current_setting('server_encoding')").await?;
     Ok(if answer.first().is_some_and(|encoding| encoding == "SQL_ASCII") { "SQL_ASCII" } else { "UTF8" })
 }
 

@@ -6,7 +6,7 @@ use super::line::Line;
 use super::login;
 use super::settings::ConnectionSettings;
 use crate::error::{Error, Kind, Result};
-use crate::model::{ServerVersion, literal};
+use crate::model::{Rows, ServerVersion, literal};
 use futures::TryStreamExt;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -110,33 +110,36 @@ impl Session {
         self.client.batch_execute(sql).await.map_err(|error| self.failed(error))
     }
 
-    /// Asks a question and returns each row as the JSON text that `row_to_json` writes.
-    pub async fn json_rows(&self, sql: &str) -> Result<Vec<String>> {
-        // The line break keeps a comment at the end of the question from swallowing the parenthesis.
-        self.text_rows(&format!("SELECT pg_catalog.row_to_json(q)::pg_catalog.text FROM (\n{sql}\n) q")).await
+    /// Asks a question and returns its rows.
+    pub async fn rows(&self, sql: &str) -> Result<Rows> {
+        let messages = self.client.simple_query_raw(sql).await.map_err(|error| self.failed(error))?;
+        let mut messages = pin!(messages);
+        let mut rows = Rows::default();
+        while let Some(message) = messages.try_next().await.map_err(|error| self.failed(error))? {
+            match message {
+                SimpleQueryMessage::RowDescription(columns) => {
+                    rows = Rows::with_columns(columns.iter().map(|column| column.name().to_owned()));
+                }
+                SimpleQueryMessage::Row(row) => {
+                    for place in 0..row.len() {
+                        rows.push(row.try_get(place).map_err(not_unicode)?);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The fields of an answer of one column, an absent value as an empty text.
+    pub(super) async fn texts(&self, sql: &str) -> Result<Vec<String>> {
+        let rows = self.rows(sql).await?;
+        Ok(rows.fields().map(|field| field.unwrap_or_default().to_owned()).collect())
     }
 
     /// Asks a question and reads each row into a type whose fields are the question's columns.
     pub async fn question<R: DeserializeOwned>(&self, sql: &str) -> Result<Vec<R>> {
-        decode(&self.json_rows(sql).await?)
-    }
-
-    /// The first column of each row, as text; an absent value is an empty text.
-    pub(super) async fn text_rows(&self, sql: &str) -> Result<Vec<String>> {
-        let messages = self.client.simple_query_raw(sql).await.map_err(|error| self.failed(error))?;
-        let mut messages = pin!(messages);
-        let mut rows = Vec::new();
-        while let Some(message) = messages.try_next().await.map_err(|error| self.failed(error))? {
-            if let SimpleQueryMessage::Row(row) = message {
-                let text = row.try_get(0).map_err(|error| {
-                    Error::new(Kind::Database, "a name or a text in the catalogs is not valid UTF-8")
-                        .because(error)
-                        .hint("the database's encoding is SQL_ASCII, which takes any bytes; rename what is not UTF-8")
-                })?;
-                rows.push(text.unwrap_or_default().to_owned());
-            }
-        }
-        Ok(rows)
+        decode(&self.rows(sql).await?)
     }
 
     /// Runs statements of which one is a `COPY ... TO STDOUT`, and returns its rows as they come. The last ones run when the
@@ -184,17 +187,20 @@ impl Session {
     }
 }
 
-/// Reads rows, each the JSON text of `row_to_json`, into a type whose fields are the question's columns.
-pub fn decode<R: DeserializeOwned>(rows: &[String]) -> Result<Vec<R>> {
-    rows.iter()
-        .map(|row| {
-            serde_json::from_str(row).map_err(|error| {
-                Error::new(Kind::Internal, "an answer does not have the shape that its question promises")
-                    .on(std::any::type_name::<R>())
-                    .because(error)
-            })
-        })
-        .collect()
+fn not_unicode(error: tokio_postgres::Error) -> Error {
+    Error::new(Kind::Database, "a name or a text in the catalogs is not valid UTF-8")
+        .because(error)
+        .hint("the database's encoding is SQL_ASCII, which takes any bytes; rename what is not UTF-8")
+}
+
+/// Reads rows into a type whose fields are the question's columns.
+pub fn decode<R: DeserializeOwned>(rows: &Rows) -> Result<Vec<R>> {
+    let read: std::result::Result<Vec<R>, _> = rows.read().collect();
+    read.map_err(|error| {
+        Error::new(Kind::Internal, "an answer does not have the shape that its question promises")
+            .on(std::any::type_name::<R>())
+            .because(error)
+    })
 }
 
 /// Cancels what a session runs. The server does not say whether there was anything to cancel; the statement that was

@@ -89,7 +89,7 @@ struct Process {
 }
 
 async fn timeline(session: &Session) -> Option<u32> {
-    match session.text_rows("SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()").await {
+    match session.texts("SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()").await {
         Ok(rows) => rows.first().and_then(|row| row.parse().ok()),
         Err(error) => {
             tracing::debug!("the server does not tell its timeline: {error}");

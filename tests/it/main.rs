@@ -28,6 +28,7 @@ mod jobs;
 mod kindness;
 mod listeners;
 mod listing;
+mod memory;
 mod notifying;
 mod past;
 mod policies;

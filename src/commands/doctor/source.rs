@@ -19,7 +19,9 @@ pg_catalog.current_setting('hot_standby_feedback') = 'on' AS feedback,
 pg_catalog.current_setting('max_standby_streaming_delay') AS standby_delay,
 pg_catalog.current_setting('max_locks_per_transaction') AS locks_setting,
 pg_catalog.current_setting('max_locks_per_transaction')::bigint * (pg_catalog.current_setting('max_connections')::bigint
-+ pg_catalog.current_setting('max_prepared_transactions')::bigint) AS locks,
++ pg_catalog.current_setting('max_prepared_transactions')::bigint + pg_catalog.current_setting('max_worker_processes')::bigint
++ pg_catalog.current_setting('autovacuum_worker_slots')::bigint -- <18: + pg_catalog.current_setting('autovacuum_max_workers')::bigint
++ pg_catalog.current_setting('max_wal_senders')::bigint) * 11 / 10 AS locks,
 pg_catalog.current_setting('max_connections')::bigint - pg_catalog.current_setting('superuser_reserved_connections')::bigint
 - (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.backend_type = 'client backend') AS connections,
 r.rolconnlimit::bigint AS role_limit,

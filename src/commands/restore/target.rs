@@ -178,7 +178,7 @@ pub(super) async fn describe_database(
 /// Whether the server has a database of this name.
 pub(super) async fn has_database(session: &Session, name: &str) -> Result<bool> {
     let sql = format!("SELECT d.datname FROM pg_catalog.pg_database d WHERE d.datname = {}", literal(name));
-    Ok(!session.json_rows(&sql).await?.is_empty())
+    Ok(!session.rows(&sql).await?.is_empty())
 }
 
 /// Whether nobody has made anything in this database: what is there is initdb's.

@@ -33,7 +33,7 @@ impl JobLock {
     pub(super) async fn take(connection: &ConnectionSettings, job: &str, store: &str) -> Result<JobLock> {
         let session = Session::connect(connection, "pgstow run").await?;
         session.execute("BEGIN").await?;
-        session.json_rows(NO_TIMEOUTS).await?;
+        session.rows(NO_TIMEOUTS).await?;
         let question = format!("SELECT pg_catalog.pg_try_advisory_xact_lock({}) AS held", key(job, store));
         let rows: Vec<Row> = session.question(&question).await?;
         if !rows.iter().any(|row| row.held) {

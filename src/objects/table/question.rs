@@ -3,15 +3,11 @@
 
 use crate::model::Question;
 
-/// `locked` keeps the size estimate from waiting behind somebody's ACCESS EXCLUSIVE lock; `inherited` is what a column
-/// gets from the parents of plain inheritance (`flagInhAttrs`, `src/bin/pg_dump/common.c`). A NOT NULL has a name, a
-/// place and a validity of its own from 18 on; before, one that a parent has too counts as inherited.
+/// `locked` keeps the size estimate from waiting behind somebody's ACCESS EXCLUSIVE lock.
 ///
 /// `pages` is 0 where a range of pages cannot be read without reading all: only heaps have pages in `ctid`, and scans of a
 /// range of them (`nodeTidrangescan.c`) exist from 14 on.
-///
-/// A partition has its columns from its own statement, so `inherited` leaves it out.
-pub(super) const QUESTION: Question = Question(
+pub(super) const TABLES: Question = Question(
     "WITH locked AS MATERIALIZED (
     SELECT DISTINCT l.relation FROM pg_catalog.pg_locks l
     WHERE l.mode = 'AccessExclusiveLock' AND l.granted AND l.relation IS NOT NULL AND l.pid <> pg_catalog.pg_backend_pid()
@@ -25,84 +21,6 @@ pub(super) const QUESTION: Question = Question(
     JOIN pg_catalog.pg_class p ON p.oid = i.parent
     JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
     GROUP BY i.relation
-), inherited AS MATERIALIZED (
-    SELECT i.relation, pa.attname AS name,
-        pg_catalog.bool_or(pa.attnotnull) AS not_null,
-        pg_catalog.bool_or(pa.atthasdef AND pa.attgenerated = '') AS has_default,
-        pg_catalog.bool_or(pa.attgenerated <> '' AND pg_catalog.pg_get_expr(pd.adbin, pd.adrelid)
-            IS NOT DISTINCT FROM pg_catalog.pg_get_expr(d.adbin, d.adrelid)) AS same_generated,
-        pg_catalog.bool_or(pa.attgenerated <> '' AND pg_catalog.pg_get_expr(pd.adbin, pd.adrelid)
-            IS DISTINCT FROM pg_catalog.pg_get_expr(d.adbin, d.adrelid)) AS other_generated,
-        pg_catalog.min(pa.attcompression::text) AS compression, -- <14:
-        pg_catalog.min(pa.attstorage::text) AS storage
-    FROM child i
-    JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.parent AND pa.attnum > 0 AND NOT pa.attisdropped
-    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.relation AND a.attname = pa.attname AND a.attnum > 0
-    LEFT JOIN pg_catalog.pg_attrdef pd ON pd.adrelid = pa.attrelid AND pd.adnum = pa.attnum
-    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    WHERE NOT i.is_partition
-    GROUP BY i.relation, pa.attname
-), not_valid_above AS MATERIALIZED (
-    SELECT i.relation, pa.attname AS name, pg_catalog.bool_and(NOT k.convalidated) AS found
-    FROM child i
-    JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.parent
-    JOIN pg_catalog.pg_constraint k ON k.conrelid = i.parent AND k.contype = 'n' AND k.conkey[1] = pa.attnum
-    GROUP BY i.relation, pa.attname
-), sequence_defaults AS MATERIALIZED (
-    SELECT d.objid AS default_oid
-    FROM pg_catalog.pg_depend d
-    JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
-    JOIN pg_catalog.pg_attrdef ad ON ad.oid = d.objid
-    JOIN pg_catalog.pg_depend o ON o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND o.objid = s.oid
-        AND o.objsubid = 0 AND o.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND o.refobjid = ad.adrelid
-        AND o.deptype = 'a'
-    WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
-        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-), columns AS MATERIALIZED (
-    SELECT col.relation, pg_catalog.json_agg(col) AS list
-    FROM (
-        SELECT a.attrelid AS relation, a.attnum AS number, a.attname AS name,
-            pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
-            CASE WHEN a.attcollation <> t.typcollation THEN (
-                SELECT pg_catalog.json_build_array(con.nspname, co.collname)
-                FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace con ON con.oid = co.collnamespace
-                WHERE co.oid = a.attcollation) END AS collation,
-            a.attislocal AS local, a.attgenerated AS generated,
-            d.oid AS default_oid, pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default,
-            coalesce(d.oid IN (SELECT default_oid FROM sequence_defaults), false) AS default_apart,
-            coalesce(above.has_default, false) AS parent_has_default,
-            coalesce(above.same_generated AND NOT above.other_generated, false) AS parent_generates,
-            coalesce(nn.convalidated, false) AS not_null, -- <18: a.attnotnull AS not_null,
-            coalesce(nn.conislocal OR nn.convalidated AND nv.found, false) AS not_null_local, -- <18: NOT coalesce(above.not_null, false) AS not_null_local,
-            NOT coalesce(nn.connoinherit, false) AS not_null_inherits,
-            nn.oid AS not_null_oid, nn.conname AS not_null_constraint,
-            nn.conname = c.relname || '_' || a.attname || '_not_null'
-                AND (c.relispartition OR c.oid NOT IN (SELECT relation FROM child)) AND NOT EXISTS (
-                SELECT FROM pg_catalog.pg_constraint other
-                WHERE other.conname = nn.conname AND other.connamespace = nn.connamespace AND other.oid <> nn.oid
-                AND (other.conislocal OR (SELECT oc.relispartition FROM pg_catalog.pg_class oc WHERE oc.oid = other.conrelid)))
-                AS not_null_name_is_default,
-            CASE WHEN a.attstorage <> t.typstorage OR a.attstorage::text <> above.storage THEN a.attstorage END AS storage,
-            CASE WHEN a.attcompression <> '' OR a.attcompression::text <> above.compression THEN a.attcompression END AS compression, -- <14: NULL AS compression, -- !toast-compression: NULL AS compression,
-            CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END AS statistics,
-            coalesce(a.attoptions, '{}') AS options,
-            CASE WHEN a.attfdwoptions IS NULL THEN '[]' ELSE (
-                SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(x.option_name, x.option_value)), '[]')
-                FROM pg_catalog.pg_options_to_table(a.attfdwoptions) x) END AS server_options
-        FROM pg_catalog.pg_class c
-        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-        JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-        LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-        LEFT JOIN pg_catalog.pg_constraint nn
-            ON nn.conrelid = a.attrelid AND nn.contype = 'n' AND nn.conkey[1] = a.attnum
-        LEFT JOIN not_valid_above nv ON nv.relation = a.attrelid AND nv.name = a.attname
-        LEFT JOIN inherited above ON above.relation = a.attrelid AND above.name = a.attname
-        WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'
-            AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-        ORDER BY a.attrelid, a.attnum
-    ) col
-    GROUP BY col.relation
 ), checks AS MATERIALIZED (
     SELECT k.relation, pg_catalog.json_agg(k) AS list
     FROM (
@@ -136,7 +54,6 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
         SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.option_name, x.option_value))
         FROM pg_catalog.pg_options_to_table(ft.ftoptions) x) END AS server_options,
     coalesce(parents.list, '[]') AS parents,
-    coalesce(columns.list, '[]') AS columns,
     coalesce(checks.list, '[]') AS checks,
     CASE WHEN c.relkind <> 'r' THEN 0 -- !rows: CASE WHEN true THEN 0
         WHEN c.oid IN (SELECT relation FROM locked)
@@ -169,11 +86,94 @@ LEFT JOIN pg_catalog.pg_class tc ON tc.oid = c.reltoastrelid
 LEFT JOIN pg_catalog.pg_foreign_table ft ON ft.ftrelid = c.oid
 LEFT JOIN pg_catalog.pg_foreign_server fs ON fs.oid = ft.ftserver
 LEFT JOIN parents ON parents.relation = c.oid
-LEFT JOIN columns ON columns.relation = c.oid
 LEFT JOIN checks ON checks.relation = c.oid
 LEFT JOIN members ON members.relation = c.oid
 LEFT JOIN configurations ON configurations.relation = c.oid
 WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'
     AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ORDER BY n.nspname, c.relname",
+);
+
+/// The live columns of all tables, in no order. `inherited` is what a column gets from the parents of plain inheritance
+/// (`flagInhAttrs`, `src/bin/pg_dump/common.c`). A NOT NULL has a name, a place and a validity of its own from 18 on; before,
+/// one that a parent has too counts as inherited.
+///
+/// A partition has its columns from its own statement, so `inherited` leaves it out.
+pub(super) const COLUMNS: Question = Question(
+    "WITH child AS MATERIALIZED (
+    SELECT i.inhrelid AS relation, i.inhparent AS parent, i.inhseqno AS place, c.relispartition AS is_partition
+    FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid WHERE c.relkind IN ('r', 'p', 'f')
+), inherited AS MATERIALIZED (
+    SELECT i.relation, pa.attname AS name,
+        pg_catalog.bool_or(pa.attnotnull) AS not_null,
+        pg_catalog.bool_or(pa.atthasdef AND pa.attgenerated = '') AS has_default,
+        pg_catalog.bool_or(pa.attgenerated <> '' AND pg_catalog.pg_get_expr(pd.adbin, pd.adrelid)
+            IS NOT DISTINCT FROM pg_catalog.pg_get_expr(d.adbin, d.adrelid)) AS same_generated,
+        pg_catalog.bool_or(pa.attgenerated <> '' AND pg_catalog.pg_get_expr(pd.adbin, pd.adrelid)
+            IS DISTINCT FROM pg_catalog.pg_get_expr(d.adbin, d.adrelid)) AS other_generated,
+        pg_catalog.min(pa.attcompression::text) AS compression, -- <14:
+        pg_catalog.min(pa.attstorage::text) AS storage
+    FROM child i
+    JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.parent AND pa.attnum > 0 AND NOT pa.attisdropped
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.relation AND a.attname = pa.attname AND a.attnum > 0
+    LEFT JOIN pg_catalog.pg_attrdef pd ON pd.adrelid = pa.attrelid AND pd.adnum = pa.attnum
+    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE NOT i.is_partition
+    GROUP BY i.relation, pa.attname
+), not_valid_above AS MATERIALIZED (
+    SELECT i.relation, pa.attname AS name, pg_catalog.bool_and(NOT k.convalidated) AS found
+    FROM child i
+    JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.parent
+    JOIN pg_catalog.pg_constraint k ON k.conrelid = i.parent AND k.contype = 'n' AND k.conkey[1] = pa.attnum
+    GROUP BY i.relation, pa.attname
+), sequence_defaults AS MATERIALIZED (
+    SELECT d.objid AS default_oid
+    FROM pg_catalog.pg_depend d
+    JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
+    JOIN pg_catalog.pg_attrdef ad ON ad.oid = d.objid
+    JOIN pg_catalog.pg_depend o ON o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND o.objid = s.oid
+        AND o.objsubid = 0 AND o.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND o.refobjid = ad.adrelid
+        AND o.deptype = 'a'
+    WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+)
+SELECT a.attrelid AS relation, a.attnum AS number, a.attname AS name,
+    pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
+    CASE WHEN a.attcollation <> t.typcollation THEN (
+        SELECT pg_catalog.json_build_array(con.nspname, co.collname)
+        FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace con ON con.oid = co.collnamespace
+        WHERE co.oid = a.attcollation) END AS collation,
+    a.attislocal AS local, a.attgenerated AS generated,
+    d.oid AS default_oid, pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default,
+    coalesce(d.oid IN (SELECT default_oid FROM sequence_defaults), false) AS default_apart,
+    coalesce(above.has_default, false) AS parent_has_default,
+    coalesce(above.same_generated AND NOT above.other_generated, false) AS parent_generates,
+    coalesce(nn.convalidated, false) AS not_null, -- <18: a.attnotnull AS not_null,
+    coalesce(nn.conislocal OR nn.convalidated AND nv.found, false) AS not_null_local, -- <18: NOT coalesce(above.not_null, false) AS not_null_local,
+    NOT coalesce(nn.connoinherit, false) AS not_null_inherits,
+    nn.oid AS not_null_oid, nn.conname AS not_null_constraint,
+    nn.conname = c.relname || '_' || a.attname || '_not_null'
+        AND (c.relispartition OR c.oid NOT IN (SELECT relation FROM child)) AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_constraint other
+        WHERE other.conname = nn.conname AND other.connamespace = nn.connamespace AND other.oid <> nn.oid
+        AND (other.conislocal OR (SELECT oc.relispartition FROM pg_catalog.pg_class oc WHERE oc.oid = other.conrelid)))
+        AS not_null_name_is_default,
+    CASE WHEN a.attstorage <> t.typstorage OR a.attstorage::text <> above.storage THEN a.attstorage END AS storage,
+    CASE WHEN a.attcompression <> '' OR a.attcompression::text <> above.compression THEN a.attcompression END AS compression, -- <14: NULL AS compression, -- !toast-compression: NULL AS compression,
+    CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END AS statistics,
+    coalesce(a.attoptions, '{}') AS options,
+    CASE WHEN a.attfdwoptions IS NULL THEN '[]' ELSE (
+        SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(x.option_name, x.option_value)), '[]')
+        FROM pg_catalog.pg_options_to_table(a.attfdwoptions) x) END AS server_options
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+LEFT JOIN pg_catalog.pg_constraint nn
+    ON nn.conrelid = a.attrelid AND nn.contype = 'n' AND nn.conkey[1] = a.attnum
+LEFT JOIN not_valid_above nv ON nv.relation = a.attrelid AND nv.name = a.attname
+LEFT JOIN inherited above ON above.relation = a.attrelid AND above.name = a.attname
+WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'
+    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'",
 );

@@ -39,7 +39,8 @@ pub(super) struct TableRow {
     #[serde(skip)]
     pub(super) inherits_later: bool,
     /// In the order that they will have in the copy, which is the physical one unless `inheritance.rs` says otherwise;
-    /// without dropped ones.
+    /// without dropped ones. They are asked for by a question of their own.
+    #[serde(skip)]
     pub(super) columns: Vec<Column>,
     /// The validated ones, inherited ones included.
     pub(super) checks: Vec<Check>,
@@ -70,6 +71,8 @@ pub(super) struct Relation {
 /// One live column.
 #[derive(Debug, Deserialize)]
 pub(super) struct Column {
+    /// The table's oid.
+    pub(super) relation: Oid,
     pub(super) number: i32,
     pub(super) name: String,
     /// As `format_type` writes it.

@@ -1,13 +1,13 @@
 //! What a table's row becomes, from rows as a server writes them.
 
 use super::objects;
-use crate::model::{Address, Item, Object, Payload};
+use crate::model::{Address, Item, Object, Payload, Rows};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 fn column(number: i32, name: &str, changes: &Value) -> Value {
     let column = json!({
-        "number": number, "name": name, "type": "integer", "collation": null, "local": true, "generated": "",
+        "relation": "100", "number": number, "name": name, "type": "integer", "collation": null, "local": true, "generated": "",
         "default_oid": null, "default": null, "default_apart": false, "parent_has_default": false, "parent_generates": false,
         "not_null": false, "not_null_local": false, "not_null_inherits": true, "not_null_oid": null,
         "not_null_constraint": null, "not_null_name_is_default": null, "storage": null, "compression": null,
@@ -25,7 +25,21 @@ fn changed(mut row: Value, changes: &Value) -> Value {
 }
 
 fn describe(changes: &Value) -> Vec<Object> {
-    objects(&[changed(table_row(), changes).to_string()]).expect("a row of the promised shape")
+    described(vec![changed(table_row(), changes)])
+}
+
+/// Describes tables, whose columns stand in them here and come as an answer of their own from a server.
+fn described(mut tables: Vec<Value>) -> Vec<Object> {
+    let columns: Vec<Value> = tables
+        .iter_mut()
+        .flat_map(|table| {
+            let columns = table["columns"].take();
+            let oid = table["oid"].clone();
+            let columns = columns.as_array().expect("a list of columns").clone();
+            columns.into_iter().map(move |column| changed(column, &json!({ "relation": oid })))
+        })
+        .collect();
+    objects(&[Rows::of_json(&tables), Rows::of_json(&columns)]).expect("rows of the promised shape")
 }
 
 fn table_row() -> Value {
@@ -225,13 +239,12 @@ fn describe_child(columns: &Value) -> Vec<Object> {
             row[field] = value;
         }
         row["columns"] = columns.clone();
-        row.to_string()
+        row
     };
     let of_parent = json!([column(1, "a", &json!({})), column(2, "b", &json!({}))]);
     // The child comes first: the order of the rows is by name.
-    let rows = [row("100", "child", &parent(), columns), row("200", "p", &json!([]), &of_parent)];
-    let objects = objects(&rows).expect("rows of the promised shape");
-    objects.into_iter().filter(|object| object.whole.tag == "child").collect()
+    let rows = vec![row("100", "child", &parent(), columns), row("200", "p", &json!([]), &of_parent)];
+    described(rows).into_iter().filter(|object| object.whole.tag == "child").collect()
 }
 
 #[test]
