@@ -64,7 +64,9 @@ fn check_options(tools: &Tools, major: u16, codec: &str) {
     ];
     for (prepare, runs) in asked {
         archives.same(prepare, |target, archive| {
-            runs.iter().for_each(|arguments| restore(tools, &target.url(), archive, arguments));
+            for arguments in runs {
+                restore(tools, &target.url(), archive, arguments);
+            }
         });
     }
     let target = archives.same("", |target, archive| {
