@@ -40,7 +40,7 @@ pub async fn init(store: &S3Store, wish: &Wish, dry_run: bool, stop: &Stop) -> R
     let state = stop.unless(store.look_at_bucket()).await?;
     let planned = bucket::plan(state.as_ref(), wish)?;
     if dry_run {
-        return Ok(report(planned, state.as_ref(), store));
+        return Ok(report(planned, state.as_ref(), store, wish));
     }
     let mut aspects = Vec::new();
     let mut versionless = false;
@@ -58,7 +58,7 @@ pub async fn init(store: &S3Store, wish: &Wish, dry_run: bool, stop: &Stop) -> R
         aspects.push((aspect, outcome));
     }
     let state = stop.unless(store.look_at_bucket()).await?;
-    let risks = state.map_or(Vec::new(), |state| bucket::risks(&state, store.prefix()));
+    let risks = state.map_or(Vec::new(), |state| bucket::risks(&state, store.prefix(), wish));
     Ok(BucketReport { aspects, risks })
 }
 
@@ -85,10 +85,10 @@ pub async fn check(store: &S3Store, wish: &Wish, stop: &Stop) -> Result<BucketRe
             .on(format!("s3://{}", store.bucket()))
             .hint("`pgstow bucket init` creates it"));
     };
-    Ok(report(bucket::plan(Some(&state), wish)?, Some(&state), store))
+    Ok(report(bucket::plan(Some(&state), wish)?, Some(&state), store, wish))
 }
 
-fn report(planned: Vec<Aspect>, state: Option<&BucketState>, store: &S3Store) -> BucketReport {
+fn report(planned: Vec<Aspect>, state: Option<&BucketState>, store: &S3Store, wish: &Wish) -> BucketReport {
     let outcome = |aspect: Aspect| {
         let outcome = match aspect.verdict {
             Verdict::Good => Outcome::Good,
@@ -97,7 +97,7 @@ fn report(planned: Vec<Aspect>, state: Option<&BucketState>, store: &S3Store) ->
         };
         (aspect, outcome)
     };
-    let risks = state.map_or(Vec::new(), |state| bucket::risks(state, store.prefix()));
+    let risks = state.map_or(Vec::new(), |state| bucket::risks(state, store.prefix(), wish));
     BucketReport { aspects: planned.into_iter().map(outcome).collect(), risks }
 }
 

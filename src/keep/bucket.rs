@@ -223,8 +223,9 @@ fn in_words<T>(answer: &Answer<T>, words: impl Fn(&T) -> String) -> (String, boo
     }
 }
 
-/// What is risky about a bucket, for backups below this prefix, whatever was wished.
-pub fn risks(state: &BucketState, prefix: &str) -> Vec<String> {
+/// What is risky about a bucket, for backups below this prefix, whatever was wished; only a key of KMS that was wished for is
+/// no risk.
+pub fn risks(state: &BucketState, prefix: &str, wish: &Wish) -> Vec<String> {
     let mut risks = Vec::new();
     let mut risk = |words: &dyn Display| risks.push(words.to_string());
     let keeps_versions = state.versioning.set() == Some(&true);
@@ -263,7 +264,7 @@ pub fn risks(state: &BucketState, prefix: &str) -> Vec<String> {
             risk(&"no lifecycle rule removes hidden versions: what prune deletes goes on costing");
         }
     }
-    if let Some(Encryption::Kms(_)) = state.encryption.set() {
+    if matches!(state.encryption.set(), Some(Encryption::Kms(_))) && !matches!(wish.encryption, Encryption::Kms(_)) {
         risk(&"backups are encrypted by a key of KMS: without the right to use that key nobody can restore");
     }
     risks

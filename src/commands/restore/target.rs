@@ -103,8 +103,9 @@ pub(super) async fn drop_objects(
                 Some(DEPENDENT_OBJECTS_STILL_EXIST | INVALID_TABLE_DEFINITION) => {
                     held_back.push((label.clone(), sql.clone(), error));
                 }
-                // It was there in the first round, so it has gone with its table since.
-                Some(UNDEFINED_TABLE | UNDEFINED_OBJECT) if !first_round => {}
+                // It was there in the first round, so it has gone with its table since; or nobody said that it is there
+                // (ALTER DOMAIN ... DROP CONSTRAINT IF EXISTS still wants the domain and its schema).
+                Some(UNDEFINED_TABLE | UNDEFINED_OBJECT | INVALID_SCHEMA_NAME) if if_exists || !first_round => {}
                 _ => failures.add(error.on(format!("drop of {label}")), sql)?,
             }
         }
@@ -127,6 +128,7 @@ const DEPENDENT_OBJECTS_STILL_EXIST: &str = "2BP01";
 const INVALID_TABLE_DEFINITION: &str = "42P16";
 const UNDEFINED_TABLE: &str = "42P01";
 const UNDEFINED_OBJECT: &str = "42704";
+const INVALID_SCHEMA_NAME: &str = "3F000";
 
 /// `-C`: makes the database on the first connection and opens one to it.
 pub(super) async fn create_database(

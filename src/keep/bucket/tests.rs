@@ -120,7 +120,7 @@ fn a_bucket_in_another_region_is_no_plan() {
 
 #[test]
 fn risks_are_named() {
-    assert_eq!(risks(&fulfilled(&wish()), "db/"), Vec::<String>::new());
+    assert_eq!(risks(&fulfilled(&wish()), "db/", &wish()), Vec::<String>::new());
     let foreign = |prefix: &str| LifecycleRule {
         id: "theirs".to_owned(),
         prefix: prefix.to_owned(),
@@ -131,11 +131,11 @@ fn risks_are_named() {
     };
     let mut state = fulfilled(&wish());
     state.lifecycle = Answer::Set(vec![wish().lifecycle, foreign("db/shop"), foreign("logs/")]);
-    let found = risks(&state, "db/");
+    let found = risks(&state, "db/", &wish());
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].contains("expires") && found[1].contains("GLACIER"));
     state.versioning = Answer::Set(false);
     state.lifecycle = Answer::Unset;
-    let found = risks(&state, "db/");
+    let found = risks(&state, "db/", &wish());
     assert!(found.len() == 2 && found[0].contains("no versions") && found[1].contains("never completed"), "{found:?}");
 }
