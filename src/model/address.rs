@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// An object identifier. Read from JSON as a number or as decimal digits, because `row_to_json` writes `oid` as text.
+/// An object identifier. Read from JSON as a number or as decimal digits, because PostgreSQL writes `oid` as text there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 pub struct Oid(pub u32);
 
