@@ -4,10 +4,11 @@ use super::Context;
 use super::choice::ChoiceArgs;
 use super::output::{plain, print, print_json, stdout};
 use super::store::ArchiveArgs;
+use super::table::counted;
 use crate::commands::export::{ExportOptions, ExportReport, Form, Script, Sink, export};
 use crate::error::{Error, Kind, Result};
 use clap::{Args, ValueEnum};
-use indicatif::{HumanBytes, HumanCount};
+use indicatif::HumanBytes;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -139,11 +140,11 @@ impl ExportArgs {
             }));
         }
         let mut lines = vec![format!(
-            "exported {} to {}: {} tables, {} rows, {}, {:.1} s",
+            "exported {} to {}: {}, {}, {}, {:.1} s",
             plain(&report.archive),
             plain(&self.file.display().to_string()),
-            HumanCount(report.tables),
-            HumanCount(report.rows),
+            counted(report.tables, "table", "tables"),
+            counted(report.rows, "row", "rows"),
             HumanBytes(report.bytes),
             report.seconds
         )];

@@ -3,6 +3,7 @@
 use super::choice::ChoiceArgs;
 use super::output::{plain, print, print_json};
 use super::store::ArchiveArgs;
+use super::table::counted;
 use super::{Context, environment};
 use crate::commands::restore::{
     Comparison, GlobalsChoice, GlobalsReport, RestoreOptions, RestoreReport, Step, partial, restore,
@@ -163,11 +164,11 @@ impl RestoreArgs {
         } else {
             lines.extend(report.resumed_after.map(|steps| format!("went on after {steps} steps of an earlier run")));
             lines.push(format!(
-                "restored {} into database {}: {} tables, {} rows, {:.1} s",
+                "restored {} into database {}: {}, {}, {:.1} s",
                 plain(&report.archive),
                 plain(&report.database),
-                HumanCount(report.tables),
-                HumanCount(report.rows),
+                counted(report.tables, "table", "tables"),
+                counted(report.rows, "row", "rows"),
                 report.seconds
             ));
         }

@@ -246,10 +246,11 @@ fn dump_options(options: &RunOptions) -> DumpOptions {
 fn made(report: &DumpReport) -> String {
     let totals = &report.manifest.totals;
     format!(
-        "made backup {} of database {}: {} tables, {} rows, {} stored, {:.1} s",
+        "made backup {} of database {}: {} {}, {} rows, {} stored, {:.1} s",
         report.manifest.id,
         report.manifest.database.name,
         indicatif::HumanCount(totals.tables),
+        if totals.tables == 1 { "table" } else { "tables" },
         indicatif::HumanCount(totals.rows),
         indicatif::HumanBytes(totals.stored_bytes),
         report.seconds

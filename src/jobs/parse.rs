@@ -20,9 +20,22 @@ pub(super) fn parse(text: &str) -> Result<FileTable> {
                 }
                 Error::new(Kind::Usage, format!("{place}there is no key {key:?}")).hint(hint)
             }
-            None => Error::new(Kind::Usage, format!("{place}{}", message.trim_end_matches('.'))),
+            None => {
+                let key = error.span().and_then(|span| key_of(text, span.start));
+                let key = key.map_or(String::new(), |key| format!("{key}: "));
+                Error::new(Kind::Usage, format!("{place}{key}{}", message.trim_end_matches('.')))
+                    .hint("`pgstow config init` writes an example of every key")
+            }
         }
     })
+}
+
+/// The key whose value starts here, if it stands before it on the line. Nothing of a value is ever taken.
+fn key_of(text: &str, value: usize) -> Option<&str> {
+    let line = text.get(..value)?.rsplit('\n').next()?;
+    let key = line.strip_suffix([' ', '\t']).unwrap_or(line).strip_suffix('=')?.trim();
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    (!key.is_empty() && key.chars().all(is_bare)).then_some(key)
 }
 
 /// The key and the known ones in serde's message for `deny_unknown_fields`: "unknown field `x`, expected one of `a`, `b`"
@@ -67,6 +80,15 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_another_type_is_an_error_with_its_line_and_its_key() {
+        let (message, hint) = wrong("[job.shop]\nsource = \"x\"\nnotify = 7\n");
+        assert_eq!(message, "line 3: notify: invalid type: integer `7`, expected a text or a list of texts");
+        assert!(hint.contains("config init"), "{hint}");
+        let (message, _) = wrong("[job.shop]\nsource = [7]\n");
+        assert!(message.starts_with("line 2: source: invalid type"), "{message}");
+    }
+
+    #[test]
     fn errors_do_not_repeat_secrets() {
         for text in [
             "[job.shop]\npassword = 4711\n",
@@ -88,6 +110,6 @@ mod tests {
             assert_eq!(file.job["x"].notify.as_ref().map(Vec::len), Some(count));
         }
         let (message, _) = wrong("[job.x]\nnotify = 3\n");
-        assert_eq!(message, "line 2: invalid type: integer `3`, expected a text or a list of texts");
+        assert_eq!(message, "line 2: notify: invalid type: integer `3`, expected a text or a list of texts");
     }
 }
