@@ -9,6 +9,7 @@
 //! Architecture invariant: a data object is a concatenation of independent frames whose decoded text ends in
 //! [`TERMINATOR`]; whoever reads it to its end without an error has read all of it.
 
+pub mod binary;
 pub mod codec;
 pub mod compressors;
 pub mod copy_binary;

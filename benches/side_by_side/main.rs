@@ -3,7 +3,8 @@
 //! Makes its own data, starts its own server and its own store (`tests/parts`), runs each work and its rival in turns, and
 //! prints a table of medians and ratios, which `docs/benchmark.md` keeps. Never a test: it has no limits that could fail.
 //!
-//! Options after `--`: `--gb 0.3` (how much data, 3 by default), `--rounds 5`, `--only WORD` (works whose name has it).
+//! Options after `--`: `--gb 0.3` (how much data, 3 by default), `--rounds 5`, `--only WORD` (works whose name has it), `--18`
+//! (server and stock programs of 18, whose build has no zstd, instead of 17).
 
 #![expect(
     clippy::unwrap_used,
@@ -25,6 +26,7 @@ struct Options {
     gigabytes: f64,
     rounds: usize,
     only: Option<String>,
+    stock: rivals::Stock,
 }
 
 /// Connections of either side, and processors of the machine that the goals were set for.
@@ -86,13 +88,14 @@ fn main() {
 }
 
 fn options() -> Options {
-    let mut options = Options { gigabytes: 3.0, rounds: 5, only: None };
+    let mut options = Options { gigabytes: 3.0, rounds: 5, only: None, stock: rivals::WITH_ZSTD };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--gb" => options.gigabytes = arguments.next().unwrap().parse().unwrap(),
             "--rounds" => options.rounds = arguments.next().unwrap().parse().unwrap(),
             "--only" => options.only = arguments.next(),
+            "--18" => options.stock = rivals::NEWEST,
             // What cargo adds itself.
             _ => {}
         }
@@ -117,6 +120,6 @@ fn circumstances(options: &Options) -> String {
         processor.trim_start_matches(['\t', ' ', ':']),
         said("cut", &["-d ", "-f1-3", "/proc/loadavg"]),
         env!("CARGO_PKG_VERSION"),
-        rivals::versions(),
+        options.stock.versions(),
     )
 }

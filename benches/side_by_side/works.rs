@@ -1,19 +1,20 @@
 //! The works: each done by pgstow and by its rival.
 
 use super::null_store::NullStore;
-use super::rivals::{shell, stock};
+use super::rivals::{self, Stock};
 use super::{JOBS, Options, data};
 use pgstow::commands::dump::{DumpOptions, dump};
 use pgstow::commands::memory::DEFAULT_MEMORY;
 use pgstow::commands::{Progress, Stop};
 use pgstow::postgres::ConnectionSettings;
 use pgstow_parts::{Database, S3, Server, garage};
-use serde_json::Value;
 use std::cell::RefCell;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Our codec, which is the rival's where it can be.
+const OURS: &str = "zstd:1";
 
 /// One work: a run of either side gives its seconds.
 pub(crate) struct Work<'a> {
@@ -26,6 +27,7 @@ pub(crate) struct Work<'a> {
 
 /// Everything that the works need, made once.
 pub(crate) struct Bench {
+    stock: Stock,
     server: Server,
     s3: S3,
     mixed: Database,
@@ -39,8 +41,9 @@ pub(crate) struct Bench {
 impl Bench {
     /// Starts the parts, makes the data, and makes what restores read.
     pub(crate) fn prepare(options: &Options) -> Self {
-        let server = Server::own(18).unwrap();
+        let server = Server::own(options.stock.major).unwrap();
         let bench = Bench {
+            stock: options.stock,
             mixed: data::mixed(&server, options.gigabytes),
             lopsided: data::lopsided(&server, options.gigabytes),
             thousand: data::thousand(&server, options.gigabytes),
@@ -51,13 +54,13 @@ impl Bench {
         };
         for (database, name) in [(&bench.mixed, "mixed"), (&bench.lopsided, "lopsided")] {
             let folder = format!("file://{}", bench.place(&format!("kept_{name}")));
-            bench.pgstow(&["dump", "-d", &database.url(), "--to", &folder, "-j", JOBS]);
-            shell(&bench.s3, &bench.stock_dump(database, &format!("stock_{name}")));
+            bench.pgstow(&["dump", "-d", &database.url(), "--to", &folder, "-j", JOBS, "-Z", OURS]);
+            bench.shell(&bench.stock_dump(database, &format!("stock_{name}")));
         }
         let store = bench.s3.location("kept");
-        bench.pgstow(&["dump", "-d", &bench.mixed.url(), "--to", &store, "-j", JOBS]);
+        bench.pgstow(&["dump", "-d", &bench.mixed.url(), "--to", &store, "-j", JOBS, "-Z", OURS]);
         let line = format!("$AWS s3 cp --quiet --recursive {} {}", bench.place("stock_mixed"), bench.s3_url("stock"));
-        shell(&bench.s3, &line);
+        bench.shell(&line);
         bench
     }
 
@@ -69,10 +72,15 @@ impl Bench {
         self.s3.location(name)
     }
 
+    fn shell(&self, line: &str) -> f64 {
+        rivals::shell(self.stock, &self.s3, line)
+    }
+
     /// `pg_dump -Fd` with two jobs and the fastest compression that it has.
     fn stock_dump(&self, database: &Database, name: &str) -> String {
         let place = self.place(name);
-        format!("rm -rf {place}; $BIN/pg_dump -Fd -j {JOBS} -Z gzip:1 -f {place} -d '{}'", database.url())
+        let (codec, url) = (self.stock.codec, database.url());
+        format!("rm -rf {place}; $BIN/pg_dump -Fd -j {JOBS} -Z {codec} -f {place} -d '{url}'")
     }
 
     fn stock_restore(&self, target: &Database, name: &str) -> String {
@@ -111,11 +119,11 @@ impl Bench {
     fn dump_to_folder(&self, database: &Database, name: &str) -> f64 {
         let place = self.place(name);
         let _fresh = std::fs::remove_dir_all(&place);
-        self.pgstow(&["dump", "-d", &database.url(), "--to", &format!("file://{place}"), "-j", JOBS])
+        self.pgstow(&["dump", "-d", &database.url(), "--to", &format!("file://{place}"), "-j", JOBS, "-Z", OURS])
     }
 
     /// A dump into nothing, inside this process, for the program has no such store.
-    fn dump_to_nothing(&self, codec: &str) -> f64 {
+    fn dump_to_nothing(&self, codec: &str, store: NullStore) -> f64 {
         let begun = Instant::now();
         let connection = ConnectionSettings::resolve(Some(&self.mixed.url()), &|_| None).unwrap();
         let options = DumpOptions {
@@ -123,7 +131,7 @@ impl Bench {
             codec: codec.parse().unwrap(),
             globals: None,
             allow_incomplete: true,
-            ..DumpOptions::new(connection, Arc::new(NullStore))
+            ..DumpOptions::new(connection, Arc::new(store))
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(dump(options, Arc::new(Progress::default()), Stop::default())).unwrap();
@@ -137,7 +145,7 @@ impl Bench {
              $BIN/psql -X -q -d '{}' -c 'COPY NAME TO STDOUT' > /dev/null",
             self.mixed.url()
         );
-        shell(&self.s3, &line)
+        self.shell(&line)
     }
 
     fn restore(&self, store: &str) -> f64 {
@@ -154,66 +162,67 @@ impl Bench {
 
     fn dumps(&self) -> Vec<Work<'_>> {
         let url = self.mixed.url();
+        let stock_dump = format!("`pg_dump -Fd -j {JOBS} -Z {}`", self.stock.codec);
         let to_store = move || {
             let store = self.s3.location(&self.s3.fresh_prefix("bench"));
-            self.pgstow(&["dump", "-d", &self.mixed.url(), "--to", &store, "-j", JOBS])
+            self.pgstow(&["dump", "-d", &self.mixed.url(), "--to", &store, "-j", JOBS, "-Z", OURS])
         };
         let work = |name, rival: &str, goal, ours, theirs| Work { name, rival: rival.to_owned(), goal, ours, theirs };
         vec![
             work(
-                "dump, zstd, to the store",
+                "dump, zstd:1, to the store",
                 "`pg_dump`, `gzip`, `aws s3 cp` in a pipe",
                 0.15,
                 Box::new(to_store),
                 Box::new(move || {
                     let line =
                         format!("$BIN/pg_dump -d '{url}' | gzip | $AWS s3 cp --quiet - {}/pipe", self.s3_url("r"));
-                    shell(&self.s3, &line)
+                    self.shell(&line)
                 }),
             ),
             work(
-                "dump, zstd, to the store",
-                "`pg_dump -Fd -j 2 -Z gzip:1`, then `aws s3 cp --recursive`",
+                "dump, zstd:1, to the store",
+                &format!("{stock_dump}, then `aws s3 cp --recursive`"),
                 0.55,
                 Box::new(to_store),
                 Box::new(|| {
                     let copy = format!("$AWS s3 cp --quiet --recursive {} {}", self.place("d"), self.s3_url("d"));
-                    shell(&self.s3, &format!("{}; {copy}", self.stock_dump(&self.mixed, "d")))
+                    self.shell(&format!("{}; {copy}", self.stock_dump(&self.mixed, "d")))
                 }),
             ),
             work(
-                "dump, zstd, to a folder",
-                "`pg_dump -Fd -j 2 -Z gzip:1`",
+                "dump, zstd:1, to a folder",
+                &stock_dump,
                 0.9,
                 Box::new(|| self.dump_to_folder(&self.mixed, "ours")),
-                Box::new(|| shell(&self.s3, &self.stock_dump(&self.mixed, "d"))),
+                Box::new(|| self.shell(&self.stock_dump(&self.mixed, "d"))),
             ),
             work(
-                "dump, one table is 90 %, to a folder",
-                "`pg_dump -Fd -j 2 -Z gzip:1`",
+                "dump, zstd:1, one table is 90 %, to a folder",
+                &stock_dump,
                 0.75,
                 Box::new(|| self.dump_to_folder(&self.lopsided, "ours")),
-                Box::new(|| shell(&self.s3, &self.stock_dump(&self.lopsided, "d"))),
+                Box::new(|| self.shell(&self.stock_dump(&self.lopsided, "d"))),
             ),
             work(
-                "dump, a thousand small tables, to a folder",
-                "`pg_dump -Fd -j 2 -Z gzip:1`",
+                "dump, zstd:1, a thousand small tables, to a folder",
+                &stock_dump,
                 0.9,
                 Box::new(|| self.dump_to_folder(&self.thousand, "ours")),
-                Box::new(|| shell(&self.s3, &self.stock_dump(&self.thousand, "d"))),
+                Box::new(|| self.shell(&self.stock_dump(&self.thousand, "d"))),
             ),
             work(
                 "dump to nothing, -Z none",
                 "2 `psql -c 'COPY ... TO STDOUT'` at once",
                 1.1,
-                Box::new(|| self.dump_to_nothing("none")),
+                Box::new(|| self.dump_to_nothing("none", NullStore::default())),
                 Box::new(|| self.copy_only()),
             ),
             work(
                 "dump to nothing, -Z zstd:1",
                 "2 `psql -c 'COPY ... TO STDOUT'` at once",
                 1.4,
-                Box::new(|| self.dump_to_nothing("zstd:1")),
+                Box::new(|| self.dump_to_nothing(OURS, NullStore::default())),
                 Box::new(|| self.copy_only()),
             ),
         ]
@@ -224,7 +233,7 @@ impl Bench {
         let (mixed, lopsided) = (folder("kept_mixed"), folder("kept_lopsided"));
         let stock = move |name: &str| {
             let target = self.target();
-            shell(&self.s3, &self.stock_restore(&target, name))
+            self.shell(&self.stock_restore(&target, name))
         };
         vec![
             Work {
@@ -236,7 +245,7 @@ impl Bench {
                     let (place, target) = (self.place("fetched"), self.target());
                     let copy =
                         format!("rm -rf {place}; $AWS s3 cp --quiet --recursive {} {place}", self.s3_url("stock"));
-                    shell(&self.s3, &format!("{copy}; {}", self.stock_restore(&target, "fetched")))
+                    self.shell(&format!("{copy}; {}", self.stock_restore(&target, "fetched")))
                 }),
             },
             Work {
@@ -263,35 +272,16 @@ impl Bench {
             let (mebibytes, budget) = (peak >> 20, DEFAULT_MEMORY >> 20);
             format!("{mebibytes} MiB of {budget} MiB, {} %", mebibytes * 100 / budget)
         };
-        let (requests, gigabytes) = requests(&self.scratch.path().join("kept_mixed"));
+        let store = NullStore::default();
+        self.dump_to_nothing(OURS, store.clone());
+        let (requests, bytes) = store.counted();
+        let at_most = bytes.div_ceil(8 << 20);
         format!(
-            "Peak resident memory: dumps {}; restores {}. Store requests of a dump: {:.0} for each GB stored \
-             (8 MiB parts alone: {:.0}). Stock programs: {}.",
+            "Peak resident memory: dumps {}; restores {}. Store requests of a dump of {:.2} GB stored: {requests}; parts of \
+             8 MiB alone would be {at_most}.",
             share(dump),
             share(restore),
-            requests / gigabytes,
-            1e9 / f64::from(8 << 20),
-            if stock().exists() { "18" } else { "none" },
+            bytes as f64 / 1e9,
         )
     }
-}
-
-/// The requests that writing a backup took, by the sizes of its objects in parts of 8 MiB, and its size in GB.
-fn requests(store: &Path) -> (f64, f64) {
-    let mut waiting = vec![store.to_owned()];
-    while let Some(path) = waiting.pop() {
-        if path.is_dir() {
-            waiting.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if path.ends_with("manifest.json") {
-            let manifest: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-            let sizes =
-                manifest["tables"].as_array().unwrap().iter().map(|table| table["object"]["bytes"].as_f64().unwrap());
-            let part = f64::from(8 << 20);
-            // One PUT, or a start, the parts, and a completion.
-            let of = |size: f64| if size < part { 1.0 } else { (size / part).ceil() + 2.0 };
-            let (count, bytes) = sizes.fold((0.0, 0.0), |(count, bytes), size| (count + of(size), bytes + size));
-            return (count + 3.0, bytes / 1e9);
-        }
-    }
-    (f64::NAN, f64::NAN)
 }

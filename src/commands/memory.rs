@@ -26,8 +26,9 @@ const SMALLEST_FRAME: u64 = 32 * KIB;
 const SMALLEST_PART: u64 = 5 * MIB;
 /// So many parts must fit at once, of one size: one that is filled while another one is on its way, and one to spare.
 const PARTS_AT_LEAST: u64 = 3;
-/// A worker of a restore: what the store sends ahead, the codec's window, decoded rows on their way to the server.
-const LOADER: u64 = 3 * MIB;
+/// A worker of a restore: what the store sends ahead, the codec's window, decoded rows on their way to the server, and a row
+/// that is converted.
+const LOADER: u64 = 5 * MIB;
 
 /// What parts need at least, with what an allocator rounds up.
 const LEAST_PARTS: u64 = PARTS_AT_LEAST * SMALLEST_PART / 7 * 8 + MIB;

@@ -6,6 +6,7 @@
 
 mod apply;
 pub(super) mod choose;
+mod columns;
 mod failures;
 mod globals;
 pub(super) mod load;

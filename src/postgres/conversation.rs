@@ -87,7 +87,7 @@ impl Conversation {
     pub(super) async fn start_of_copy(&mut self) -> Result<Answer> {
         loop {
             match poll_fn(|cx| self.poll_answer(cx)).await? {
-                Answer::Complete(_) => {}
+                Answer::Complete(rows) => self.add(rows),
                 Answer::Refusal(refusal) => {
                     self.refusal = Some(refusal);
                     self.rest().await?;
@@ -193,11 +193,11 @@ impl Conversation {
         }
     }
 
-    /// Reads to the end of the statements and hands the line back. The number of rows that the COPY moved, or the refusal.
+    /// Reads to the end of the statements and hands the line back. The number of rows that COPY moved, or the refusal.
     pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<u64>> {
         loop {
             match ready!(self.poll_answer(cx)) {
-                Ok(Answer::Complete(rows)) => self.moved = self.moved.or(rows),
+                Ok(Answer::Complete(rows)) => self.add(rows),
                 Ok(Answer::Refusal(refusal)) => self.refusal = Some(refusal),
                 Ok(Answer::Ready) => {
                     self.end();
@@ -266,6 +266,13 @@ impl Conversation {
         match self.rest().await {
             Err(error) if error.kind() == Kind::Database => error,
             _ => lost,
+        }
+    }
+
+    /// Notes what a statement has moved, if it was a COPY.
+    fn add(&mut self, rows: Option<u64>) {
+        if let Some(rows) = rows {
+            self.moved = Some(self.moved.unwrap_or(0) + rows);
         }
     }
 

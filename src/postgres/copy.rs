@@ -128,7 +128,7 @@ impl fmt::Debug for CopyIn {
 }
 
 impl CopyIn {
-    /// Runs the statements, which hold one COPY, until it wants rows.
+    /// Runs the statements, which hold a COPY, until it wants rows.
     pub(super) async fn begin(loan: Loan, fate: Fate, sql: &str) -> Result<Self> {
         let mut conversation = Conversation::begin(loan, fate, sql).await?;
         match conversation.start_of_copy().await? {
@@ -153,12 +153,25 @@ impl CopyIn {
         self.conversation.refusal_so_far().await
     }
 
-    /// Ends the data and returns how many rows the server took.
+    /// Ends the data of this COPY and goes on to the next one among the statements.
+    pub async fn next(&mut self) -> Result<()> {
+        self.end_data().await?;
+        match self.conversation.start_of_copy().await? {
+            Answer::CopyIn => Ok(()),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    /// Ends the data and returns how many rows the server took, by all COPYs of the statements.
     pub async fn finish(mut self) -> Result<u64> {
+        self.end_data().await?;
+        self.conversation.rest().await
+    }
+
+    async fn end_data(&mut self) -> Result<()> {
         let mut done = BytesMut::new();
         frontend::copy_done(&mut done);
-        self.conversation.write(&done).await?;
-        self.conversation.rest().await
+        self.conversation.write(&done).await
     }
 
     /// Makes the server forget the data, and frees the session for other statements.

@@ -5,6 +5,9 @@ use bytes::{Bytes, BytesMut};
 const MEBIBYTE: u64 = 1024 * 1024;
 /// S3's floor is 5 MiB; smaller parts only cost requests.
 const SMALLEST_PART: u64 = 8 * MEBIBYTE;
+/// What is larger than this gets larger parts, for half as many requests.
+const SMALL: u64 = 64 * MEBIBYTE;
+const ORDINARY_PART: u64 = 16 * MEBIBYTE;
 /// S3's ceiling (Amazon S3 user guide, "Multipart upload limits").
 const LARGEST_PART: u64 = 5 * 1024 * MEBIBYTE;
 
@@ -62,11 +65,12 @@ impl PartCutter {
     }
 }
 
-/// A part size in bytes with which `max_parts` parts hold twice the estimate: at least 8 MiB and `min_part`, at most
-/// 5 GiB, a multiple of 1 MiB. Twice, because the estimate of a table's size is stale and compression may not help.
+/// A part size in bytes with which `max_parts` parts hold twice the estimate: at least 8 MiB (16 MiB for more than 64 MiB)
+/// and `min_part`, at most 5 GiB, a multiple of 1 MiB. Twice, because the estimate of a table's size is stale and compression may not help.
 pub fn part_size(estimated_bytes: u64, min_part: u64, max_parts: u32) -> u64 {
     let wanted = estimated_bytes.saturating_mul(2).div_ceil(u64::from(max_parts.max(1)));
-    let size = wanted.max(min_part).clamp(SMALLEST_PART, LARGEST_PART);
+    let usual = if estimated_bytes > SMALL { ORDINARY_PART } else { SMALLEST_PART };
+    let size = wanted.max(min_part).clamp(usual, LARGEST_PART);
     size.div_ceil(MEBIBYTE) * MEBIBYTE
 }
 
@@ -89,8 +93,9 @@ mod tests {
     fn the_part_size_grows_with_the_estimate_only() {
         assert_eq!(part_size(0, 5 * MEBIBYTE, 10_000), 8 * MEBIBYTE);
         assert_eq!(part_size(0, 16 * MEBIBYTE + 1, 10_000), 17 * MEBIBYTE);
-        assert_eq!(part_size(40_000 * MEBIBYTE, 0, 10_000), 8 * MEBIBYTE);
-        assert_eq!(part_size(40_001 * MEBIBYTE, 0, 10_000), 9 * MEBIBYTE);
+        assert_eq!(part_size(64 * MEBIBYTE, 0, 10_000), 8 * MEBIBYTE);
+        assert_eq!(part_size(80_000 * MEBIBYTE, 0, 10_000), 16 * MEBIBYTE);
+        assert_eq!(part_size(80_001 * MEBIBYTE, 0, 10_000), 17 * MEBIBYTE);
         assert_eq!(part_size(u64::MAX, 0, 0), 5 * 1024 * MEBIBYTE);
     }
 

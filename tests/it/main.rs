@@ -50,4 +50,5 @@ mod store_failures;
 mod support;
 mod thawing;
 mod tidy;
+mod typed_rows;
 mod verifying;

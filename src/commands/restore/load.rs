@@ -9,12 +9,14 @@ use crate::commands::transfer::{ArchiveObject, Origin};
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{CopyIn, Session};
+use crate::stream::binary::{Converter, Receiver};
 use crate::stream::codec::Codec;
 use crate::stream::statements::StatementCutter;
 use crate::stream::terminator::TerminatorStripper;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use std::pin::Pin;
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio_util::io::StreamReader;
@@ -73,7 +75,8 @@ fn damaged(error: std::io::Error, key: &str) -> Error {
     }
 }
 
-/// The statements that load an entry's rows. A fresh table was made by this restore, and nobody else has it.
+/// The statements that load an entry's rows: a COPY, or, where they are `typed`, one in binary and one in text, of which
+/// [`Rows`] fills the first as far as it gets. A fresh table was made by this restore, and nobody else has it.
 ///
 /// It is emptied in the same transaction, as `pg_restore -j` does it (`restore_toc_entry` in
 /// `pg_backup_archiver.c`), so that its rows may be frozen as they come (PostgreSQL documentation, "COPY", FREEZE): the
@@ -81,28 +84,78 @@ fn damaged(error: std::io::Error, key: &str) -> Error {
 /// read the table again. Statements of one message are one transaction.
 ///
 /// Errors: [`Kind::Archive`] when there is none.
-pub(super) fn copy_statement(entry: &TocEntry, is_fresh: bool) -> Result<String> {
+pub(super) fn copy_statements(entry: &TocEntry, is_fresh: bool, typed: bool) -> Result<String> {
     let Some(copy) = entry.copy.as_deref() else {
         return Err(Error::new(Kind::Archive, "the table of contents has no COPY statement for this table")
             .on(table_name(entry.schema.as_deref(), &entry.tag).to_string()));
     };
-    Ok(match copy.trim_end().strip_suffix(" FROM stdin;") {
-        Some(start) if is_fresh => {
-            let table = table_name(entry.schema.as_deref(), &entry.tag);
-            format!("TRUNCATE TABLE ONLY {table};\n{start} FROM stdin WITH (FREEZE);\n")
-        }
-        _ => copy.to_owned(),
-    })
+    let Some(start) = copy.trim_end().strip_suffix(" FROM stdin;").filter(|_| is_fresh || typed) else {
+        return Ok(copy.to_owned());
+    };
+    let table = table_name(entry.schema.as_deref(), &entry.tag);
+    let emptied = if is_fresh { format!("TRUNCATE TABLE ONLY {table};\n") } else { String::new() };
+    let binary = if !typed {
+        String::new()
+    } else if is_fresh {
+        format!("{start} FROM stdin WITH (FORMAT binary, FREEZE);\n")
+    } else {
+        format!("{start} FROM stdin WITH (FORMAT binary);\n")
+    };
+    let frozen = if is_fresh { " WITH (FREEZE)" } else { "" };
+    Ok(format!("{emptied}{binary}{start} FROM stdin{frozen};\n"))
 }
 
-/// Loads one table, or a slice of its rows, by the statements given, which end with a COPY; gives the number of rows that the
-/// server counted.
+/// The way of rows to the server: in binary as long as all is usual, the rest as text.
+struct Rows<'a> {
+    target: &'a mut CopyIn,
+    converter: Option<Converter>,
+    /// Converted rows; kept, so that it is allocated once.
+    binary: Vec<u8>,
+}
+
+impl<'a> Rows<'a> {
+    fn new(target: &'a mut CopyIn, receivers: Option<&Arc<[Receiver]>>) -> Self {
+        let converter = receivers.map(|receivers| Converter::new(Arc::clone(receivers)));
+        Rows { target, converter, binary: Vec::new() }
+    }
+
+    async fn send(&mut self, text: &Bytes) -> Result<()> {
+        let Some(converter) = &mut self.converter else { return self.target.send(text).await };
+        self.binary.clear();
+        match converter.push(text, &mut self.binary) {
+            None => self.target.send(&self.binary).await,
+            Some(rest) => {
+                tracing::debug!("a value is unusual: from its row on, rows go as text");
+                self.go_on_as_text(&rest).await
+            }
+        }
+    }
+
+    /// The end of the rows.
+    async fn end(&mut self) -> Result<()> {
+        let Some(converter) = self.converter.take() else { return Ok(()) };
+        self.binary.clear();
+        let rest = converter.finish(&mut self.binary);
+        self.go_on_as_text(&rest).await
+    }
+
+    async fn go_on_as_text(&mut self, rest: &[u8]) -> Result<()> {
+        self.converter = None;
+        self.target.send(&self.binary).await?;
+        self.target.next().await?;
+        self.target.send(rest).await
+    }
+}
+
+/// Loads one table, or a slice of its rows, by the statements given, which end as [`copy_statements`] says; `receivers` where
+/// they are typed. Gives the number of rows that the server counted.
 ///
 /// Errors: [`Kind::Archive`] when a byte, the terminator or the number of rows is not what the manifest says. The COPY is
 /// then given up before the server commits it.
 pub(super) async fn load_table(
     session: &Session,
     statements: &str,
+    receivers: Option<&Arc<[Receiver]>>,
     data: &TableObject,
     slice: Option<&Slice>,
     origin: &Origin,
@@ -114,9 +167,10 @@ pub(super) async fn load_table(
         None => (data.rows, data.object.bytes),
     };
     let mut target = session.copy_in(statements).await?;
+    let rows = Rows::new(&mut target, receivers);
     let fed = match slice {
-        Some(slice) => feed_slice(&mut target, data, slice, origin, progress).await,
-        None => feed(&mut target, data, origin, progress).await,
+        Some(slice) => feed_slice(rows, data, slice, origin, progress).await,
+        None => feed(rows, data, origin, progress).await,
     };
     if let Err(error) = fed {
         // The session is wanted for other steps; where it is lost too, the first error says why.
@@ -136,7 +190,7 @@ pub(super) async fn load_table(
 
 /// Sends the object's rows. Everything that can be wrong with the object is known at its end, before the server is told that
 /// the rows are complete.
-async fn feed(target: &mut CopyIn, data: &TableObject, origin: &Origin, progress: &Progress) -> Result<()> {
+async fn feed(mut target: Rows<'_>, data: &TableObject, origin: &Origin, progress: &Progress) -> Result<()> {
     let key = &data.object.key;
     let mut chunks = ahead(open(origin, &data.object).await?, key);
     let mut stripper = TerminatorStripper::default();
@@ -147,7 +201,8 @@ async fn feed(target: &mut CopyIn, data: &TableObject, origin: &Origin, progress
             return Err(damage_behind(refused, chunks).await);
         }
     }
-    stripper.finish().map_err(|error| error.on(key.clone()))
+    stripper.finish().map_err(|error| error.on(key.clone()))?;
+    target.end().await
 }
 
 /// What a server refuses may be damage that shows only further on, where the checksum stands: reads on, and gives the damage if
@@ -168,7 +223,7 @@ async fn damage_behind(refused: Error, mut chunks: Receiver<Result<Bytes>>) -> E
 /// Sends the rows of a slice. Its runs have checksums, and only the last one has the terminator; what the manifest promises of
 /// it is known before the server is told that the rows are complete.
 async fn feed_slice(
-    target: &mut CopyIn,
+    mut target: Rows<'_>,
     data: &TableObject,
     slice: &Slice,
     origin: &Origin,
@@ -200,7 +255,7 @@ async fn feed_slice(
         return Err(Error::new(Kind::Archive, format!("{lines} rows came, the manifest promises {}", slice.rows))
             .on(key.clone()));
     }
-    Ok(())
+    target.end().await
 }
 
 /// Loads one table by the INSERT statements that an archive made with `--inserts` has in place of COPY text; gives their
