@@ -18,7 +18,7 @@ use futures::StreamExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::mpsc::{self, Receiver};
+use tokio::sync::mpsc;
 use tokio_util::io::StreamReader;
 
 /// So many decoded bytes go to the server at once.
@@ -52,7 +52,7 @@ pub(crate) async fn next_chunk(decoder: &mut Decoder, size: usize, key: &str) ->
 
 /// Reads and decodes ahead of whoever takes the chunks, on another thread, so that the server need not wait for either. The
 /// last chunk is followed by the end of the channel, and an error is the last thing that comes.
-fn ahead(mut decoder: Decoder, key: &str) -> Receiver<Result<Bytes>> {
+fn ahead(mut decoder: Decoder, key: &str) -> mpsc::Receiver<Result<Bytes>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     let key = key.to_owned();
     tokio::spawn(async move {
@@ -207,7 +207,7 @@ async fn feed(mut target: Rows<'_>, data: &TableObject, origin: &Origin, progres
 
 /// What a server refuses may be damage that shows only further on, where the checksum stands: reads on, and gives the damage if
 /// there is any, the server's refusal otherwise.
-async fn damage_behind(refused: Error, mut chunks: Receiver<Result<Bytes>>) -> Error {
+async fn damage_behind(refused: Error, mut chunks: mpsc::Receiver<Result<Bytes>>) -> Error {
     if refused.kind() != Kind::Database {
         return refused;
     }

@@ -200,7 +200,8 @@ mod tests {
         fn a_numeric_is_the_number_it_was(text in "-?(0|[1-9][0-9]{0,22}|[1-9]0{0,30}[1-9]?0{0,9})(\\.(0{0,13}[0-9]{1,17}))?") {
             let is_zero = !text.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
             let expected = if is_zero { text.trim_start_matches('-') } else { &text };
-            prop_assert_eq!(written(&text).as_deref(), Some(expected));
+            let found = written(&text);
+            prop_assert_eq!(found.as_deref(), Some(expected));
         }
 
         #[test]

@@ -155,7 +155,7 @@ pub(super) fn timestamp(text: &[u8]) -> Result<i64, Unusual> {
 
 /// Microseconds since 2000-01-01 00:00:00 UTC.
 pub(super) fn timestamptz(text: &[u8]) -> Result<i64, Unusual> {
-    moment(text, Cursor::zone)
+    moment(text, |cursor| cursor.zone())
 }
 
 fn moment(text: &[u8], zone: impl FnOnce(&mut Cursor<'_>) -> Result<i64, Unusual>) -> Result<i64, Unusual> {
@@ -235,8 +235,9 @@ impl<'a> Iterator for Words<'a> {
             return Some(if is_last { Ok((first, None)) } else { Err(Unusual) });
         }
         let unit = words.next();
-        self.0 = words.next().unwrap_or_default();
-        Some(if unit.is_some() { Ok((first, unit)) } else { Err(Unusual) })
+        let rest = words.next();
+        self.0 = rest.unwrap_or_default();
+        Some(if unit.is_some() && rest != Some(b"") { Ok((first, unit)) } else { Err(Unusual) })
     }
 }
 
@@ -256,7 +257,7 @@ mod tests {
             ("1970-01-01", -10_957),
             ("0001-01-01", -730_119),
             ("0001-12-31 BC", -730_120),
-            ("4713-11-24 BC", -2_451_545),
+            ("4714-11-24 BC", -2_451_545),
             ("5874897-12-31", 2_145_031_948),
             ("infinity", i32::MAX),
             ("-infinity", i32::MIN),
