@@ -44,6 +44,8 @@ fn dump_statements(version: ServerVersion, encoding: &str) -> String {
     statements.extend(
         [
             "SET DateStyle = 'ISO'",
+            // So that the digest of a moment is the same wherever it is read; stock pg_dump leaves the zone as it is.
+            "SET TimeZone = 'UTC'",
             "SET IntervalStyle = 'postgres'",
             "SET extra_float_digits = 3",
             "SET bytea_output = 'hex'",

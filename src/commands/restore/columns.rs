@@ -136,7 +136,7 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::{Element, Receiver, Target, TypeRow, Types};
-    
+
     #[test]
     fn a_copy_statement_is_read_whatever_its_names_are() {
         let found = Target::of("COPY \"s.\"\"\".\"t (a) FROM stdin;\" (id, \"b, \"\"c)\") FROM stdin;\n");

@@ -28,7 +28,8 @@ pub(super) fn convert(text: &[u8], element: &Element, target: &mut Vec<u8>) -> O
     target.put_i32(0);
     target.put_u32(element.oid);
     target.put_bytes(0, depth * 8);
-    let mut parser = Parser { rest: text, element, lengths: [None; MOST_DIMENSIONS], has_nulls: false, scratch: Vec::new() };
+    let mut parser =
+        Parser { rest: text, element, lengths: [None; MOST_DIMENSIONS], has_nulls: false, scratch: Vec::new() };
     parser.level(0, depth, target)?;
     if !parser.rest.is_empty() {
         return Err(Unusual);
@@ -144,7 +145,23 @@ mod tests {
     #[test]
     fn what_is_written_otherwise_is_left_to_the_server() {
         assert_eq!(sent(Receiver::Text, "{null}"), None);
-        for text in ["", "{", "{1", "{1,}", "{,1}", "{1}}", "{{1,2},{3}}", "{{1},2}", "[0:1]={1,2}", "{ 1}", "{1 }", "{x}", "{\"1}", "{{}}", "{{{{{{{1}}}}}}}"] {
+        for text in [
+            "",
+            "{",
+            "{1",
+            "{1,}",
+            "{,1}",
+            "{1}}",
+            "{{1,2},{3}}",
+            "{{1},2}",
+            "[0:1]={1,2}",
+            "{ 1}",
+            "{1 }",
+            "{x}",
+            "{\"1}",
+            "{{}}",
+            "{{{{{{{1}}}}}}}",
+        ] {
             assert_eq!(sent(Receiver::Int4, text), None, "{text}");
         }
     }

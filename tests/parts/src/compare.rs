@@ -26,8 +26,10 @@ AND NOT (c.relkind = 'p' AND EXISTS (SELECT FROM pg_partition_tree(c.oid) part J
                                      WHERE f.relkind = 'f'))
 ORDER BY 1";
 
-/// Settings that change how rows are written as text, the same for both sides.
-const SETTINGS: &str = "SET extra_float_digits = 3; SET search_path = ''; SET row_security = off; SET DateStyle = ISO";
+/// Settings that change how rows are written as text, the same for both sides, for databases and roles may have them
+/// otherwise.
+const SETTINGS: &str = "SET extra_float_digits = 3; SET search_path = ''; SET row_security = off; SET DateStyle = ISO; \
+    SET TimeZone = UTC; SET IntervalStyle = postgres; SET bytea_output = hex";
 
 const SEQUENCES: &str =
     "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
