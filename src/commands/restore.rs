@@ -9,6 +9,7 @@ pub(super) mod choose;
 mod columns;
 mod failures;
 mod globals;
+mod keys;
 pub(super) mod load;
 mod named;
 mod notes;

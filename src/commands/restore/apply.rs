@@ -24,19 +24,20 @@ pub(super) struct Manner<'a> {
     pub(super) notes: Notes,
 }
 
-/// Runs one entry's statements: placement, its own, its owner. Without notes each goes alone. What tells others what the
+/// Runs the statements of an entry, or of its piece of this number: placement, its own, its owner. Without notes each goes alone. What tells others what the
 /// session is at comes before, where it is new.
 pub(super) async fn apply(
     session: &Session,
     naming: Option<String>,
     step: &Step,
+    number: usize,
     manner: Manner<'_>,
     placement: &mut Placement,
 ) -> Result<(), Failed> {
     // Settings of the session outlive a transaction that fails, so they come before it.
     one_by_one(session, &placement.statements(&step.entry)).await?;
     let statements = statements::of_entry(step, manner.choice, manner.is_partial);
-    let Some(note) = manner.notes.note((step.entry.id, 0)) else {
+    let Some(note) = manner.notes.note((step.entry.id, number)) else {
         one_by_one(session, naming.as_slice()).await?;
         return one_by_one(session, &statements).await;
     };
@@ -106,7 +107,7 @@ pub(super) async fn finish(
     }
     let mut placement = Placement::of(manner.choice);
     for step in steps {
-        if let Err((sql, error)) = apply(session, None, step, alone, &mut placement).await {
+        if let Err((sql, error)) = apply(session, None, step, 0, alone, &mut placement).await {
             if together {
                 let _lost = session.execute("ROLLBACK").await;
             }

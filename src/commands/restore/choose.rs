@@ -103,6 +103,12 @@ impl Step {
     pub fn label(&self) -> String {
         label(&self.entry.desc, self.entry.schema.as_deref(), &self.entry.tag)
     }
+
+    /// The step with another statement in place of its own.
+    pub(super) fn with_statement(&self, statement: &str) -> Step {
+        let entry = TocEntry { create: Some(statement.to_owned()), ..self.entry.clone() };
+        Step { entry, phase: self.phase, data: None }
+    }
 }
 
 /// The chosen steps in the order of the table of contents, and what was left out.

@@ -89,7 +89,8 @@ pub(super) async fn run(
     let manner = Manner { choice: &options.choice, is_partial: plan.is_partial, keep_going: options.keep_going, notes };
     let is_open = |step: &&Step| step.phase == Phase::Definitions && !before.done.contains(&(step.entry.id, 0));
     for step in plan.steps.iter().filter(is_open) {
-        let applied = stop.unless(async { Ok(apply::apply(&first, None, step, manner, &mut placement).await) }).await?;
+        let applied =
+            stop.unless(async { Ok(apply::apply(&first, None, step, 0, manner, &mut placement).await) }).await?;
         if let Err((sql, error)) = applied {
             failures.add(error.on(step.label()), &sql)?;
         }
@@ -264,7 +265,9 @@ async fn run_step(session: &Session, work: &Work, shared: &Shared, habits: &mut 
         }
         return Ok(None);
     }
-    match apply::apply(session, naming, step, shared.manner(), &mut habits.placement).await {
+    let piece = work.statement.as_ref().map(|statement| step.with_statement(statement));
+    let step = piece.as_ref().unwrap_or(step);
+    match apply::apply(session, naming, step, work.number, shared.manner(), &mut habits.placement).await {
         Ok(()) => Ok(None),
         Err((sql, error)) => Err(with_statement(error.on(step.label()), &sql)),
     }

@@ -170,7 +170,7 @@ pub(super) async fn describe_database(
     let wanted = |step: &&Step| step.phase == Phase::Database && (make || step.entry.desc != "DATABASE");
     for step in plan.steps.iter().filter(wanted) {
         let mut placement = statements::Placement::of(&options.choice);
-        if let Err((sql, error)) = apply(session, None, step, manner, &mut placement).await {
+        if let Err((sql, error)) = apply(session, None, step, 0, manner, &mut placement).await {
             failures.add(error.on(step.label()), &sql)?;
         }
     }

@@ -1,45 +1,70 @@
 //! What runs side by side in a restore: pieces of work, what each waits for, what it locks. Pure.
 
 use super::choose::{Phase, Plan, Step};
+use super::keys;
 use super::slices::{self, Slice, slices};
 use crate::commands::source::TableObject;
 use crate::plan::{Lock, Task};
 use std::collections::{HashMap, HashSet};
 
-/// One thing for one connection: a step, or a slice of a table's rows.
+/// With more connections than this, one that loads a table alone takes longer than several, although rows that come in slices
+/// are not frozen: measured with two, where frozen rows spare the indexes half as much as loading them takes.
+const MOST_FOR_FROZEN_ROWS: usize = 4;
+/// Of a table with fewer bytes of rows than this, as COPY text, an index is built in no time.
+const WORTH_TWO_PIECES: u64 = 16 << 20;
+
+/// One thing for one connection: a step, a slice of a table's rows, or a piece of a key.
 #[derive(Debug, Clone)]
 pub(super) struct Work {
     /// The step's place in the plan.
     pub(super) step: usize,
-    /// Which slice of the step's rows it is, from 0.
+    /// Which of the step's slices or pieces it is, from 0.
     pub(super) number: usize,
+    /// What runs in place of the step's own statement, where it is a piece of it.
+    pub(super) statement: Option<String>,
     /// Which rows; `None` for all of them, and for a step without any.
     pub(super) slice: Option<Slice>,
     /// Whether these are all the rows of a table that this restore made, and that nobody else has.
     pub(super) is_fresh: bool,
 }
 
+impl Work {
+    /// The whole of a step.
+    fn whole(step: usize) -> Self {
+        Work { step, number: 0, statement: None, slice: None, is_fresh: false }
+    }
+}
+
 /// Everything that runs side by side, in the order of the table of contents; what is cut depends on the plan and the number of
 /// connections alone.
 fn pieces_of_work(plan: &Plan, jobs: usize, may_truncate: bool) -> Vec<Work> {
     let made = heaps_made_and_loaded_at_once(plan);
+    let (indexed, rows) = (indexes_of_tables(plan), rows_of_tables(plan));
     let side_by_side = Phase::Parallel..=Phase::Last;
     let mut work = Vec::new();
     for (step, of) in plan.steps.iter().enumerate().filter(|(_, step)| side_by_side.contains(&step.phase)) {
         let needs_any = |tables: &HashSet<i32>| of.entry.needs.iter().any(|need| tables.contains(need));
         // What is loaded through a partitioned table says so here, and shares that table with others.
         let is_made = of.entry.create.is_none() && needs_any(&made);
-        // Rows that come in slices cannot be frozen, for which every index pays; a table that is more than its share of
-        // the work gains more by several connections.
-        let gains = |data: &&TableObject| data.raw_bytes > plan.raw_bytes() / (2 * jobs.max(1) as u64);
+        if let Some(pieces) = key_in_pieces(of, &indexed, &rows, jobs) {
+            work.push(Work { number: 1, statement: Some(pieces.index), ..Work::whole(step) });
+            work.push(Work { statement: Some(pieces.constraint), ..Work::whole(step) });
+            continue;
+        }
         // INSERT statements cannot be cut.
         let data = of.data.as_ref().filter(|_| of.entry.copy.is_some());
+        let is_fresh = data.is_some() && is_made && may_truncate;
+        // Rows that come in slices cannot be frozen, for which every index pays; a table that is more than its share of
+        // the work gains more by many connections, or where it has no index.
+        let pays =
+            is_fresh && jobs <= MOST_FOR_FROZEN_ROWS && of.entry.needs.iter().any(|need| indexed.contains_key(need));
+        let gains = |data: &&TableObject| !pays && data.raw_bytes > plan.raw_bytes() / (2 * jobs.max(1) as u64);
         let cut = data.filter(gains).zip(slices::size(plan.raw_bytes(), jobs));
         let parts = cut.map_or_else(Vec::new, |(data, size)| slices(data, size));
         if parts.is_empty() {
-            work.push(Work { step, number: 0, slice: None, is_fresh: data.is_some() && is_made && may_truncate });
+            work.push(Work { is_fresh, ..Work::whole(step) });
         }
-        let sliced = |(number, slice)| Work { step, number, slice: Some(slice), is_fresh: false };
+        let sliced = |(number, slice)| Work { number, slice: Some(slice), ..Work::whole(step) };
         work.extend(parts.into_iter().enumerate().map(sliced));
     }
     work
@@ -56,6 +81,44 @@ fn heaps_made_and_loaded_at_once(plan: &Plan) -> HashSet<i32> {
         loads.entry(*need).and_modify(|loads| *loads += 1);
     }
     loads.into_iter().filter(|(_, loads)| *loads == 1).map(|(table, _)| table).collect()
+}
+
+/// The tables on which the plan makes indexes and keys, and how many.
+fn indexes_of_tables(plan: &Plan) -> HashMap<i32, usize> {
+    let mut found = HashMap::new();
+    for step in plan.steps.iter().filter(|step| matches!(step.entry.desc.as_str(), "INDEX" | "CONSTRAINT")) {
+        for need in &step.entry.needs {
+            *found.entry(*need).or_default() += 1;
+        }
+    }
+    found
+}
+
+/// How many bytes of rows the plan loads into each table.
+fn rows_of_tables(plan: &Plan) -> HashMap<i32, u64> {
+    let mut found = HashMap::new();
+    for step in &plan.steps {
+        let bytes = step.data.as_ref().map_or(0, |data| data.raw_bytes);
+        for need in step.entry.needs.iter().filter(|_| bytes > 0) {
+            *found.entry(*need).or_default() += bytes;
+        }
+    }
+    found
+}
+
+/// The pieces of a key of a large table, beside which others of the table's indexes can be built.
+fn key_in_pieces(
+    step: &Step,
+    indexed: &HashMap<i32, usize>,
+    rows: &HashMap<i32, u64>,
+    jobs: usize,
+) -> Option<keys::Pieces> {
+    let is_large = |need: &i32| rows.get(need).is_some_and(|&bytes| bytes > WORTH_TWO_PIECES);
+    let has_others = |need: &i32| indexed.get(need).is_some_and(|&indexes| indexes > 1);
+    if jobs < 2 || !step.entry.needs.iter().any(|need| is_large(need) && has_others(need)) {
+        return None;
+    }
+    keys::pieces(&step.entry.desc, step.entry.create.as_deref()?)
 }
 
 /// How many bytes of rows these tasks load, each table counted once.
@@ -121,7 +184,13 @@ pub(super) fn tasks(plan: &Plan, jobs: usize, may_truncate: bool) -> (Vec<Work>,
         if !is_data {
             needs.extend(step.entry.needs.iter().filter_map(|id| rows_of.get(id)).flatten());
         }
-        let shared_lock = (is_data && !work.is_fresh) || step.entry.desc == "INDEX" || step.entry.desc == "COMMENT";
+        let is_piece = work.statement.is_some();
+        if is_piece && work.number == 0 {
+            // The index before the constraint over it.
+            needs.push(task - 1);
+        }
+        let builds_index = step.entry.desc == "INDEX" || (is_piece && work.number == 1);
+        let shared_lock = (is_data && !work.is_fresh) || builds_index || step.entry.desc == "COMMENT";
         let locks = step
             .entry
             .needs
