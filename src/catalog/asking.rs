@@ -7,7 +7,7 @@ use futures::future;
 use std::cmp::Reverse;
 use std::sync::{Mutex, PoisonError};
 
-/// Turns rows into an answer.
+/// Turns rows into an answer, or into a part of one that has several.
 pub(super) type Read<T> = Box<dyn FnOnce(Rows) -> Result<T> + Send>;
 
 /// One question.
@@ -16,8 +16,8 @@ pub(super) struct Asked<T> {
     pub(super) about: &'static str,
     /// Its text for this server.
     pub(super) sql: String,
-    /// Reads its answer.
-    pub(super) read: Read<T>,
+    /// Each reads its answer for itself.
+    pub(super) read: Vec<Read<T>>,
 }
 
 /// What takes longest where there is much of it, longest first: whoever asked it last would keep all others waiting.
@@ -38,7 +38,10 @@ pub(super) async fn all<T: Send + 'static>(sessions: &[&Session], questions: Vec
             let named = move |error: Error| error.on(format!("reading {about}"));
             let rows = session.rows(&sql).await.map_err(named)?;
             tracing::debug!(about, count = rows.len(), "read");
-            answers.push((place, tokio::task::spawn_blocking(move || read(rows).map_err(named))));
+            for read in read {
+                let rows = rows.clone();
+                answers.push((place, tokio::task::spawn_blocking(move || read(rows).map_err(named))));
+            }
         }
         Ok::<_, Error>(answers)
     });

@@ -8,54 +8,48 @@
 mod data;
 mod definition;
 mod inheritance;
+mod parts;
 mod question;
 mod row;
 #[cfg(test)]
 mod tests;
 
-use super::{Kind, each, words};
+use super::{Kind, read, words};
 use crate::error::Result;
 use crate::model::{
     Address, Belongs, Columns, Grantable, Item, Object, Oid, Rows, Section, Target, class, ident, qualified,
 };
 use row::{Check, Column, TableRow};
-use std::collections::HashMap;
 
-pub(super) const KIND: Kind = Kind { name: "tables", questions: &[question::TABLES, question::COLUMNS], objects };
+pub(super) use question::COLUMNS;
+
+pub(super) const KIND: Kind = Kind {
+    name: "tables",
+    questions: &[
+        question::TABLES,
+        question::COLUMNS,
+        question::INHERITED,
+        question::DEFAULTS,
+        question::NOT_NULLS,
+        question::CHECKS,
+    ],
+    objects,
+};
 
 fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
-    let mut tables: Vec<TableRow> = Vec::new();
-    let (rows, columns) = rows.split_at(1);
-    each::<TableRow>(rows, |row, _| {
-        tables.push(row);
-        Ok(())
-    })?;
-    give_columns(&mut tables, columns)?;
+    let (rows, parts) = rows.split_at(1);
+    let mut tables: Vec<TableRow> = read(rows)?;
+    parts::put(&mut tables, parts)?;
     inheritance::arrange(&mut tables);
     row::order_configurations(&mut tables);
     Ok(tables.iter().flat_map(objects_of).collect())
-}
-
-/// Puts every column into its table.
-fn give_columns(tables: &mut [TableRow], answers: &[Rows]) -> Result<()> {
-    let places: HashMap<Oid, usize> = tables.iter().enumerate().map(|(place, table)| (table.oid, place)).collect();
-    each::<Column>(answers, |column, _| {
-        if let Some(&place) = places.get(&column.relation) {
-            tables[place].columns.push(column);
-        }
-        Ok(())
-    })?;
-    for table in tables {
-        table.columns.sort_unstable_by_key(|column| column.number);
-    }
-    Ok(())
 }
 
 fn objects_of(row: &TableRow) -> Vec<Object> {
     let mut objects = vec![table(row)];
     // What hangs on a member of an extension comes with the extension, save for the rows of a configuration table.
     if row.extension.is_none() {
-        let apart = row.columns.iter().filter(|column| column.default_apart);
+        let apart = row.columns.iter().filter(|column| column.has_default_apart());
         objects.extend(apart.filter_map(|column| Some(Object::simple(default_part(row, column)?, belongs(row)))));
         objects.extend(attachment(row));
         objects.extend(row_security(row));
@@ -92,7 +86,7 @@ fn bare_table(row: &TableRow) -> Item {
 /// The table without what can be added later, then each default and each check. A generation expression cannot be added.
 fn opened(row: &TableRow) -> Vec<Item> {
     let defaults =
-        row.columns.iter().filter(|column| !column.default_apart).filter_map(|column| default_part(row, column));
+        row.columns.iter().filter(|column| !column.has_default_apart()).filter_map(|column| default_part(row, column));
     let checks = row.checks.iter().filter(|check| row.writes(check)).map(|check| check_part(row, check));
     let parts: Vec<Item> = defaults.chain(checks).collect();
     if parts.is_empty() {
@@ -113,16 +107,16 @@ fn opened(row: &TableRow) -> Vec<Item> {
 }
 
 fn default_part(row: &TableRow, column: &Column) -> Option<Item> {
-    let oid = column.default_oid?;
+    let default = column.default.as_ref()?;
     let create = definition::set_default(row, column)?;
     Some(Item {
         owner: row.owner.clone(),
         create,
         drop: format!("ALTER {} {} ALTER COLUMN {} DROP DEFAULT;\n", row.desc(), row.qualified(), ident(&column.name)),
-        needs: std::iter::once(row.oid).chain(column.default_after.iter().copied()).map(relation).collect(),
+        needs: std::iter::once(row.oid).chain(default.after.iter().copied()).map(relation).collect(),
         ..Item::new(
             "DEFAULT",
-            Address::new(class::DEFAULT, oid),
+            Address::new(class::DEFAULT, default.oid),
             Some(&row.schema),
             format!("{} {}", row.name, column.name),
         )
