@@ -1,8 +1,8 @@
 //! Constraints that come after the rows: keys, exclusions, foreign keys, and checks that are not validated.
 
 use super::index::{attached, marks};
-use super::words::option_setting;
 use super::key::KeyColumns;
+use super::words::option_setting;
 use super::{Kind, each, table};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::{

@@ -178,7 +178,12 @@ fn plain_definition(row: &Row, columns: &KeyColumns, classes: &Classes) -> Resul
     }
     let unique = if row.unique { "UNIQUE " } else { "" };
     let table = qualified(&row.table_schema, &row.table_name);
-    Ok(format!("CREATE {unique}INDEX {} ON {table} USING {} ({})", ident(&row.name), ident(&row.method), keys.join(", ")))
+    Ok(format!(
+        "CREATE {unique}INDEX {} ON {table} USING {} ({})",
+        ident(&row.name),
+        ident(&row.method),
+        keys.join(", ")
+    ))
 }
 
 fn belongs(row: &Row) -> Belongs {

@@ -40,9 +40,9 @@ impl KeyColumns {
     /// Errors: one is not there.
     pub(super) fn get(&self, relation: Oid, numbers: &[i32], of: impl Fn() -> String) -> Result<Vec<&KeyColumn>> {
         let found = numbers.iter().map(|&number| self.0.get(&Address::column(relation, number)));
-        found.collect::<Option<_>>().ok_or_else(|| {
-            Error::new(Kind::Internal, "the catalogs lack a column that something is made of").on(of())
-        })
+        found
+            .collect::<Option<_>>()
+            .ok_or_else(|| Error::new(Kind::Internal, "the catalogs lack a column that something is made of").on(of()))
     }
 
     /// The quoted names of these columns, separated by commas.

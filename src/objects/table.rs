@@ -17,9 +17,10 @@ mod tests;
 use super::{Kind, read, words};
 use crate::error::Result;
 use crate::model::{
-    Address, Belongs, Columns, Grantable, Item, Object, Oid, Rows, Section, Target, class, ident, qualified,
+    Address, Belongs, Columns, Grantable, Item, Object, Oid, Opening, Rows, Section, Target, class, ident, qualified,
 };
 use row::{Check, Column, TableRow};
+use std::sync::Arc;
 
 pub(super) use question::COLUMNS;
 
@@ -42,10 +43,14 @@ fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     parts::put(&mut tables, parts)?;
     inheritance::arrange(&mut tables);
     row::order_configurations(&mut tables);
-    Ok(tables.iter().flat_map(objects_of).collect())
+    let mut objects = Vec::with_capacity(2 * tables.len());
+    for row in tables {
+        objects.extend(objects_of(&Arc::new(row)));
+    }
+    Ok(objects)
 }
 
-fn objects_of(row: &TableRow) -> Vec<Object> {
+fn objects_of(row: &Arc<TableRow>) -> Vec<Object> {
     let mut objects = vec![table(row)];
     // What hangs on a member of an extension comes with the extension, save for the rows of a configuration table.
     if row.extension.is_none() {
@@ -58,13 +63,13 @@ fn objects_of(row: &TableRow) -> Vec<Object> {
     objects
 }
 
-fn table(row: &TableRow) -> Object {
+fn table(row: &Arc<TableRow>) -> Object {
     let whole = Item {
         create: definition::whole(row),
         provides: row.relation_and_types().chain(row.default_addresses()).chain(row.constraint_addresses()).collect(),
         ..bare_table(row)
     };
-    Object { opened: opened(row), targets: targets(row), ..Object::simple(whole, belongs(row)) }
+    Object { opened: opening(row), targets: targets(row), ..Object::simple(whole, belongs(row)) }
 }
 
 /// The table's Item without its statement and what that provides.
@@ -83,15 +88,26 @@ fn bare_table(row: &TableRow) -> Item {
     }
 }
 
-/// The table without what can be added later, then each default and each check. A generation expression cannot be added.
+/// A table opens if it has a default or a check.
+fn opening(row: &Arc<TableRow>) -> Opening {
+    let has_parts = removable_defaults(row).next().is_some() || row.checks.iter().any(|check| row.writes(check));
+    if !has_parts {
+        return Opening::default();
+    }
+    let row = Arc::clone(row);
+    Opening::into_items(move || opened(&row))
+}
+
+/// A generation expression cannot be added later, and what stands apart has its Item already.
+fn removable_defaults(row: &TableRow) -> impl Iterator<Item = &Column> {
+    row.columns.iter().filter(|column| !column.has_default_apart() && column.plain_default().is_some())
+}
+
+/// The table without what can be added later, then each default and each check.
 fn opened(row: &TableRow) -> Vec<Item> {
-    let defaults =
-        row.columns.iter().filter(|column| !column.has_default_apart()).filter_map(|column| default_part(row, column));
+    let defaults = removable_defaults(row).filter_map(|column| default_part(row, column));
     let checks = row.checks.iter().filter(|check| row.writes(check)).map(|check| check_part(row, check));
     let parts: Vec<Item> = defaults.chain(checks).collect();
-    if parts.is_empty() {
-        return parts;
-    }
     let elsewhere: Vec<Address> = parts.iter().flat_map(|part| part.provides.iter().copied()).collect();
     let head = Item {
         create: definition::head(row),
