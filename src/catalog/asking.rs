@@ -23,7 +23,7 @@ pub(super) struct Asked<T> {
 }
 
 /// What takes longest where there is much of it, longest first: whoever asked it last would keep all others waiting.
-const LONG: [&str; 7] = ["tables", "indexes", "constraints", "dependencies", "sequences", "comments", "privileges"];
+const LONG: [&str; 7] = ["tables", "constraints", "indexes", "dependencies", "sequences", "comments", "privileges"];
 
 /// The questions that wait, the shortest first.
 struct Queue<T>(Mutex<Vec<(usize, Asked<T>)>>);

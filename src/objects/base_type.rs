@@ -152,7 +152,8 @@ mod tests {
             "subscript": null, "built_on": [{"class": "1255", "object": "7"}, {"class": "1255", "object": "8"}],
         });
         let objects = objects(&answers(&[row.to_string()])).expect("the row has the right shape");
-        let [shell, full] = objects[0].opened.items().as_slice() else { panic!("a shell and a type") };
+        let opened = objects[0].opened.items();
+        let [shell, full] = opened.as_slice() else { panic!("a shell and a type") };
         assert_eq!(
             (shell.create.as_str(), shell.desc, shell.drop.as_str()),
             ("CREATE TYPE s.\"T\";\n", "SHELL TYPE", "")

@@ -144,7 +144,8 @@ mod tests {
     fn an_opened_function_starts_without_what_its_body_uses() {
         let uses = serde_json::json!([{"class": "1259", "object": "16600"}]);
         let objects = objects(&answers(&[row(Some(DEFINITION), &uses)])).expect("the row has the right shape");
-        let [head, body] = objects[0].opened.items().as_slice() else { panic!("it opens into a head and a body") };
+        let opened = objects[0].opened.items();
+        let [head, body] = opened.as_slice() else { panic!("it opens into a head and a body") };
         assert_eq!(head.create, "CREATE FUNCTION s.f(a integer)\n RETURNS integer\n LANGUAGE sql\nAS '';\n");
         assert!(body.create.starts_with("CREATE OR REPLACE FUNCTION"));
         assert_eq!(body.drop, "CREATE OR REPLACE FUNCTION s.f(a integer)\n RETURNS integer\n LANGUAGE sql\nAS '';\n");

@@ -101,8 +101,11 @@ impl Graph {
         for (place, &node) in by_key.iter().enumerate() {
             rank[node] = place;
         }
-        let backwards = (0..count).flat_map(|node| self.needs(node).iter().map(move |&needed| (needed, node)));
-        let needed_by = Graph::of(count, backwards.collect());
+        let mut backwards = Vec::with_capacity(self.needed.len());
+        for node in 0..count {
+            backwards.extend(self.needs(node).iter().map(|&needed| (needed, node)));
+        }
+        let needed_by = Graph::of(count, backwards);
         let mut waiting: Vec<usize> = (0..count).map(|node| self.needs(node).len()).collect();
         let mut ready: BinaryHeap<Reverse<usize>> =
             (0..count).filter(|&node| waiting[node] == 0).map(|node| Reverse(rank[node])).collect();

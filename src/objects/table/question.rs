@@ -35,6 +35,7 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
     c.reltype AS row_type, coalesce(rt.typarray, 0) AS array_type,
     CASE WHEN c.reloftype <> 0 THEN pg_catalog.format_type(c.reloftype, NULL) END AS of_type,
     c.relpersistence = 'u' AS unlogged, c.relispartition AS is_partition,
+    true AS with_rows, -- !rows: false AS with_rows,
     coalesce(ts.spcname, '') AS tablespace, -- !tablespaces: '' AS tablespace,
     am.amname AS access_method, -- !table-access-method: NULL AS access_method,
     c.relreplident AS replica_identity, c.relrowsecurity AS row_security, c.relforcerowsecurity AS force_row_security,

@@ -20,6 +20,8 @@ pub(super) struct TableRow {
     pub(super) of_type: Option<String>,
     pub(super) unlogged: bool,
     pub(super) is_partition: bool,
+    /// Whether anybody wants rows.
+    pub(super) with_rows: bool,
     pub(super) tablespace: String,
     pub(super) access_method: Option<String>,
     /// `relreplident`: `d` default, `n` nothing, `f` full, `i` an index.
