@@ -167,10 +167,10 @@ pub async fn read(
     objects.extend(loose);
     if chosen.without(Without::Owners) {
         let without_owners = |items: &mut [Item]| items.iter_mut().for_each(|item| item.owner = None);
-        objects.iter_mut().for_each(|object| {
+        for object in &mut objects {
             object.whole.owner = None;
             object.opened.change(without_owners);
-        });
+        }
         without_owners(&mut facets);
     }
     let skipped = if chosen.everything() && chosen.definitions() {

@@ -212,3 +212,55 @@ fn constraint(row: &Row, definition: &str) -> Object {
     let belongs = Belongs { schema: Some(row.schema.clone()), relation: Some(row.table_oid), owned_by: None };
     Object { targets, ..Object::simple(item, belongs) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::objects;
+    use crate::model::Rows;
+    use serde_json::{Value, json};
+
+    /// A constraint of columns 1 `id` and 2 `Of` of table `app.t`, with these differences.
+    fn created(changes: &Value) -> String {
+        let mut row = json!({
+            "oid": "100", "name": "c", "type": "p", "definition": null, "keys": "{1,2}", "referenced_keys": null,
+            "on_update": " ", "on_delete": " ", "table_oid": "90", "schema": "app", "table_name": "t",
+            "table_kind": "r", "owner": "ann", "referenced_oid": null, "referenced_schema": null,
+            "referenced_name": null, "attached_indexes": null, "index_oid": "101", "index_name": "c",
+            "tablespace": "", "clustered": false, "replica_identity": false, "index_options": null, "is_part": false,
+            "statistics": null
+        });
+        for (key, value) in changes.as_object().expect("changes") {
+            row[key] = value.clone();
+        }
+        let column = |relation: &str, number: i32, name: &str| {
+            json!({
+                "relation": relation, "number": number, "name": name, "indexed_as": "23", "collation_oid": "0"
+            })
+        };
+        let columns = [column("90", 1, "id"), column("90", 2, "Of"), column("91", 5, "a"), column("91", 6, "b")];
+        let found = objects(&[Rows::of_json(&[row]), Rows::of_json(&columns)]).expect("rows of the promised shape");
+        found[0].whole.create.clone()
+    }
+
+    #[test]
+    fn plain_keys_are_put_together_from_the_names_of_their_columns() {
+        assert_eq!(created(&json!({})), "ALTER TABLE ONLY app.t\n    ADD CONSTRAINT c PRIMARY KEY (id, \"Of\");\n");
+        assert!(created(&json!({ "type": "u" })).ends_with(" UNIQUE (id, \"Of\");\n"));
+        assert!(created(&json!({ "definition": "AS IT IS" })).ends_with("ADD CONSTRAINT c AS IT IS;\n"));
+    }
+
+    #[test]
+    fn a_plain_foreign_key_says_what_it_does_unless_that_is_nothing() {
+        let key = |on_update: &str, on_delete: &str| {
+            created(&json!({
+                "type": "f", "referenced_keys": "{6,5}", "referenced_oid": "91", "referenced_schema": "app",
+                "referenced_name": "Other", "on_update": on_update, "on_delete": on_delete
+            }))
+        };
+        let plain =
+            "ALTER TABLE ONLY app.t\n    ADD CONSTRAINT c FOREIGN KEY (id, \"Of\") REFERENCES app.\"Other\"(b, a)";
+        assert_eq!(key("a", "a"), format!("{plain};\n"));
+        assert_eq!(key("c", "n"), format!("{plain} ON UPDATE CASCADE ON DELETE SET NULL;\n"));
+        assert_eq!(key("r", "d"), format!("{plain} ON UPDATE RESTRICT ON DELETE SET DEFAULT;\n"));
+    }
+}

@@ -269,3 +269,66 @@ fn attachment(row: &Row) -> Option<Object> {
     };
     Some(Object::simple(item, belongs(row)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::objects;
+    use crate::model::Rows;
+    use serde_json::{Value, json};
+
+    /// An index of columns 1 `id` (int4) and 2 `Text` (of collation 950) of table `app.t`, with these differences.
+    fn created(changes: &Value) -> Result<String, String> {
+        let mut row = json!({
+            "oid": "100", "schema": "app", "name": "i", "owner": "ann", "tablespace": "", "kind": "i", "table_oid": "90",
+            "table_schema": "app", "table_name": "t", "table_kind": "r", "unique": false, "method": "btree",
+            "keys": "1 2", "classes": "1978 3126", "collations": "0 950", "options": "0 0", "definition": null,
+            "clustered": false, "replica_identity": false, "constraint_oid": null, "parent_oid": null,
+            "parent_owner": null, "parent_schema": null, "parent_name": null, "parent_table_oid": null,
+            "statistics": null
+        });
+        for (key, value) in changes.as_object().expect("changes") {
+            row[key] = value.clone();
+        }
+        let column = |number: i32, name: &str, indexed_as: &str, collation: &str| {
+            json!({
+                "relation": "90", "number": number, "name": name, "indexed_as": indexed_as, "collation_oid": collation
+            })
+        };
+        let class = |oid: &str, name: &str, of: &str| json!({ "oid": oid, "name": name, "default_for": of });
+        let answers = [
+            vec![row],
+            vec![column(1, "id", "23", "0"), column(2, "Text", "25", "950")],
+            vec![class("1978", "int4_ops", "23"), class("1981", "oid_ops", "26"), class("3126", "text_ops", "25")],
+        ];
+        let found = objects(&answers.map(|rows| Rows::of_json(&rows))).map_err(|error| error.to_string())?;
+        Ok(found[0].whole.create.clone())
+    }
+
+    fn of(keys: &str) -> Result<String, String> {
+        Ok(format!("CREATE INDEX i ON app.t USING btree ({keys});\n"))
+    }
+
+    #[test]
+    fn a_plain_index_names_its_columns_alone() {
+        assert_eq!(created(&json!({})), of("id, \"Text\""));
+        let unique = created(&json!({ "unique": true, "method": "hash" })).expect("a definition");
+        assert!(unique.starts_with("CREATE UNIQUE INDEX i ON app.t USING hash ("), "{unique}");
+    }
+
+    #[test]
+    fn whatever_differs_from_the_default_is_said() {
+        assert_eq!(created(&json!({ "collations": "0 100" })), of("id, \"Text\" COLLATE \"default\""));
+        assert_eq!(created(&json!({ "classes": "1981 3126" })), of("id oid_ops, \"Text\""));
+        assert_eq!(created(&json!({ "options": "3 1" })), of("id DESC, \"Text\" DESC NULLS LAST"));
+        assert_eq!(created(&json!({ "options": "2 0" })), of("id NULLS FIRST, \"Text\""));
+    }
+
+    #[test]
+    fn what_the_server_wrote_stays_and_what_cannot_be_written_is_an_error() {
+        assert_eq!(created(&json!({ "definition": "as it is" })), Ok("as it is;\n".to_owned()));
+        for unknown in [json!({ "keys": "1 7" }), json!({ "classes": "1978 9" })] {
+            let error = created(&unknown).expect_err("it is not known");
+            assert!(error.contains("index app.i"), "{error}");
+        }
+    }
+}
