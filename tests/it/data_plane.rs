@@ -64,7 +64,7 @@ fn a_table_loaded_over_several_connections_comes_back_whole_and_damage_in_any_sl
     );
     let backup = Backup::make(&garage(), &source, &["-j", "2", "-Z", "lz4"]);
     let target = Database::fresh(&source.server, "slices_target");
-    let report = backup.restore(&target, &["-j", "4", "--json"]).fine().json();
+    let report = backup.restore(&target, &["-j", "6", "--json"]).fine().json();
     assert_eq!((&report["tables"], &report["rows"]), (&2.into(), &81_000.into()));
     assert_same_data(&source, &target);
     assert_same_schema(&source, &target);
@@ -78,7 +78,7 @@ fn a_table_loaded_over_several_connections_comes_back_whole_and_damage_in_any_sl
         damaged[place] ^= 1;
         backup.s3.put(&key, damaged).unwrap();
         let target = Database::fresh(&source.server, "slices_damaged");
-        backup.restore(&target, &["-j", "3"]).failed(6, &["dat.lz4"]);
+        backup.restore(&target, &["-j", "5"]).failed(6, &["dat.lz4"]);
     }
 }
 

@@ -220,3 +220,65 @@ pub(super) fn tasks(plan: &Plan, jobs: usize, may_truncate: bool) -> (Vec<Work>,
     }
     (work, tasks)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Plan, Step, WORTH_TWO_PIECES, tasks};
+    use crate::archive::toc::TocEntry;
+    use crate::commands::restore::choose::Phase;
+    use crate::commands::source::{RunOfRows, TableObject};
+    use crate::commands::transfer::ArchiveObject;
+    use crate::model::{Address, Item};
+    use crate::plan::Lock;
+
+    fn step(desc: &'static str, id: i32, create: &str) -> Step {
+        let needs = if id == 1 { Vec::new() } else { vec![1] };
+        let item = Item { create: create.to_owned(), ..Item::new(desc, Address::default(), Some("s"), "t") };
+        let phase = if id == 1 { Phase::Definitions } else { Phase::Parallel };
+        Step { entry: TocEntry::of_item(item, id, needs, None), phase, data: None }
+    }
+
+    /// A table with rows in four runs, and what is built on it.
+    fn plan(raw_bytes: u64, built: &[Step]) -> Plan {
+        let mut rows = step("TABLE DATA", 2, "");
+        rows.entry.copy = Some("COPY s.t (id) FROM stdin;\n".to_owned());
+        let run = RunOfRows { bytes: 9, raw_bytes: raw_bytes / 4, rows: 1, checksum: 1 };
+        let object = ArchiveObject { key: "data/2.dat".to_owned(), bytes: 36, sha256: None };
+        rows.data = Some(TableObject { object, rows: Some(4), raw_bytes, runs: vec![run; 4] });
+        let steps = [&[step("TABLE", 1, "CREATE TABLE s.t ();"), rows][..], built].concat();
+        Plan { steps, ..Plan::default() }
+    }
+
+    fn built() -> [Step; 2] {
+        let key = "ALTER TABLE ONLY s.t\n    ADD CONSTRAINT k PRIMARY KEY (id);";
+        [step("CONSTRAINT", 3, key), step("INDEX", 4, "CREATE INDEX i ON s.t USING btree (id);")]
+    }
+
+    #[test]
+    fn a_table_with_indexes_comes_frozen_unless_many_connections_load_it() {
+        let pieces = |built: &[Step], jobs| {
+            let (work, _) = tasks(&plan(1 << 30, built), jobs, true);
+            let rows: Vec<_> = work.iter().filter(|work| work.step == 1).collect();
+            (rows.len(), rows.iter().all(|work| work.is_fresh))
+        };
+        assert_eq!(pieces(&built(), 2), (1, true));
+        assert_eq!(pieces(&built(), 8), (3, false));
+        assert_eq!(pieces(&[], 2), (3, false));
+    }
+
+    #[test]
+    fn a_key_of_a_large_table_lets_others_build_their_indexes_while_its_own_is_built() {
+        let (work, found) = tasks(&plan(2 * WORTH_TWO_PIECES, &built()), 2, true);
+        let places: Vec<_> = work.iter().map(|work| (work.step, work.number, work.statement.is_some())).collect();
+        assert_eq!(places, [(1, 0, false), (2, 1, true), (2, 0, true), (3, 0, false)]);
+        assert_eq!(found[1].locks, [(1, Lock::Shared)]);
+        assert_eq!(found[2].locks, [(1, Lock::Exclusive)]);
+        assert!(found[2].needs.contains(&1) && found[1].needs.contains(&0));
+        for (bytes, built, jobs) in
+            [(WORTH_TWO_PIECES, &built()[..], 2), (1 << 30, &built()[..1], 2), (1 << 30, &built()[..], 1)]
+        {
+            let (work, _) = tasks(&plan(bytes, built), jobs, true);
+            assert!(work.iter().all(|work| work.statement.is_none()), "{bytes} {jobs}");
+        }
+    }
+}
