@@ -112,6 +112,79 @@ fn a_dump_is_whole_or_nothing_whatever_breaks_before_the_store() {
     assert!(finished >= 18, "only {finished} dumps outlived a single fault");
 }
 
+/// What S3 says when it has too much to do.
+const SLOW_DOWN: Harm = Harm::Answer("503 Slow Down", "<Error><Code>SlowDown</Code><Message>later</Message></Error>");
+
+/// What AWS says after it had answered 200 already, to keep the connection alive while it assembles an object.
+const BROKEN_COMPLETION: Harm = Harm::Answer(
+    "200 OK",
+    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n   \n<Error><Code>InternalError</Code><Message>again</Message></Error>",
+);
+const REFUSED_COMPLETION: Harm =
+    Harm::Answer("200 OK", "<?xml version=\"1.0\"?>\n\n<Error><Code>InvalidPart</Code><Message>no</Message></Error>");
+
+const COMPLETION: &str = "<CompleteMultipartUpload";
+
+#[test]
+fn a_store_that_says_slow_down_or_an_error_within_a_200_costs_neither_a_backup_nor_a_restore() {
+    let (s3, database) = (garage(), source("faults_busy"));
+    let proxy = Proxy::before(&address(&s3.endpoint)).unwrap();
+    let shaky = behind(&s3, &proxy);
+    let prefix = s3.fresh_prefix("busy");
+    let harm = |needle: &str, harm| {
+        proxy.harm(Trigger { needle: needle.as_bytes().to_vec(), connection: 0, after: 0, harm });
+    };
+    let bucket = format!("/{}/", s3.bucket);
+    let mut requests: Vec<String> =
+        REQUESTS_OF_A_DUMP.iter().map(|request| request.replace("/pgstow-tests/", &bucket)).collect();
+    requests.push(COMPLETION.to_owned());
+    // More of them than the SDK itself tries again.
+    for request in requests.iter().flat_map(|request| std::iter::repeat_n(request, 6)) {
+        harm(request, SLOW_DOWN);
+    }
+    for _ in 0..3 {
+        harm(COMPLETION, BROKEN_COMPLETION);
+    }
+    let due = requests.len() * 6 + 3;
+    let (url, store) = (database.url(), s3.location(&prefix));
+    let arguments = ["dump", "-d", &url, "--to", &store, "-j", "2", "-Z", "none", "--retry-for", "200"];
+    let ran = pgstow(&shaky, &arguments).fine();
+    assert_eq!((proxy.heal(), proxy.harmed()), (0, due), "there were no such requests");
+    assert_whole_or_nothing("a busy store", &s3, &prefix, &ran);
+    for request in ["list-type=2", "HEAD /", "manifest.json", "toc.dat", "/data/", "blob_"] {
+        (0..6).for_each(|_| harm(request, SLOW_DOWN));
+    }
+    let target = Database::fresh(&database.server, "faults_busy_target");
+    let into = target.url();
+    let arguments = ["restore", "latest", "--from", &store, "-d", &into, "--verify", "--retry-for", "200"];
+    pgstow(&shaky, &arguments).fine();
+    assert_eq!(proxy.heal(), 0, "there were no such requests");
+    assert_same_data(&database, &target);
+}
+
+#[test]
+fn a_store_that_stays_busy_or_refuses_within_a_200_ends_a_dump_and_nothing_is_left() {
+    let (s3, database) = (garage(), source("faults_refused"));
+    let proxy = Proxy::before(&address(&s3.endpoint)).unwrap();
+    let shaky = behind(&s3, &proxy);
+    for (case, needle, harm, said) in [
+        ("always busy", "partNumber=", SLOW_DOWN, "SlowDown"),
+        ("never complete", COMPLETION, BROKEN_COMPLETION, "InternalError"),
+        ("refused", COMPLETION, REFUSED_COMPLETION, "InvalidPart"),
+    ] {
+        let prefix = s3.fresh_prefix("refused");
+        for _ in 0..1000 {
+            proxy.harm(Trigger { needle: needle.as_bytes().to_vec(), connection: 0, after: 0, harm });
+        }
+        let (url, store) = (database.url(), s3.location(&prefix));
+        let arguments = ["dump", "-d", &url, "--to", &store, "-j", "2", "-Z", "none"];
+        let ran = pgstow(&shaky, &[&arguments[..], &HASTE].concat());
+        assert!(proxy.heal() < 1000, "{case}: there was no such request");
+        ran.failed(5, &[said]);
+        assert_whole_or_nothing(case, &s3, &prefix, &ran);
+    }
+}
+
 #[test]
 fn a_store_that_goes_away_for_good_ends_a_dump_in_bounded_time() {
     let (s3, database) = (garage(), source("faults_gone"));
