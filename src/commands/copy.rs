@@ -250,7 +250,7 @@ async fn commit(copying: &Copying, manifest: &Manifest, text: Bytes, jobs: usize
 /// Removes what a failed copy wrote, and says what could not be removed. A manifest that is there makes it somebody's
 /// backup, of which nothing is taken.
 async fn undo(destination: &Destination, stopped: bool) -> Option<String> {
-    let patience = destination.patience(stopped);
+    let patience = transfer::patience(stopped);
     let look = backups::is_complete(destination.store.as_ref(), &destination.folder);
     match transfer::in_time(patience, look).await {
         Ok(false) => destination.sweep(patience).await,

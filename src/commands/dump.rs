@@ -21,7 +21,7 @@ pub use all::{AllReport, dump_all, failed};
 pub(crate) use sections::word as section_word;
 
 use super::memory::{DEFAULT_MEMORY, DumpShares};
-use super::transfer::{Destination, Parts};
+use super::transfer::{Destination, Parts, patience};
 use super::{Progress, Stop};
 use crate::archive::backup_id::BackupId;
 use crate::archive::keys;
@@ -148,7 +148,7 @@ pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> 
         Err(error) => {
             progress.phase("cleaning up");
             work.now();
-            let cleaning = destination.sweep(destination.patience(stop.is_asked()));
+            let cleaning = destination.sweep(patience(stop.is_asked()));
             let ((), left) = tokio::join!(options.connection.cancel_all(), cleaning);
             // A signal makes many things fail; the signal is what happened.
             let error = if stop.is_asked() { Stop::interrupted() } else { error };

@@ -178,11 +178,6 @@ impl Destination {
         Ok(())
     }
 
-    /// How long the store may be silent while a failed dump or copy is cleaned up: whoever sent a signal waits for it.
-    pub(crate) fn patience(&self, stopped: bool) -> Duration {
-        if stopped { AFTER_A_STOP } else { AFTER_A_FAILURE }
-    }
-
     /// Removes what a failed dump or copy left: open uploads and objects below the folder. Says what could not be removed.
     /// A store that is silent for longer than the patience is asked for nothing more.
     pub(crate) async fn sweep(&self, patience: Duration) -> Option<String> {
@@ -255,6 +250,11 @@ impl Destination {
         let place = format!("{}/{}", self.store.describe(), self.folder);
         format!("{what} are left in {place} until `pgstow prune` or `pgstow sweep` removes them ({error})")
     }
+}
+
+/// How long the store may be silent while a failed dump or copy is cleaned up: whoever sent a signal waits for it.
+pub(crate) fn patience(stopped: bool) -> Duration {
+    if stopped { AFTER_A_STOP } else { AFTER_A_FAILURE }
 }
 
 /// Waits so long for the store.

@@ -195,7 +195,10 @@ fn an_extension_that_is_older_in_the_target_is_a_warning() {
 #[test]
 fn what_a_server_lacks_to_make_the_database_comes_out_before_it_is_asked_to() {
     let server = server(18);
-    let source = Database::fresh(&server, "lacks_database");
+    let name = format!("lacks_database_{}", std::process::id());
+    let make = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'";
+    server.execute("postgres", &format!("CREATE DATABASE {name} {make}")).unwrap();
+    let source = Database { server: server.clone(), name };
     source.execute("CREATE TABLE t (id integer)");
     let maintenance = server.url("postgres");
     let cases = [

@@ -124,10 +124,13 @@ mod tests {
 
     #[test]
     fn large_objects_that_are_few_or_for_one_connection_stay_together() {
-        assert_eq!(of_large_objects(&[], 4), [0..0]);
-        assert_eq!(of_large_objects(&[large(9), large(9)], 4), [0..2]);
-        assert_eq!(of_large_objects(&vec![large(9 << 20); 9], 1), [0..9]);
-        assert_eq!(of_large_objects(&vec![large(9 << 20); 3], 2), [0..1, 1..2, 2..3]);
+        let ends = |objects: &[BlobObject], workers| -> Vec<usize> {
+            of_large_objects(objects, workers).into_iter().map(|part| part.end).collect()
+        };
+        assert_eq!(ends(&[], 4), [0]);
+        assert_eq!(ends(&[large(9), large(9)], 4), [2]);
+        assert_eq!(ends(&vec![large(9 << 20); 9], 1), [9]);
+        assert_eq!(ends(&vec![large(9 << 20); 3], 2), [1, 2, 3]);
     }
 
     proptest! {
