@@ -208,7 +208,6 @@ async fn write_rows(
     let jobs = tables::jobs(&planned, snapshot.in_recovery);
     progress.expect(jobs.tables.len() as u64, jobs.estimated_bytes());
     progress.phase("dumping");
-    stop.unless(leader.name("pgstow dump: holding the snapshot")).await?;
     let mut loaded = tables::copy_all(options, shares, &snapshot, &leader, readers, jobs, destination, stop).await?;
     // It held its locks until every row was read.
     stop.unless(leader.execute("SELECT 1"))

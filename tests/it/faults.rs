@@ -178,8 +178,8 @@ fn a_store_that_stays_busy_or_refuses_within_a_200_ends_a_dump_and_nothing_is_le
         }
         let (url, store) = (database.url(), s3.location(&prefix));
         let arguments = ["dump", "-d", &url, "--to", &store, "-j", "2", "-Z", "none"];
-        let ran = pgstow(&shaky, &[&arguments[..], &HASTE].concat());
-        assert!(proxy.heal() < 1000, "{case}: there was no such request");
+        let ran = pgstow(&shaky, &[&arguments[..], &["--retry-for", "8"]].concat());
+        assert!(proxy.heal() < 1000, "{case}: there was no such request: {ran:?}");
         ran.failed(5, &[said]);
         assert_whole_or_nothing(case, &s3, &prefix, &ran);
     }

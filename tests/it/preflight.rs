@@ -156,9 +156,9 @@ fn a_collation_or_an_extension_of_another_version_is_a_warning_that_names_it() {
     let found = warnings(&backup, &target.url(), &[]);
     assert_eq!(found.len(), 2, "{found:#?}");
     let start =
-        |what: &str| format!("the collation {what} has version 0.7 in the source and {}", version("public.own"));
-    assert!(found[0].starts_with(&start("public.own (in the backup)")), "{found:#?}");
-    assert!(found[1].starts_with(&start("pg_catalog.\"de-x-icu\" (table public.t)")), "{found:#?}");
+        |what: &str, name| format!("the collation {what} has version 0.7 in the source and {} in", version(name));
+    assert!(found[0].starts_with(&start("public.own (in the backup)", "public.own")), "{found:#?}");
+    assert!(found[1].starts_with(&start("pg_catalog.\"de-x-icu\" (table public.t)", "\"de-x-icu\"")), "{found:#?}");
     // A real restore says the same, and is done. Of a part, only what it has is said.
     let report = backup.run("restore", &["-d", &target.url(), "--json"]).fine().json();
     assert_eq!(report["warnings"].as_array().unwrap().len(), 2, "{report}");

@@ -68,8 +68,9 @@ impl Shelf {
         compressors: Compressors,
         shares: &DumpShares,
     ) -> Self {
-        let readers = source.0.jobs + 1;
-        let size = (data.oids.len() / (readers * TURNS)).clamp(SMALLEST_BATCH, BATCH);
+        let jobs = source.0.jobs;
+        let share = if jobs > 1 { data.oids.len() / ((jobs + 1) * TURNS) } else { BATCH };
+        let size = share.clamp(SMALLEST_BATCH, BATCH);
         Shelf {
             source,
             pace,

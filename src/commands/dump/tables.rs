@@ -152,6 +152,8 @@ pub(super) async fn copy_all(
     let more = (sessions.len()..workers).map(|_| follow_snapshot(options, snapshot, READING));
     sessions.extend(stop.unless(future::try_join_all(more)).await?);
     sessions.truncate(workers);
+    // From now on it does nothing else.
+    stop.unless(leader.name("pgstow dump: holding the snapshot")).await?;
     let (outcomes, mut results) = mpsc::unbounded_channel::<Outcome>();
     let mut readers = JoinSet::new();
     for session in sessions {
