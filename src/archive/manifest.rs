@@ -457,11 +457,7 @@ mod tests {
                 ctype: "C".to_owned(),
                 locale_provider: Some("libc".to_owned()),
                 collation_version: Some("2.36".to_owned()),
-                collations: vec![CollationFacts {
-                    schema: "public".to_owned(),
-                    name: "de".to_owned(),
-                    version: "153.120".to_owned(),
-                }],
+                collations: vec![CollationFacts { schema: "s".into(), name: "de".into(), version: "153.120".into() }],
                 extensions: vec![ExtensionFacts { name: "hstore".to_owned(), version: "1.8".to_owned() }],
                 size_bytes: None,
             },
