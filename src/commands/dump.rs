@@ -198,13 +198,16 @@ async fn write_rows(
     let readers = stop.unless(future::try_join_all(readers)).await?;
     let catalog = stop.unless(catalog::read(&leader, &readers, &options.selection, options.allow_incomplete)).await?;
     let Catalog { objects, facets, depends, database, skipped, mut warnings } = catalog;
-    let mut planned = plan(objects, facets, &depends)?;
+    // The plan takes a processor of its own for as long as the globals take.
+    let planning = tokio::task::spawn_blocking(move || plan(objects, facets, &depends));
+    let (globals, more_warnings) = globals::write(options, &leader, destination).await?;
+    warnings.extend(more_warnings);
+    let planned = planning.await.map_err(|error| Error::new(Kind::Internal, "the plan failed").because(error))?;
+    let mut planned = planned?;
     // What only holds a place in the order for its facets (the schema `public` as every database has it) is not written.
     planned.retain(|entry| !does_nothing(&entry.item));
     sections::keep(&mut planned, &options.selection.sections);
     tracing::info!(items = planned.len(), "planned");
-    let (globals, more_warnings) = globals::write(options, &leader, destination).await?;
-    warnings.extend(more_warnings);
     let jobs = tables::jobs(&planned, snapshot.in_recovery);
     progress.expect(jobs.tables.len() as u64, jobs.estimated_bytes());
     progress.phase("dumping");
@@ -218,6 +221,8 @@ async fn write_rows(
     let items = planned.len() as u64;
     let toc = contents::table_of_contents(planned, &segments, options.codec, &database, leader.version())?;
     let toc_bytes = Bytes::from(toc.encode()?);
+    // Freeing a large one takes about as long as writing it did, and nobody has to wait for that.
+    std::thread::spawn(move || drop(toc));
     let toc = destination
         .write(keys::toc_key(), destination.part_size(toc_bytes.len() as u64), futures::stream::iter([Ok(toc_bytes)]))
         .await?;
