@@ -32,6 +32,7 @@ mod memory;
 mod notifying;
 mod past;
 mod policies;
+mod preflight;
 mod pruning;
 mod reconnecting;
 mod reporting;

@@ -3,9 +3,10 @@
 use super::choose::{Phase, Plan, Step};
 use super::keys;
 use super::slices::{self, Slice, slices};
-use crate::commands::source::TableObject;
+use crate::commands::source::{BlobObject, TableObject};
 use crate::plan::{Lock, Task};
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 /// With more connections than this, one that loads a table alone takes longer than several, although rows that come in slices
 /// are not frozen: measured with two, where frozen rows spare the indexes half as much as loading them takes.
@@ -13,7 +14,10 @@ const MOST_FOR_FROZEN_ROWS: usize = 4;
 /// Of a table with fewer bytes of rows than this, as COPY text, an index is built in no time.
 const WORTH_TWO_PIECES: u64 = 16 << 20;
 
-/// One thing for one connection: a step, a slice of a table's rows, or a piece of a key.
+/// The large objects by the entry that brings them.
+pub(super) type LargeObjects = HashMap<i32, Vec<BlobObject>>;
+
+/// One thing for one connection: a step, a slice of a table's rows, a piece of a key, or some of the large objects.
 #[derive(Debug, Clone)]
 pub(super) struct Work {
     /// The step's place in the plan.
@@ -24,6 +28,8 @@ pub(super) struct Work {
     pub(super) statement: Option<String>,
     /// Which rows; `None` for all of them, and for a step without any.
     pub(super) slice: Option<Slice>,
+    /// Which of the step's large objects, by their places.
+    pub(super) large: Range<usize>,
     /// Whether these are all the rows of a table that this restore made, and that nobody else has.
     pub(super) is_fresh: bool,
 }
@@ -31,18 +37,23 @@ pub(super) struct Work {
 impl Work {
     /// The whole of a step.
     fn whole(step: usize) -> Self {
-        Work { step, number: 0, statement: None, slice: None, is_fresh: false }
+        Work { step, number: 0, statement: None, slice: None, large: 0..0, is_fresh: false }
     }
 }
 
 /// Everything that runs side by side, in the order of the table of contents; what is cut depends on the plan and the number of
 /// connections alone.
-fn pieces_of_work(plan: &Plan, jobs: usize, may_truncate: bool) -> Vec<Work> {
+fn pieces_of_work(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate: bool) -> Vec<Work> {
     let made = heaps_made_and_loaded_at_once(plan);
     let (indexed, rows) = (indexes_of_tables(plan), rows_of_tables(plan));
     let side_by_side = Phase::Parallel..=Phase::Last;
     let mut work = Vec::new();
     for (step, of) in plan.steps.iter().enumerate().filter(|(_, step)| side_by_side.contains(&step.phase)) {
+        if let Some(objects) = large.get(&of.entry.id) {
+            let parts = slices::of_large_objects(objects, jobs).into_iter().enumerate();
+            work.extend(parts.map(|(number, large)| Work { number, large, ..Work::whole(step) }));
+            continue;
+        }
         let needs_any = |tables: &HashSet<i32>| of.entry.needs.iter().any(|need| tables.contains(need));
         // What is loaded through a partitioned table says so here, and shares that table with others.
         let is_made = of.entry.create.is_none() && needs_any(&made);
@@ -146,8 +157,8 @@ fn loaded_through_one_root<'a>(plan: &'a Plan, work: &[Work]) -> HashMap<&'a str
 ///
 /// `may_truncate` says that the tables of the plan have no rows but this restore's. The rows of a large table are several
 /// tasks, whose order counts by the whole table, so that its indexes can begin early.
-pub(super) fn tasks(plan: &Plan, jobs: usize, may_truncate: bool) -> (Vec<Work>, Vec<Task>) {
-    let work = pieces_of_work(plan, jobs, may_truncate);
+pub(super) fn tasks(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate: bool) -> (Vec<Work>, Vec<Task>) {
+    let work = pieces_of_work(plan, large, jobs, may_truncate);
     let mut task_of: HashMap<i32, Vec<usize>> = HashMap::new();
     for (task, work) in work.iter().enumerate() {
         task_of.entry(plan.steps[work.step].entry.id).or_default().push(task);
@@ -210,8 +221,11 @@ pub(super) fn tasks(plan: &Plan, jobs: usize, may_truncate: bool) -> (Vec<Work>,
             // Privileges and refreshes go one by one, in order: two grants on one object at once would collide.
             needs.extend(previous_serial.insert(stage, task));
         }
+        let objects = large.get(&step.entry.id);
         let weight = match &step.data {
             Some(data) => data.raw_bytes + 1,
+            // The weight of a part is that of all, as with a table's slices.
+            None if objects.is_some() => objects.into_iter().flatten().map(slices::weight).sum(),
             // An index or a key takes the longer the more rows there are, and keeps one connection busy.
             None if stage == 0 => step.entry.needs.iter().filter_map(|need| bytes_of.get(need)).sum(),
             None => 0,
@@ -223,7 +237,7 @@ pub(super) fn tasks(plan: &Plan, jobs: usize, may_truncate: bool) -> (Vec<Work>,
 
 #[cfg(test)]
 mod tests {
-    use super::{Plan, Step, WORTH_TWO_PIECES, tasks};
+    use super::{LargeObjects, Plan, Step, WORTH_TWO_PIECES, tasks};
     use crate::archive::toc::TocEntry;
     use crate::commands::restore::choose::Phase;
     use crate::commands::source::{RunOfRows, TableObject};
@@ -249,6 +263,10 @@ mod tests {
         Plan { steps, ..Plan::default() }
     }
 
+    fn none() -> LargeObjects {
+        LargeObjects::new()
+    }
+
     fn built() -> [Step; 2] {
         let key = "ALTER TABLE ONLY s.t\n    ADD CONSTRAINT k PRIMARY KEY (id);";
         [step("CONSTRAINT", 3, key), step("INDEX", 4, "CREATE INDEX i ON s.t USING btree (id);")]
@@ -257,13 +275,13 @@ mod tests {
     #[test]
     fn a_table_with_indexes_comes_frozen_unless_many_connections_load_it() {
         let pieces = |built: &[Step], jobs| {
-            let (work, _) = tasks(&plan(1 << 30, built), jobs, true);
+            let (work, _) = tasks(&plan(1 << 30, built), &none(), jobs, true);
             let rows: Vec<_> = work.iter().filter(|work| work.step == 1).collect();
             (rows.len(), rows.iter().all(|work| work.is_fresh))
         };
         assert_eq!(pieces(&built(), 2), (1, true));
         // A restore that goes on must find the same pieces, although by now it may not empty a table.
-        let (work, _) = tasks(&plan(1 << 30, &built()), 2, false);
+        let (work, _) = tasks(&plan(1 << 30, &built()), &none(), 2, false);
         assert_eq!(work.iter().filter(|work| work.step == 1).count(), 1);
         assert_eq!(pieces(&built(), 8), (3, false));
         assert_eq!(pieces(&[], 2), (3, false));
@@ -271,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_key_of_a_large_table_lets_others_build_their_indexes_while_its_own_is_built() {
-        let (work, found) = tasks(&plan(2 * WORTH_TWO_PIECES, &built()), 2, true);
+        let (work, found) = tasks(&plan(2 * WORTH_TWO_PIECES, &built()), &none(), 2, true);
         let places: Vec<_> = work.iter().map(|work| (work.step, work.number, work.statement.is_some())).collect();
         assert_eq!(places, [(1, 0, false), (2, 1, true), (2, 0, true), (3, 0, false)]);
         assert_eq!(found[1].locks, [(1, Lock::Shared)]);
@@ -280,7 +298,7 @@ mod tests {
         for (bytes, built, jobs) in
             [(WORTH_TWO_PIECES, &built()[..], 2), (1 << 30, &built()[..1], 2), (1 << 30, &built()[..], 1)]
         {
-            let (work, _) = tasks(&plan(bytes, built), jobs, true);
+            let (work, _) = tasks(&plan(bytes, built), &none(), jobs, true);
             assert!(work.iter().all(|work| work.statement.is_none()), "{bytes} {jobs}");
         }
     }
