@@ -282,11 +282,11 @@ impl Bench {
         let (requests, bytes) = store.counted();
         let at_most = bytes.div_ceil(8 << 20);
         format!(
-            "Peak resident memory: dumps {}; restores {}. Store requests of a dump of {:.2} GB stored: {requests}; parts of \
+            "Peak resident memory: dumps {}; restores {}. Store requests of a dump of {} MB stored: {requests}; parts of \
              8 MiB alone would be {at_most}.",
             share(dump),
             share(restore),
-            bytes as f64 / 1e9,
+            bytes / 1_000_000,
         )
     }
 }

@@ -1,6 +1,6 @@
 //! A database of very many tables, of which the definitions alone are dumped.
 
-use super::{Bench, JOBS, Work, shell};
+use super::{Bench, JOBS, Work};
 use pgstow_parts::{Database, Server};
 
 /// So many tables, in steps that one transaction has room for locks for.
@@ -40,7 +40,7 @@ impl Bench {
             }),
             theirs: Box::new(|| {
                 let (place, url) = (self.place("stock_definitions"), self.many_tables.url());
-                shell(&self.s3, &format!("rm -rf {place}; $BIN/pg_dump -s -Fd -f {place} -d '{url}'"))
+                self.shell(&format!("rm -rf {place}; $BIN/pg_dump -s -Fd -f {place} -d '{url}'"))
             }),
         }
     }

@@ -83,22 +83,6 @@ impl Cursor<'_> {
         Ok((year, month, self.pair(31)?))
     }
 
-    /// Takes an offset from UTC; microseconds.
-    fn zone(&mut self) -> Result<i64, Unusual> {
-        let west = self.has(b'-');
-        if !west {
-            self.expect(b'+')?;
-        }
-        let mut offset = self.pair(15)? * HOUR;
-        if self.has(b':') {
-            offset += self.pair(59)? * MINUTE;
-            if self.has(b':') {
-                offset += self.pair(59)? * SECOND;
-            }
-        }
-        Ok(if west { -offset } else { offset })
-    }
-
     /// Takes the rest, which is nothing or says that the year is before Christ.
     fn is_before_christ(&self) -> Result<bool, Unusual> {
         match self.0 {
@@ -107,6 +91,22 @@ impl Cursor<'_> {
             _ => Err(Unusual),
         }
     }
+}
+
+/// Takes an offset from UTC; microseconds.
+fn zone(cursor: &mut Cursor<'_>) -> Result<i64, Unusual> {
+    let west = cursor.has(b'-');
+    if !west {
+        cursor.expect(b'+')?;
+    }
+    let mut offset = cursor.pair(15)? * HOUR;
+    if cursor.has(b':') {
+        offset += cursor.pair(59)? * MINUTE;
+        if cursor.has(b':') {
+            offset += cursor.pair(59)? * SECOND;
+        }
+    }
+    Ok(if west { -offset } else { offset })
 }
 
 /// Days since the epoch of a day of the Gregorian calendar, by counting from March, so that a leap day is a year's last.
@@ -155,7 +155,7 @@ pub(super) fn timestamp(text: &[u8]) -> Result<i64, Unusual> {
 
 /// Microseconds since 2000-01-01 00:00:00 UTC.
 pub(super) fn timestamptz(text: &[u8]) -> Result<i64, Unusual> {
-    moment(text, |cursor| cursor.zone())
+    moment(text, zone)
 }
 
 fn moment(text: &[u8], zone: impl FnOnce(&mut Cursor<'_>) -> Result<i64, Unusual>) -> Result<i64, Unusual> {
