@@ -93,7 +93,7 @@ const SELECTIONS: [(Before, &[&str]); 30] = [
     (Nothing, &["--statistics", "--no-data"]),
 ];
 
-pub(crate) fn source(server: &Server) -> Database {
+fn source(server: &Server) -> Database {
     let database = Database::fresh(server, "select_from");
     database.execute(EVERYTHING);
     if server.major() >= 14 {
