@@ -17,10 +17,12 @@ pub mod size;
 pub mod version;
 
 pub use address::{Address, AddressMap, AddressSet, Oid, QuickHash, class};
-pub use item::{Belongs, BlobsData, Columns, Depend, Grantable, Item, Object, Payload, Section, TableData, Target};
+pub use item::{
+    Belongs, BlobsData, Columns, Depend, Grantable, Item, Object, Opening, Payload, Section, TableData, Target,
+};
 pub use name::{SqlName, ident, ident_list, literal, one_line, qualified, turns};
 pub use question::Question;
-pub use rows::Rows;
+pub use rows::{Rows, list_or_null};
 pub use secret::Secret;
 pub use setting::{set_clause, split_identifier_list};
 pub use version::ServerVersion;

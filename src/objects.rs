@@ -2,7 +2,8 @@
 //!
 //! May import: error, model. Always true here: pure functions from rows to [`Object`]s; no connection, no version test
 //! outside a question's `-- <N:` lines; kinds never look each other up, for the server names things: with an empty
-//! `search_path`, `regclass` casts, `format_type` and the `pg_get_*def` functions return qualified text.
+//! `search_path`, `regclass` casts, `format_type` and the `pg_get_*def` functions return qualified text. Where there are
+//! thousands that costs too much, and a kind puts plain definitions together from names that it asks for.
 //!
 //! Architecture invariant: [`KINDS`] is the only list of kinds. Its order is the restore rank. A new kind is one file and
 //! one line here.
@@ -26,6 +27,7 @@ mod foreign_data_wrapper;
 mod foreign_server;
 mod function;
 mod index;
+mod key;
 mod language;
 pub mod large_object;
 mod operator;
@@ -60,7 +62,8 @@ pub struct Kind {
     /// For messages, plural: `tables`.
     pub name: &'static str,
     /// Asks for every object of the kind outside the system schemas, members of extensions included (the catalog drops
-    /// those), most kinds in one question. Columns become the fields of the kind's row.
+    /// those), most kinds in one question. Columns become the fields of the kind's row. A question that several kinds have is
+    /// asked once.
     pub questions: &'static [Question],
     /// Turns the answers, one a question, into objects.
     pub objects: fn(&[Rows]) -> Result<Vec<Object>>,
@@ -118,14 +121,24 @@ pub(crate) fn each<R: DeserializeOwned>(
 ) -> Result<Vec<Object>> {
     let mut objects = Vec::with_capacity(answers.iter().map(Rows::len).sum());
     for row in answers.iter().flat_map(Rows::read) {
-        let row = row.map_err(|error| {
-            Error::new(ErrorKind::Internal, "a catalog row does not have the shape that its question promises")
-                .on(std::any::type_name::<R>())
-                .because(error)
-        })?;
-        describe(row, &mut objects)?;
+        describe(row.map_err(of_another_shape::<R>)?, &mut objects)?;
     }
     Ok(objects)
+}
+
+/// Reads all rows of the answers into one shape.
+fn read<R: DeserializeOwned>(answers: &[Rows]) -> Result<Vec<R>> {
+    let mut read = Vec::with_capacity(answers.iter().map(Rows::len).sum());
+    for row in answers.iter().flat_map(Rows::read) {
+        read.push(row.map_err(of_another_shape::<R>)?);
+    }
+    Ok(read)
+}
+
+fn of_another_shape<R>(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Internal, "a catalog row does not have the shape that its question promises")
+        .on(std::any::type_name::<R>())
+        .because(error)
 }
 
 /// Answers made of rows that are written as JSON, for tests.

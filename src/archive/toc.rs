@@ -121,33 +121,29 @@ pub struct TocEntry {
 
 impl TocEntry {
     /// The entry of an Item; `needs` are ids of other entries, `file` the name without suffix of its data file.
-    pub fn of_item(item: &Item, id: i32, needs: Vec<i32>, file: Option<String>) -> Self {
-        let unless_empty = |text: &String| (!text.is_empty()).then(|| text.clone());
+    pub fn of_item(item: Item, id: i32, needs: Vec<i32>, file: Option<String>) -> Self {
+        let unless_empty = |text: String| (!text.is_empty()).then_some(text);
         // Stock gives table data the table's oid without a catalog.
-        let table_oid = match &item.payload {
-            Payload::Table(_) => "0".to_owned(),
-            _ => item.address.class.to_string(),
-        };
-        let oid = match &item.payload {
-            Payload::Table(data) => data.relation.to_string(),
-            _ => item.address.object.to_string(),
+        let (table_oid, oid) = match &item.payload {
+            Payload::Table(data) => ("0".to_owned(), data.relation.to_string()),
+            _ => (item.address.class.to_string(), item.address.object.to_string()),
         };
         TocEntry {
             id,
             had_dumper: file.is_some(),
             table_oid,
             oid,
-            tag: item.tag.clone(),
+            tag: item.tag,
             desc: item.desc.to_owned(),
             section: item.section,
-            create: unless_empty(&item.create),
-            drop: unless_empty(&item.drop),
-            copy: item.copy.clone(),
-            schema: item.schema.clone(),
-            tablespace: item.tablespace.clone(),
-            access_method: item.access_method.clone(),
+            create: unless_empty(item.create),
+            drop: unless_empty(item.drop),
+            copy: item.copy,
+            schema: item.schema,
+            tablespace: item.tablespace,
+            access_method: item.access_method,
             relkind: item.relkind,
-            owner: item.owner.clone(),
+            owner: item.owner,
             needs,
             file,
         }

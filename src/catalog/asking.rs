@@ -6,8 +6,10 @@ use crate::postgres::Session;
 use futures::future;
 use std::cmp::Reverse;
 use std::sync::{Mutex, PoisonError};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-/// Turns rows into an answer.
+/// Turns rows into an answer, or into a part of one that has several.
 pub(super) type Read<T> = Box<dyn FnOnce(Rows) -> Result<T> + Send>;
 
 /// One question.
@@ -16,37 +18,80 @@ pub(super) struct Asked<T> {
     pub(super) about: &'static str,
     /// Its text for this server.
     pub(super) sql: String,
-    /// Reads its answer.
-    pub(super) read: Read<T>,
+    /// Each reads its answer for itself.
+    pub(super) read: Vec<Read<T>>,
 }
 
 /// What takes longest where there is much of it, longest first: whoever asked it last would keep all others waiting.
-const LONG: [&str; 7] = ["tables", "indexes", "constraints", "dependencies", "sequences", "comments", "privileges"];
+const LONG: [&str; 7] = ["tables", "constraints", "indexes", "dependencies", "sequences", "comments", "privileges"];
 
-/// Asks every question once and gives the answers in the order of the questions.
-///
-/// Rows are read on threads of their own as soon as they are there, while their session asks on.
-pub(super) async fn all<T: Send + 'static>(sessions: &[&Session], questions: Vec<Asked<T>>) -> Result<Vec<T>> {
-    let length = |about: &str| LONG.iter().position(|long| *long == about).unwrap_or(LONG.len());
-    let mut waiting: Vec<(usize, Asked<T>)> = questions.into_iter().enumerate().collect();
-    waiting.sort_by_key(|(_, question)| Reverse(length(question.about)));
-    let waiting = Mutex::new(waiting);
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let answers = sessions.iter().map(|session| async {
-        let mut answers = Vec::new();
-        while let Some((place, Asked { about, sql, read })) = next() {
+/// The questions that wait, the shortest first.
+struct Queue<T>(Mutex<Vec<(usize, Asked<T>)>>);
+
+impl<T: Send + 'static> Queue<T> {
+    /// `first` is the place of the first one in the order of answers.
+    fn of(questions: Vec<Asked<T>>, first: usize) -> Self {
+        let length = |about: &str| LONG.iter().position(|long| *long == about).unwrap_or(LONG.len());
+        let mut waiting: Vec<(usize, Asked<T>)> = (first..).zip(questions).collect();
+        waiting.sort_by_key(|(_, question)| Reverse(length(question.about)));
+        Queue(Mutex::new(waiting))
+    }
+
+    fn next(&self) -> Option<(usize, Asked<T>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Asks on this session until no question is left. Rows are read on threads of their own as soon as they are there, while
+    /// the session asks on.
+    async fn ask(&self, session: &Session, answers: &mut Vec<(usize, JoinHandle<Result<T>>)>) -> Result<()> {
+        while let Some((place, Asked { about, sql, read })) = self.next() {
             let named = move |error: Error| error.on(format!("reading {about}"));
             let rows = session.rows(&sql).await.map_err(named)?;
             tracing::debug!(about, count = rows.len(), "read");
-            answers.push((place, tokio::task::spawn_blocking(move || read(rows).map_err(named))));
+            for read in read {
+                let rows = rows.clone();
+                answers.push((place, tokio::task::spawn_blocking(move || read(rows).map_err(named))));
+            }
         }
+        Ok(())
+    }
+}
+
+/// Asks every question once and gives the answers in the order of the questions, those `at_once` first.
+///
+/// The leader locks first. Until it has, the readers ask what the locks do not matter for; then all ask the rest.
+pub(super) async fn all<T: Send + 'static, L>(
+    (leader, locking): (&Session, impl Future<Output = Result<L>>),
+    readers: &[Session],
+    at_once: Vec<Asked<T>>,
+    once_locked: Vec<Asked<T>>,
+) -> Result<(L, Vec<T>)> {
+    let once_locked = Queue::of(once_locked, at_once.len());
+    let at_once = Queue::of(at_once, 0);
+    let locked = watch::Sender::new(false);
+    let lead = async {
+        let found = locking.await?;
+        locked.send_replace(true);
+        let mut answers = Vec::new();
+        once_locked.ask(leader, &mut answers).await?;
+        at_once.ask(leader, &mut answers).await?;
+        Ok((found, answers))
+    };
+    let follow = readers.iter().map(|reader| async {
+        let mut answers = Vec::new();
+        at_once.ask(reader, &mut answers).await?;
+        // That the sender is gone cannot be, for it is here.
+        let mut signal = locked.subscribe();
+        signal.wait_for(|locked| *locked).await.map(drop).unwrap_or_default();
+        once_locked.ask(reader, &mut answers).await?;
         Ok::<_, Error>(answers)
     });
-    let mut answers: Vec<_> = future::try_join_all(answers).await?.into_iter().flatten().collect();
+    let ((found, mut answers), others) = future::try_join(lead, future::try_join_all(follow)).await?;
+    answers.extend(others.into_iter().flatten());
     answers.sort_unstable_by_key(|(place, _)| *place);
     let mut read = Vec::with_capacity(answers.len());
     for (_, answer) in answers {
         read.push(answer.await.map_err(|error| Error::new(Kind::Internal, "a reader of rows failed").because(error))??);
     }
-    Ok(read)
+    Ok((found, read))
 }

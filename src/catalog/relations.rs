@@ -31,19 +31,30 @@ pub(super) struct Relation {
 
 /// Every relation outside the system schemas, in the order in which stock locks them.
 const RELATIONS: Question = Question(
-    "SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, o.refobjid AS owned_by,
-COALESCE(o.deptype = 'i', false) AS identity, e.refobjid AS extension, c.relpersistence = 'u' AS unlogged,
-(SELECT pg_catalog.json_agg(i.inhparent) FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid) AS parents,
+    "WITH parents AS MATERIALIZED (
+SELECT i.inhrelid, pg_catalog.array_agg(i.inhparent) AS list FROM pg_catalog.pg_inherits i GROUP BY i.inhrelid
+), owners AS MATERIALIZED (
+SELECT o.objid, o.refobjid, o.deptype FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_depend o ON o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+AND o.objid = c.oid AND o.objsubid = 0 AND o.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+AND o.refobjsubid > 0 AND o.deptype IN ('a', 'i')
+WHERE c.relkind = 'S'
+), members AS MATERIALIZED (
+SELECT e.objid, e.refobjid FROM pg_catalog.pg_depend e
+WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objsubid = 0 AND e.deptype = 'e'
+AND e.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+)
+SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, owners.refobjid AS owned_by,
+COALESCE(owners.deptype = 'i', false) AS identity, members.refobjid AS extension, c.relpersistence = 'u' AS unlogged,
+parents.list AS parents,
 CASE WHEN c.relkind = 'f' THEN (SELECT s.srvname FROM pg_catalog.pg_foreign_table f
 JOIN pg_catalog.pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = c.oid) END AS server,
 pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN pg_catalog.pg_depend o ON c.relkind = 'S' AND o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-AND o.objid = c.oid AND o.objsubid = 0 AND o.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-AND o.refobjsubid > 0 AND o.deptype IN ('a', 'i')
-LEFT JOIN pg_catalog.pg_depend e ON e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-AND e.objid = c.oid AND e.objsubid = 0 AND e.deptype = 'e'
+LEFT JOIN owners ON owners.objid = c.oid
+LEFT JOIN members ON members.objid = c.oid
+LEFT JOIN parents ON parents.inhrelid = c.oid
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
 AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgstow_restore')
 ORDER BY c.oid",

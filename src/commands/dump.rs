@@ -232,8 +232,9 @@ async fn write_rows(
         .map_err(|error| watch::leader_lost(snapshot.in_recovery).because(error))?;
     let segments = contents::number_segments(&planned, &mut loaded.tables);
     progress.phase("finishing");
-    let toc = contents::table_of_contents(&planned, &segments, options.codec, &database, leader.version())?.encode()?;
-    let toc_bytes = Bytes::from(toc);
+    let items = planned.len() as u64;
+    let toc = contents::table_of_contents(planned, &segments, options.codec, &database, leader.version())?;
+    let toc_bytes = Bytes::from(toc.encode()?);
     let toc = destination
         .write(keys::toc_key(), destination.part_size(toc_bytes.len() as u64), futures::stream::iter([Ok(toc_bytes)]))
         .await?;
@@ -271,7 +272,7 @@ async fn write_rows(
             frame_bytes: shares.frame_bytes as u64,
         },
         archive_version: contents::archive_version(options.codec)?,
-        items: planned.len() as u64,
+        items,
         totals: totals(&loaded.tables, loaded.large_objects.as_ref(), &small),
         toc,
         tables: loaded.tables,

@@ -38,10 +38,15 @@ pub fn append(rows: &[Row], objects: &mut [Object]) {
                 names.iter().map(move |name| format!("ALTER {on} DEPENDS ON EXTENSION {};\n", ident(name)))
             })
             .collect();
-        object.whole.create.push_str(&statements);
-        if let Some(last) = object.opened.last_mut() {
-            last.create.push_str(&statements);
+        if statements.is_empty() {
+            continue;
         }
+        object.whole.create.push_str(&statements);
+        object.opened.change(move |items| {
+            if let Some(last) = items.last_mut() {
+                last.create.push_str(&statements);
+            }
+        });
     }
 }
 
@@ -54,14 +59,15 @@ mod tests {
     #[test]
     fn an_object_says_each_extension_that_it_goes_with_at_its_end() {
         let mut table = fixture::table();
-        table.opened = vec![Item { create: "head;\n".to_owned(), ..table.whole.clone() }, table.whole.clone()];
+        table.opened = vec![Item { create: "head;\n".to_owned(), ..table.whole.clone() }, table.whole.clone()].into();
         let mut objects = [table];
         let row = |object, name: &str| Row { class: class::RELATION, object: Oid(object), extension: name.to_owned() };
         append(&[row(20_000, "one"), row(20_000, "Two"), row(20_001, "of another")], &mut objects);
         let [object] = &objects;
         let said = "ALTER TABLE \"S\".t DEPENDS ON EXTENSION one;\nALTER TABLE \"S\".t DEPENDS ON EXTENSION \"Two\";\n";
         assert!(object.whole.create.ends_with(said), "{}", object.whole.create);
-        assert_eq!(object.opened[0].create, "head;\n");
-        assert!(object.opened[1].create.ends_with(said), "{}", object.opened[1].create);
+        let [head, part] = object.opened.items().try_into().expect("a head and a part");
+        assert_eq!(head.create, "head;\n");
+        assert!(part.create.ends_with(said), "{}", part.create);
     }
 }

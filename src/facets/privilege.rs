@@ -33,10 +33,11 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT a.attisdropped
 AND (a.attacl IS NOT NULL OR a.attrelid IN (SELECT objoid FROM pg_catalog.pg_init_privs))
 UNION ALL
 SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0, p.proacl, p.proowner, 'f', p.pronamespace, NULL
-FROM pg_catalog.pg_proc p
+FROM pg_catalog.pg_proc p WHERE (p.proacl IS NOT NULL OR p.oid IN (SELECT objoid FROM pg_catalog.pg_init_privs))
 UNION ALL
 SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, 0, t.typacl, t.typowner, 'T', t.typnamespace, NULL
 FROM pg_catalog.pg_type t WHERE t.typtype <> 'm'
+AND (t.typacl IS NOT NULL OR t.oid IN (SELECT objoid FROM pg_catalog.pg_init_privs))
 UNION ALL
 SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass, n.oid, 0, n.nspacl, n.nspowner, 'n', n.oid, NULL
 FROM pg_catalog.pg_namespace n

@@ -4,6 +4,8 @@
 
 use super::{Address, Oid, one_line};
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
 
 /// When an Item runs. The order of the variants is the order of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -189,14 +191,58 @@ pub struct Belongs {
     pub owned_by: Option<Oid>,
 }
 
+/// How an object opens inside a loop: a head first, then parts; every part needs the head. Together they provide what the
+/// whole provides. Few objects ever open, so the Items are made when one does.
+#[derive(Clone, Default)]
+pub struct Opening(Option<Arc<dyn Fn() -> Vec<Item> + Send + Sync>>);
+
+impl Opening {
+    /// An object that opens into the Items that `make` gives.
+    pub fn into_items(make: impl Fn() -> Vec<Item> + Send + Sync + 'static) -> Self {
+        Opening(Some(Arc::new(make)))
+    }
+
+    /// Whether the object can open.
+    pub fn is_possible(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The head and the parts; nothing where it cannot open.
+    pub fn items(&self) -> Vec<Item> {
+        self.0.as_ref().map(|make| make()).unwrap_or_default()
+    }
+
+    /// Changes the Items, once they are made.
+    pub fn change(&mut self, change: impl Fn(&mut [Item]) + Send + Sync + 'static) {
+        self.0 = self.0.take().map(|make| -> Arc<dyn Fn() -> Vec<Item> + Send + Sync> {
+            Arc::new(move || {
+                let mut items = make();
+                change(&mut items);
+                items
+            })
+        });
+    }
+}
+
+impl From<Vec<Item>> for Opening {
+    fn from(items: Vec<Item>) -> Self {
+        if items.is_empty() { Opening::default() } else { Opening::into_items(move || items.clone()) }
+    }
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Opening").field(&self.items()).finish()
+    }
+}
+
 /// What a kind hands to the plan: one statement outside loops, several inside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Object {
     /// Everything in one statement.
     pub whole: Item,
-    /// How it opens inside a loop: a head first, then parts; every part needs the head. Empty when it cannot open.
-    /// Together they provide what `whole` provides.
-    pub opened: Vec<Item>,
+    /// How it opens inside a loop, if it can.
+    pub opened: Opening,
     /// What facets can be about. Every address that can have a comment, a privilege or a label has a target.
     pub targets: Vec<Target>,
     /// For selection.
@@ -208,7 +254,7 @@ pub struct Object {
 impl Object {
     /// An object that is one statement wherever it stands.
     pub fn simple(whole: Item, belongs: Belongs) -> Self {
-        Object { whole, opened: Vec::new(), targets: Vec::new(), belongs, rank: 0 }
+        Object { whole, opened: Opening::default(), targets: Vec::new(), belongs, rank: 0 }
     }
 
     /// Adds a target.

@@ -1,7 +1,10 @@
 //! Names and literals as SQL text. The only place that writes a quote mark around something from a database.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 /// Words of PostgreSQL 18's grammar that cannot stand as a bare identifier everywhere
-/// (`pg_get_keywords()` where `catcode` is not `U`), sorted for binary search.
+/// (`pg_get_keywords()` where `catcode` is not `U`), sorted.
 const KEYWORDS: &[&str] = &[
     "all",
     "analyse",
@@ -175,13 +178,22 @@ pub fn ident(name: &str) -> String {
     let mut bytes = name.bytes();
     let bare = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_')
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-        && KEYWORDS.binary_search(&name).is_err();
+        && !is_keyword(name);
     if bare { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+fn is_keyword(word: &str) -> bool {
+    // Every name in a database comes by here, several times.
+    static SET: LazyLock<HashSet<&str>> = LazyLock::new(|| KEYWORDS.iter().copied().collect());
+    SET.contains(word)
 }
 
 /// `schema.name`, each part quoted when it must be.
 pub fn qualified(schema: &str, name: &str) -> String {
-    format!("{}.{}", ident(schema), ident(name))
+    let mut qualified = ident(schema);
+    qualified.push('.');
+    qualified.push_str(&ident(name));
+    qualified
 }
 
 /// Identifiers joined by comma and space.

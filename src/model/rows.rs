@@ -2,9 +2,10 @@
 
 use serde::de::value::{Error as Mismatch, StrDeserializer};
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+    self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
-use std::str::FromStr;
+use std::borrow::Cow;
+use std::str::{FromStr, SplitAsciiWhitespace};
 
 /// What stands for NULL among the lengths; no field of PostgreSQL is as long (`MaxAllocSize`, `memutils.h`: 1 GiB).
 const NULL: u32 = u32::MAX;
@@ -63,6 +64,11 @@ impl Rows {
             R::deserialize(&mut row)
         })
     }
+}
+
+/// Reads a list whose column is NULL where it has no elements, which spares the server to write many empty ones.
+pub fn list_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// One row, as a map from columns to fields.
@@ -182,11 +188,9 @@ impl<'de> Deserializer<'de> for Field<'_> {
         let text = self.text()?;
         match text.as_bytes().first() {
             Some(b'[') => json(text).deserialize_seq(visitor).map_err(|error| not_json(&error)),
-            Some(b'{') => visitor.visit_seq(Elements(elements(text)?.into_iter())),
+            Some(b'{') => visitor.visit_seq(Elements::of(text)?),
             // `int2vector` and `oidvector`.
-            _ => visitor.visit_seq(Elements(
-                text.split_whitespace().map(|word| Some(word.to_owned())).collect::<Vec<_>>().into_iter(),
-            )),
+            _ => visitor.visit_seq(Words(text.split_ascii_whitespace())),
         }
     }
 
@@ -242,49 +246,58 @@ impl<'de> Deserializer<'de> for Field<'_> {
     serde::forward_to_deserialize_any! { i128 u128 bytes byte_buf unit unit_struct identifier ignored_any }
 }
 
-/// The elements of an array.
-struct Elements(std::vec::IntoIter<Option<String>>);
+/// The elements of an `int2vector` or `oidvector`.
+struct Words<'r>(SplitAsciiWhitespace<'r>);
 
-impl<'de> SeqAccess<'de> for Elements {
+impl<'de> SeqAccess<'de> for Words<'_> {
     type Error = Mismatch;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Mismatch> {
-        self.0.next().map(|element| seed.deserialize(Field(element.as_deref()))).transpose()
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.0.len())
+        self.0.next().map(|word| seed.deserialize(Field(Some(word)))).transpose()
     }
 }
 
-/// Takes an array of one dimension apart (`array_out`, `src/backend/utils/adt/arrayfuncs.c`).
-fn elements(text: &str) -> Result<Vec<Option<String>>, Mismatch> {
-    let wrong = || de::Error::custom("it is not an array of one dimension");
-    let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).ok_or_else(wrong)?;
-    let mut elements = Vec::new();
-    let mut rest = inner;
-    while !rest.is_empty() {
-        let (element, after) = match rest.strip_prefix('"') {
+/// What is left of an array of one dimension (`array_out`, `src/backend/utils/adt/arrayfuncs.c`), without its braces.
+struct Elements<'r>(&'r str);
+
+impl<'r> Elements<'r> {
+    fn of(text: &'r str) -> Result<Self, Mismatch> {
+        let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+        inner.map(Elements).ok_or_else(not_an_array)
+    }
+}
+
+impl<'de> SeqAccess<'de> for Elements<'_> {
+    type Error = Mismatch;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Mismatch> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let (element, after) = match self.0.strip_prefix('"') {
             Some(quoted) => {
-                let (element, after) = unquoted(quoted).ok_or_else(wrong)?;
-                (Some(element), after)
+                let (element, after) = unquoted(quoted).ok_or_else(not_an_array)?;
+                (Some(Cow::Owned(element)), after)
             }
             None => {
-                let (word, after) = rest.split_at(rest.find(',').unwrap_or(rest.len()));
+                let (word, after) = self.0.split_at(self.0.find(',').unwrap_or(self.0.len()));
                 if word.is_empty() || word.contains(['{', '}', '"', '\\']) {
-                    return Err(wrong());
+                    return Err(not_an_array());
                 }
-                (if word.eq_ignore_ascii_case("null") { None } else { Some(word.to_owned()) }, after)
+                (if word.eq_ignore_ascii_case("null") { None } else { Some(Cow::Borrowed(word)) }, after)
             }
         };
-        elements.push(element);
-        rest = match after.strip_prefix(',') {
+        self.0 = match after.strip_prefix(',') {
             Some(more) if !more.is_empty() => more,
             None if after.is_empty() => after,
-            _ => return Err(wrong()),
+            _ => return Err(not_an_array()),
         };
+        seed.deserialize(Field(element.as_deref())).map(Some)
     }
-    Ok(elements)
+}
+
+fn not_an_array() -> Mismatch {
+    de::Error::custom("it is not an array of one dimension")
 }
 
 /// What stands before the closing quote, without backslashes, and what stands behind it.

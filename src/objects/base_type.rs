@@ -131,7 +131,7 @@ fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
         target.grant = Some(Grantable { on: target.on.clone(), owner: row.owner.clone() });
         let built_on = words::addresses(&row.built_on);
         let opened = if row.defined { words::shell_and_type(&whole, &built_on) } else { Vec::new() };
-        let object = Object { opened, ..Object::simple(whole, words::in_schema(&row.schema)) };
+        let object = Object { opened: opened.into(), ..Object::simple(whole, words::in_schema(&row.schema)) };
         objects.push(object.with_target(target));
         Ok(())
     })
@@ -152,7 +152,8 @@ mod tests {
             "subscript": null, "built_on": [{"class": "1255", "object": "7"}, {"class": "1255", "object": "8"}],
         });
         let objects = objects(&answers(&[row.to_string()])).expect("the row has the right shape");
-        let [shell, full] = objects[0].opened.as_slice() else { panic!("a shell and a type") };
+        let opened = objects[0].opened.items();
+        let [shell, full] = opened.as_slice() else { panic!("a shell and a type") };
         assert_eq!(
             (shell.create.as_str(), shell.desc, shell.drop.as_str()),
             ("CREATE TYPE s.\"T\";\n", "SHELL TYPE", "")

@@ -177,7 +177,7 @@ fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
         target.grant = Some(Grantable { on: format!("TYPE {name}"), owner: row.owner.clone() });
         let opened =
             if checks.is_empty() && row.default_uses.is_empty() { Vec::new() } else { row.opened(&whole, &checks) };
-        let mut domain = Object { opened, ..Object::simple(whole, belongs.clone()) }.with_target(target);
+        let mut domain = Object { opened: opened.into(), ..Object::simple(whole, belongs.clone()) }.with_target(target);
         domain.targets.extend(inline.iter().map(|constraint| row.constraint_target(constraint)));
         objects.push(domain);
 
@@ -229,11 +229,14 @@ mod tests {
     #[test]
     fn what_opens_provides_what_the_whole_provides() {
         let objects = objects(&answers(&[row()])).expect("the row has the right shape");
-        let mut provided: Vec<_> = objects[0].opened.iter().flat_map(|item| item.provides.clone()).collect();
+        let mut provided: Vec<_> = objects[0].opened.items().iter().flat_map(|item| item.provides.clone()).collect();
         let mut whole = objects[0].whole.provides.clone();
         provided.sort_unstable();
         whole.sort_unstable();
         assert_eq!(provided, whole);
-        assert_eq!(objects[0].opened[0].create, "CREATE DOMAIN s.\"D\" AS integer CONSTRAINT \"n n\" NOT NULL;\n");
+        assert_eq!(
+            objects[0].opened.items()[0].create,
+            "CREATE DOMAIN s.\"D\" AS integer CONSTRAINT \"n n\" NOT NULL;\n"
+        );
     }
 }

@@ -114,7 +114,7 @@ fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
         let opened = row.opened(&whole, definition);
         let mut target = words::target(address, word, Some(&row.schema), &signature);
         target.grant = Some(Grantable { on: target.on.clone(), owner: row.owner.clone() });
-        let object = Object { opened, ..Object::simple(whole, words::in_schema(&row.schema)) };
+        let object = Object { opened: opened.into(), ..Object::simple(whole, words::in_schema(&row.schema)) };
         objects.push(object.with_target(target));
         Ok(())
     })
@@ -147,14 +147,15 @@ mod tests {
             (object.whole.tag.as_str(), object.targets[0].tag.as_str()),
             ("f(integer)", "FUNCTION f(a integer)")
         );
-        assert!(object.opened.is_empty(), "a body that uses nothing cannot be in a loop");
+        assert!(!object.opened.is_possible(), "a body that uses nothing cannot be in a loop");
     }
 
     #[test]
     fn an_opened_function_starts_without_what_its_body_uses() {
         let uses = serde_json::json!([{"class": "1259", "object": "16600"}]);
         let objects = objects(&answers(&[row(Some(DEFINITION), &uses)])).expect("the row has the right shape");
-        let [head, body] = objects[0].opened.as_slice() else { panic!("it opens into a head and a body") };
+        let opened = objects[0].opened.items();
+        let [head, body] = opened.as_slice() else { panic!("it opens into a head and a body") };
         assert_eq!(head.create, "CREATE FUNCTION s.f(a integer)\n RETURNS integer\n LANGUAGE sql\nAS '';\n");
         assert!(body.create.starts_with("CREATE OR REPLACE FUNCTION"));
         assert_eq!(body.drop, "CREATE OR REPLACE FUNCTION s.f(a integer)\n RETURNS integer\n LANGUAGE sql\nAS '';\n");

@@ -103,7 +103,7 @@ fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
         });
         let built_on = words::addresses(&row.built_on);
         let opened = if row.canonical.is_some() { words::shell_and_type(&whole, &built_on) } else { Vec::new() };
-        let object = Object { opened, ..Object::simple(whole, words::in_schema(&row.schema)) };
+        let object = Object { opened: opened.into(), ..Object::simple(whole, words::in_schema(&row.schema)) };
         let mut object = object.with_target(target);
         object.targets.extend(multirange);
         objects.push(object);

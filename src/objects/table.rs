@@ -8,54 +8,53 @@
 mod data;
 mod definition;
 mod inheritance;
+mod parts;
 mod question;
 mod row;
 #[cfg(test)]
 mod tests;
 
-use super::{Kind, each, words};
+use super::{Kind, read, words};
 use crate::error::Result;
 use crate::model::{
-    Address, Belongs, Columns, Grantable, Item, Object, Oid, Rows, Section, Target, class, ident, qualified,
+    Address, Belongs, Columns, Grantable, Item, Object, Oid, Opening, Rows, Section, Target, class, ident, qualified,
 };
 use row::{Check, Column, TableRow};
-use std::collections::HashMap;
+use std::sync::Arc;
 
-pub(super) const KIND: Kind = Kind { name: "tables", questions: &[question::TABLES, question::COLUMNS], objects };
+pub(super) use question::COLUMNS;
+
+pub(super) const KIND: Kind = Kind {
+    name: "tables",
+    questions: &[
+        question::TABLES,
+        question::COLUMNS,
+        question::INHERITED,
+        question::DEFAULTS,
+        question::NOT_NULLS,
+        question::CHECKS,
+    ],
+    objects,
+};
 
 fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
-    let mut tables: Vec<TableRow> = Vec::new();
-    let (rows, columns) = rows.split_at(1);
-    each::<TableRow>(rows, |row, _| {
-        tables.push(row);
-        Ok(())
-    })?;
-    give_columns(&mut tables, columns)?;
+    let (rows, parts) = rows.split_at(1);
+    let mut tables: Vec<TableRow> = read(rows)?;
+    parts::put(&mut tables, parts)?;
     inheritance::arrange(&mut tables);
     row::order_configurations(&mut tables);
-    Ok(tables.iter().flat_map(objects_of).collect())
-}
-
-/// Puts every column into its table.
-fn give_columns(tables: &mut [TableRow], answers: &[Rows]) -> Result<()> {
-    let places: HashMap<Oid, usize> = tables.iter().enumerate().map(|(place, table)| (table.oid, place)).collect();
-    each::<Column>(answers, |column, _| {
-        if let Some(&place) = places.get(&column.relation) {
-            tables[place].columns.push(column);
-        }
-        Ok(())
-    })?;
-    for table in tables {
-        table.columns.sort_unstable_by_key(|column| column.number);
+    let mut objects = Vec::with_capacity(2 * tables.len());
+    for row in tables {
+        objects.extend(objects_of(&Arc::new(row)));
     }
-    Ok(())
+    Ok(objects)
 }
 
-fn objects_of(row: &TableRow) -> Vec<Object> {
+fn objects_of(row: &Arc<TableRow>) -> Vec<Object> {
     let mut objects = vec![table(row)];
     // What hangs on a member of an extension comes with the extension, save for the rows of a configuration table.
     if row.extension.is_none() {
-        let apart = row.columns.iter().filter(|column| column.default_apart);
+        let apart = row.columns.iter().filter(|column| column.has_default_apart());
         objects.extend(apart.filter_map(|column| Some(Object::simple(default_part(row, column)?, belongs(row)))));
         objects.extend(attachment(row));
         objects.extend(row_security(row));
@@ -64,13 +63,13 @@ fn objects_of(row: &TableRow) -> Vec<Object> {
     objects
 }
 
-fn table(row: &TableRow) -> Object {
+fn table(row: &Arc<TableRow>) -> Object {
     let whole = Item {
         create: definition::whole(row),
         provides: row.relation_and_types().chain(row.default_addresses()).chain(row.constraint_addresses()).collect(),
         ..bare_table(row)
     };
-    Object { opened: opened(row), targets: targets(row), ..Object::simple(whole, belongs(row)) }
+    Object { opened: opening(row), targets: targets(row), ..Object::simple(whole, belongs(row)) }
 }
 
 /// The table's Item without its statement and what that provides.
@@ -89,15 +88,26 @@ fn bare_table(row: &TableRow) -> Item {
     }
 }
 
-/// The table without what can be added later, then each default and each check. A generation expression cannot be added.
+/// A table opens if it has a default or a check.
+fn opening(row: &Arc<TableRow>) -> Opening {
+    let has_parts = removable_defaults(row).next().is_some() || row.checks.iter().any(|check| row.writes(check));
+    if !has_parts {
+        return Opening::default();
+    }
+    let row = Arc::clone(row);
+    Opening::into_items(move || opened(&row))
+}
+
+/// A generation expression cannot be added later, and what stands apart has its Item already.
+fn removable_defaults(row: &TableRow) -> impl Iterator<Item = &Column> {
+    row.columns.iter().filter(|column| !column.has_default_apart() && column.plain_default().is_some())
+}
+
+/// The table without what can be added later, then each default and each check.
 fn opened(row: &TableRow) -> Vec<Item> {
-    let defaults =
-        row.columns.iter().filter(|column| !column.default_apart).filter_map(|column| default_part(row, column));
+    let defaults = removable_defaults(row).filter_map(|column| default_part(row, column));
     let checks = row.checks.iter().filter(|check| row.writes(check)).map(|check| check_part(row, check));
     let parts: Vec<Item> = defaults.chain(checks).collect();
-    if parts.is_empty() {
-        return parts;
-    }
     let elsewhere: Vec<Address> = parts.iter().flat_map(|part| part.provides.iter().copied()).collect();
     let head = Item {
         create: definition::head(row),
@@ -113,16 +123,16 @@ fn opened(row: &TableRow) -> Vec<Item> {
 }
 
 fn default_part(row: &TableRow, column: &Column) -> Option<Item> {
-    let oid = column.default_oid?;
+    let default = column.default.as_ref()?;
     let create = definition::set_default(row, column)?;
     Some(Item {
         owner: row.owner.clone(),
         create,
         drop: format!("ALTER {} {} ALTER COLUMN {} DROP DEFAULT;\n", row.desc(), row.qualified(), ident(&column.name)),
-        needs: std::iter::once(row.oid).chain(column.default_after.iter().copied()).map(relation).collect(),
+        needs: std::iter::once(row.oid).chain(default.after.iter().copied()).map(relation).collect(),
         ..Item::new(
             "DEFAULT",
-            Address::new(class::DEFAULT, oid),
+            Address::new(class::DEFAULT, default.oid),
             Some(&row.schema),
             format!("{} {}", row.name, column.name),
         )

@@ -186,7 +186,7 @@ fn view(row: &Row) -> Object {
         provides: std::iter::once(row.rule()).chain(default_addresses).collect(),
         ..Item::new("RULE", row.rule(), Some(&row.schema), format!("{} _RETURN", row.name))
     };
-    Object { opened: vec![head, part], targets: targets(row), ..Object::simple(whole, row.belongs()) }
+    Object { opened: vec![head, part].into(), targets: targets(row), ..Object::simple(whole, row.belongs()) }
 }
 
 fn stub_column(column: &Column) -> String {

@@ -1,10 +1,9 @@
 //! The last step of a plan: facets take their place behind their parents, and everything gets its number.
 
 use super::graph::Graph;
-use super::order::{Detours, Node, Planned, providers};
+use super::order::{Detours, Node, Planned, Provider};
 use crate::error::{Error, Kind, Result};
 use crate::model::{AddressMap, AddressSet, Item};
-use std::collections::HashMap;
 
 /// Numbers the nodes in `order` and puts each facet right behind the node that provides its first need. A facet of
 /// something that is not dumped itself (a member of an extension whose privileges were changed) follows the last of the
@@ -20,40 +19,40 @@ pub(super) fn follow_parents(
     order: &[usize],
     facets: Vec<Item>,
     detours: &Detours,
+    provider: &AddressMap<Provider>,
 ) -> Result<Vec<Planned>> {
-    let provider = providers(&nodes);
     let mut place = vec![0; nodes.len()];
     for (position, &node) in order.iter().enumerate() {
         place[node] = position;
     }
-    let mut followers: HashMap<usize, Vec<Item>> = HashMap::new();
+    let mut planned: Vec<Planned> = Vec::with_capacity(nodes.len() + facets.len());
+    let mut followers: Vec<Vec<Item>> = vec![Vec::new(); nodes.len()];
     for facet in facets {
         let direct = facet.needs.iter().find_map(|need| provider.get(&need.whole()).map(|found| found.last));
         let parent = direct.or_else(|| {
             let mut reached = Vec::new();
             for need in &facet.needs {
-                detours.reach(need.whole(), &provider, &AddressSet::default(), |found| reached.push(found.last));
+                detours.reach(need.whole(), provider, &AddressSet::default(), |found| reached.push(found.last));
             }
             reached.into_iter().max_by_key(|&node| place[node])
         });
         let Some(parent) = parent else {
             return Err(Error::new(Kind::Internal, "nothing in the dump provides what this is about").on(facet.label()));
         };
-        followers.entry(parent).or_default().push(facet);
+        followers[parent].push(facet);
     }
     let mut slots: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
-    let mut ids: HashMap<usize, i32> = HashMap::new();
+    let mut ids: Vec<Option<i32>> = vec![None; slots.len()];
     let mut by_facet: AddressMap<i32> = AddressMap::default();
-    let mut planned: Vec<Planned> = Vec::new();
     for &index in order {
         let Some(node) = slots[index].take() else { continue };
         let id = next_id(&planned);
-        ids.insert(index, id);
+        ids[index] = Some(id);
         let mut item = node.item;
         item.section = node.section;
-        let needs = graph.needs(index).iter().filter_map(|needed| ids.get(needed).copied()).collect();
+        let needs = graph.needs(index).iter().filter_map(|&needed| ids[needed]).collect();
         planned.push(Planned { id, item, needs });
-        for facet in followers.remove(&index).unwrap_or_default() {
+        for facet in std::mem::take(&mut followers[index]) {
             let facet_id = next_id(&planned);
             let mut needs = vec![id];
             needs.extend(facet.needs.iter().filter_map(|need| by_facet.get(need).copied()));

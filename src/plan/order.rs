@@ -3,7 +3,7 @@
 use super::facets::follow_parents;
 use super::graph::Graph;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Address, AddressMap, AddressSet, Depend, Item, Object, Payload, Section};
+use crate::model::{Address, AddressMap, AddressSet, Depend, Item, Object, Opening, Payload, Section};
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
@@ -25,18 +25,19 @@ pub struct Planned {
 pub fn plan(objects: Vec<Object>, facets: Vec<Item>, depends: &[Depend]) -> Result<Vec<Planned>> {
     let mut nodes = Nodes::new(objects);
     let detours = Detours::new(depends);
-    let graph = loop {
-        let graph = nodes.graph(&detours);
+    let (graph, providers) = loop {
+        let providers = nodes.providers();
+        let graph = nodes.graph(&detours, &providers);
         if nodes.open_loops(&graph)? {
             continue;
         }
         if nodes.settle_sections(&graph) {
             continue;
         }
-        break graph;
+        break (graph, providers);
     };
     let order = graph.order(|node| nodes.key(node));
-    follow_parents(nodes.nodes, &graph, &order, facets, &detours)
+    follow_parents(nodes.nodes, &graph, &order, facets, &detours, &providers)
 }
 
 /// One statement in the making.
@@ -53,9 +54,9 @@ pub(super) struct Node {
 struct Nodes {
     nodes: Vec<Node>,
     /// How each object opens, taken when it does.
-    opened: Vec<Vec<Item>>,
+    opened: Vec<Opening>,
     /// The objects that stood in one loop with an object when it opened.
-    mates: Vec<HashSet<usize>>,
+    mates: HashMap<usize, HashSet<usize>>,
 }
 
 /// Who provides an address. A head and its last part may both provide it (a shell type and the type): whoever stood in
@@ -75,8 +76,7 @@ impl Nodes {
             nodes.push(Node { item: object.whole, section, rank: object.rank, object: index, head: None });
             opened.push(object.opened);
         }
-        let mates = vec![HashSet::new(); opened.len()];
-        Nodes { nodes, opened, mates }
+        Nodes { nodes, opened, mates: HashMap::new() }
     }
 
     fn key(&self, node: usize) -> (Section, usize, &Option<String>, &str, u32) {
@@ -85,70 +85,63 @@ impl Nodes {
     }
 
     fn providers(&self) -> AddressMap<Provider> {
-        providers(&self.nodes)
+        let count = self.nodes.iter().map(|node| node.item.provides.len()).sum();
+        let mut providers: AddressMap<Provider> =
+            AddressMap::with_capacity_and_hasher(count, BuildHasherDefault::default());
+        for (index, node) in self.nodes.iter().enumerate() {
+            for address in &node.item.provides {
+                // A head stands before its parts.
+                let provider = providers.entry(address.whole()).or_insert(Provider { first: index, last: index });
+                provider.last = index;
+            }
+        }
+        providers
     }
 
     /// Which of an address's providers this node needs.
     fn provider_for(&self, node: usize, provider: Provider) -> usize {
         let (needing, needed) = (self.nodes[node].object, self.nodes[provider.first].object);
-        if needing == needed || self.mates[needed].contains(&needing) { provider.first } else { provider.last }
+        let is_mate = || self.mates.get(&needed).is_some_and(|mates| mates.contains(&needing));
+        if needing == needed || is_mate() { provider.first } else { provider.last }
     }
 
-    fn graph(&self, detours: &Detours) -> Graph {
-        let providers = self.providers();
-        let mut graph = Graph::new(self.nodes.len());
+    fn graph(&self, detours: &Detours, providers: &AddressMap<Provider>) -> Graph {
+        let mut edges = Vec::with_capacity(4 * self.nodes.len());
         for (index, node) in self.nodes.iter().enumerate() {
             let ignores: AddressSet = node.item.ignores.iter().map(|address| address.whole()).collect();
             for from in &node.item.provides {
-                detours.reach(from.whole(), &providers, &ignores, |needed| {
-                    graph.add(index, self.provider_for(index, needed));
+                detours.reach(from.whole(), providers, &ignores, |needed| {
+                    edges.push((index, self.provider_for(index, needed)));
                 });
             }
             for need in &node.item.needs {
                 let need = need.whole();
                 match providers.get(&need) {
-                    Some(&needed) => graph.add(index, self.provider_for(index, needed)),
-                    None => detours.reach(need, &providers, &ignores, |needed| {
-                        graph.add(index, self.provider_for(index, needed));
+                    Some(&needed) => edges.push((index, self.provider_for(index, needed))),
+                    None => detours.reach(need, providers, &ignores, |needed| {
+                        edges.push((index, self.provider_for(index, needed)));
                     }),
                 }
             }
-            if let Some(head) = node.head {
-                graph.add(index, head);
-            }
+            edges.extend(node.head.map(|head| (index, head)));
         }
-        self.add_refresh_edges(&mut graph, &providers);
-        graph.tidy();
-        graph
+        let refreshes = self.refreshes(providers);
+        if refreshes.is_empty() {
+            return Graph::of(self.nodes.len(), edges);
+        }
+        let graph = Graph::of(self.nodes.len(), edges.clone());
+        edges.extend(edges_between_refreshes(&refreshes, &graph));
+        Graph::of(self.nodes.len(), edges)
     }
 
-    /// A refresh comes after the refreshes of everything that its parent is built on, directly or through others.
-    fn add_refresh_edges(&self, graph: &mut Graph, providers: &AddressMap<Provider>) {
-        let mut refresh_of: HashMap<usize, usize> = HashMap::new();
-        for (index, node) in self.nodes.iter().enumerate() {
-            if node.item.payload == Payload::Refresh {
-                for need in &node.item.needs {
-                    if let Some(parent) = providers.get(&need.whole()) {
-                        refresh_of.insert(parent.last, index);
-                    }
-                }
-            }
+    /// The refreshes, by what they refresh.
+    fn refreshes(&self, providers: &AddressMap<Provider>) -> HashMap<usize, usize> {
+        let mut refreshes = HashMap::new();
+        for (index, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.item.payload == Payload::Refresh) {
+            let parents = node.item.needs.iter().filter_map(|need| providers.get(&need.whole()));
+            refreshes.extend(parents.map(|parent| (parent.last, index)));
         }
-        for (&parent, &refresh) in &refresh_of {
-            let (mut seen, mut stack) = (HashSet::from([parent]), vec![parent]);
-            while let Some(node) = stack.pop() {
-                for &needed in graph.needs(node) {
-                    if needed != refresh && seen.insert(needed) {
-                        stack.push(needed);
-                    }
-                }
-            }
-            for reached in seen {
-                if let Some(&earlier) = refresh_of.get(&reached) {
-                    graph.add(refresh, earlier);
-                }
-            }
-        }
+        refreshes
     }
 
     /// Opens every member of a loop that can open; true when something did.
@@ -165,7 +158,7 @@ impl Nodes {
             let mates: HashSet<usize> = members.iter().map(|&node| self.nodes[node].object).collect();
             for node in openable {
                 self.open(node);
-                self.mates[self.nodes[node].object].clone_from(&mates);
+                self.mates.insert(self.nodes[node].object, mates.clone());
                 progress = true;
             }
         }
@@ -174,13 +167,13 @@ impl Nodes {
 
     fn can_open(&self, node: usize) -> bool {
         let Node { object, head, .. } = self.nodes[node];
-        head.is_none() && !self.opened[object].is_empty()
+        head.is_none() && self.opened[object].is_possible()
     }
 
     fn open(&mut self, node: usize) {
         let object = self.nodes[node].object;
         let rank = self.nodes[node].rank;
-        let mut items = std::mem::take(&mut self.opened[object]).into_iter();
+        let mut items = std::mem::take(&mut self.opened[object]).items().into_iter();
         if let Some(head) = items.next() {
             self.nodes[node].section = head.section;
             self.nodes[node].item = head;
@@ -217,17 +210,21 @@ impl Nodes {
     }
 }
 
-/// Who provides each address.
-pub(super) fn providers(nodes: &[Node]) -> AddressMap<Provider> {
-    let mut providers: AddressMap<Provider> = AddressMap::default();
-    for (index, node) in nodes.iter().enumerate() {
-        for address in &node.item.provides {
-            // A head stands before its parts.
-            let provider = providers.entry(address.whole()).or_insert(Provider { first: index, last: index });
-            provider.last = index;
+/// A refresh comes after the refreshes of everything that its parent is built on, directly or through others.
+fn edges_between_refreshes(refreshes: &HashMap<usize, usize>, graph: &Graph) -> Vec<(usize, usize)> {
+    let mut edges = Vec::new();
+    for (&parent, &refresh) in refreshes {
+        let (mut seen, mut stack) = (HashSet::from([parent]), vec![parent]);
+        while let Some(node) = stack.pop() {
+            for &needed in graph.needs(node) {
+                if needed != refresh && seen.insert(needed) {
+                    stack.push(needed);
+                }
+            }
         }
+        edges.extend(seen.iter().filter_map(|reached| refreshes.get(reached)).map(|&earlier| (refresh, earlier)));
     }
-    providers
+    edges
 }
 
 /// Dependency rows by their dependent, for following those that lead through things that are not dumped.
@@ -329,7 +326,7 @@ mod tests {
         table.whole.provides.push(address(10));
         let mut default = item(10, "table default");
         default.provides = vec![address(10)];
-        table.opened = vec![item(1, "table head"), default];
+        table.opened = vec![item(1, "table head"), default].into();
         let objects = vec![table, object(2, "function")];
         let order = tags(objects, vec![], &[depend(10, 2), depend(2, 1)]);
         assert_eq!(order, ["table head", "function", "table default"]);
@@ -350,7 +347,7 @@ mod tests {
         view.whole.provides.push(address(20));
         let mut body = item(20, "view body");
         body.provides = vec![address(20)];
-        view.opened = vec![item(2, "view stub"), body];
+        view.opened = vec![item(2, "view stub"), body].into();
         let objects = vec![key, view, object(3, "user of the view"), object(4, "plain")];
         let planned = plan(objects, vec![], &[depend(20, 1), depend(3, 2), depend(4, 1)]).expect("a plan");
         let sections: Vec<(&str, Section)> = planned.iter().map(|p| (p.item.tag.as_str(), p.item.section)).collect();

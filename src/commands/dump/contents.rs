@@ -58,7 +58,7 @@ const SETTINGS: i32 = 3;
 
 /// The table of contents: three leading entries that set the reader up, then the plan as it is.
 pub(super) fn table_of_contents(
-    planned: &[Planned],
+    planned: Vec<Planned>,
     segments: &[Segment],
     codec: Codec,
     database: &DatabaseRow,
@@ -71,7 +71,8 @@ pub(super) fn table_of_contents(
         setting(next_id + 1, "STDSTRINGS", "SET standard_conforming_strings = 'on';\n".to_owned()),
         setting(next_id + 2, "SEARCHPATH", "SELECT pg_catalog.set_config('search_path', '', false);\n".to_owned()),
     ];
-    let further = Further::of(planned, segments);
+    let further = Further::of(&planned, segments);
+    entries.reserve(planned.len() + segments.len());
     for planned in planned {
         let first = entry(planned);
         let segments = further.segments_of(&first);
@@ -169,11 +170,11 @@ fn setting(id: i32, desc: &str, create: String) -> TocEntry {
     }
 }
 
-fn entry(planned: &Planned) -> TocEntry {
+fn entry(planned: Planned) -> TocEntry {
     let file = match &planned.item.payload {
         Payload::None | Payload::Refresh => None,
         Payload::Table(_) => Some(keys::data_name(u64::from(planned.id.unsigned_abs()), 0)),
         Payload::Blobs(_) => Some(keys::blobs_toc_key().to_owned()),
     };
-    TocEntry::of_item(&planned.item, planned.id, planned.needs.clone(), file)
+    TocEntry::of_item(planned.item, planned.id, planned.needs, file)
 }

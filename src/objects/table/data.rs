@@ -4,11 +4,11 @@ use super::row::TableRow;
 use super::{belongs, not_a_row, relation};
 use crate::model::{Address, Item, Object, Payload, Section, TableData, class, ident_list, one_line, qualified};
 
-/// The rows of an ordinary or foreign table; `None` for partitioned tables and for members of extensions, unless the
-/// extension declared them as configuration.
+/// The rows of an ordinary or foreign table; `None` for partitioned tables, for members of extensions, unless the extension
+/// declared them as configuration, and where no rows are wanted at all.
 pub(super) fn object(row: &TableRow) -> Option<Object> {
     let comes_with_extension = row.extension.is_some() && row.configuration_condition.is_none();
-    if row.kind == 'p' || comes_with_extension {
+    if row.kind == 'p' || comes_with_extension || !row.with_rows {
         return None;
     }
     let table = row.qualified();

@@ -8,7 +8,7 @@ use crate::objects::words::option_setting;
 /// Everything in one statement, or in one CREATE followed by its ALTERs.
 pub(super) fn whole(row: &TableRow) -> String {
     let mut statements = vec![create(row, true)];
-    for column in row.columns.iter().filter(|column| !row.declares(column) && !column.default_apart) {
+    for column in row.columns.iter().filter(|column| !row.declares(column) && !column.has_default_apart()) {
         statements.extend(set_default(row, column));
     }
     statements.extend(alterations(row));
@@ -105,25 +105,25 @@ fn column_element(row: &TableRow, column: &Column, complete: bool) -> Option<Str
 }
 
 fn default_clause(row: &TableRow, column: &Column, complete: bool) -> Option<String> {
-    match column.default.as_deref() {
+    match column.expression() {
         Some(_) if column.is_generated_by_parent() && !row.inherits_later => None,
         Some(expression) if column.is_generated() => {
             let stored = if column.is_virtual() { "" } else { " STORED" };
             Some(format!(" GENERATED ALWAYS AS ({expression}){stored}"))
         }
-        Some(expression) => (complete && !column.default_apart).then(|| format!(" DEFAULT {expression}")),
-        None => (column.parent_has_default && !row.is_partition).then(|| " DEFAULT NULL".to_owned()),
+        Some(expression) => (complete && !column.has_default_apart()).then(|| format!(" DEFAULT {expression}")),
+        None => (column.parent_has_default() && !row.is_partition).then(|| " DEFAULT NULL".to_owned()),
     }
 }
 
 fn no_inherit(column: &Column) -> &'static str {
-    if column.not_null_inherits { "" } else { " NO INHERIT" }
+    if column.not_null_inherits() { "" } else { " NO INHERIT" }
 }
 
 /// An inherited column whose NOT NULL only 18's table constraint can express; a plain one is an ALTER, which every
 /// server understands.
 fn needs_not_null_element(row: &TableRow, column: &Column) -> bool {
-    row.says_not_null(column) && (column.not_null_name().is_some() || !column.not_null_inherits)
+    row.says_not_null(column) && (column.not_null_name().is_some() || !column.not_null_inherits())
 }
 
 fn alterations(row: &TableRow) -> Vec<String> {
@@ -133,11 +133,11 @@ fn alterations(row: &TableRow) -> Vec<String> {
             if row.says_not_null(column) && !needs_not_null_element(row, column) {
                 statements.push(alter_column(row, column, "SET NOT NULL"));
             }
-            if column.parent_has_default && column.default.is_none() {
+            if column.parent_has_default() && column.default.is_none() {
                 statements.push(alter_column(row, column, "SET DEFAULT NULL"));
             }
             // Since 17 a child can be given an expression of its own afterwards; pg_dump forgets that one.
-            if let Some(expression) = column.default.as_deref()
+            if let Some(expression) = column.expression()
                 && column.is_generated()
                 && !column.is_generated_by_parent()
             {

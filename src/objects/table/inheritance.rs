@@ -57,9 +57,10 @@ fn defer_conflicting_defaults(tables: &mut [TableRow], places: &HashMap<Oid, usi
         }
     }
     for (table, column, child) in deferred {
-        let column = &mut tables[table].columns[column];
-        column.default_apart = true;
-        column.default_after.push(child);
+        if let Some(default) = &mut tables[table].columns[column].default {
+            default.apart = true;
+            default.after.push(child);
+        }
     }
 }
 

@@ -21,18 +21,10 @@ pub(super) const TABLES: Question = Question(
     JOIN pg_catalog.pg_class p ON p.oid = i.parent
     JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
     GROUP BY i.relation
-), checks AS MATERIALIZED (
-    SELECT k.relation, pg_catalog.json_agg(k) AS list
-    FROM (
-        SELECT k.conrelid AS relation, k.oid, k.conname AS name, pg_catalog.pg_get_constraintdef(k.oid) AS definition,
-            k.conislocal AS local
-        FROM pg_catalog.pg_constraint k WHERE k.contype = 'c' AND k.convalidated AND k.conrelid >= 16384
-        ORDER BY k.conrelid, k.conname
-    ) k
-    GROUP BY k.relation
 ), members AS MATERIALIZED (
     SELECT e.objid AS relation, pg_catalog.min(e.refobjid) AS extension FROM pg_catalog.pg_depend e
     WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objsubid = 0 AND e.deptype = 'e'
+        AND e.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
     GROUP BY e.objid
 ), configurations AS MATERIALIZED (
     SELECT u.relation, coalesce(pg_catalog.min(u.condition), '') AS condition
@@ -43,18 +35,18 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
     c.reltype AS row_type, coalesce(rt.typarray, 0) AS array_type,
     CASE WHEN c.reloftype <> 0 THEN pg_catalog.format_type(c.reloftype, NULL) END AS of_type,
     c.relpersistence = 'u' AS unlogged, c.relispartition AS is_partition,
+    true AS with_rows, -- !rows: false AS with_rows,
     coalesce(ts.spcname, '') AS tablespace, -- !tablespaces: '' AS tablespace,
     am.amname AS access_method, -- !table-access-method: NULL AS access_method,
     c.relreplident AS replica_identity, c.relrowsecurity AS row_security, c.relforcerowsecurity AS force_row_security,
-    coalesce(c.reloptions, '{}') AS options, coalesce(tc.reloptions, '{}') AS toast_options,
+    c.reloptions AS options, tc.reloptions AS toast_options,
     CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END AS partition_key,
     CASE WHEN c.relispartition THEN pg_catalog.pg_get_expr(c.relpartbound, c.oid) END AS partition_bound,
     fs.srvname AS server,
-    CASE WHEN ft.ftoptions IS NULL THEN '[]' ELSE (
+    CASE WHEN ft.ftoptions IS NOT NULL THEN (
         SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.option_name, x.option_value))
         FROM pg_catalog.pg_options_to_table(ft.ftoptions) x) END AS server_options,
-    coalesce(parents.list, '[]') AS parents,
-    coalesce(checks.list, '[]') AS checks,
+    parents.list AS parents,
     CASE WHEN c.relkind <> 'r' THEN 0 -- !rows: CASE WHEN true THEN 0
         WHEN c.oid IN (SELECT relation FROM locked)
             THEN (c.relpages + coalesce(tc.relpages, 0))::bigint * pg_catalog.current_setting('block_size')::bigint
@@ -82,51 +74,82 @@ LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
 LEFT JOIN pg_catalog.pg_type rt ON rt.oid = c.reltype
 LEFT JOIN pg_catalog.pg_tablespace ts ON ts.oid = c.reltablespace
 LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
-LEFT JOIN pg_catalog.pg_class tc ON tc.oid = c.reltoastrelid
+LEFT JOIN pg_catalog.pg_class tc ON tc.oid = c.reltoastrelid AND tc.relkind = 't'
 LEFT JOIN pg_catalog.pg_foreign_table ft ON ft.ftrelid = c.oid
 LEFT JOIN pg_catalog.pg_foreign_server fs ON fs.oid = ft.ftserver
 LEFT JOIN parents ON parents.relation = c.oid
-LEFT JOIN checks ON checks.relation = c.oid
 LEFT JOIN members ON members.relation = c.oid
 LEFT JOIN configurations ON configurations.relation = c.oid
 WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'
-    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-ORDER BY n.nspname, c.relname",
+    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'",
 );
 
-/// The live columns of all tables, in no order. `inherited` is what a column gets from the parents of plain inheritance
-/// (`flagInhAttrs`, `src/bin/pg_dump/common.c`). A NOT NULL has a name, a place and a validity of its own from 18 on; before,
-/// one that a parent has too counts as inherited.
+/// The live columns of all tables and materialized views, in no order, with what they say of themselves alone.
 ///
-/// A partition has its columns from its own statement, so `inherited` leaves it out.
-pub(super) const COLUMNS: Question = Question(
-    "WITH child AS MATERIALIZED (
-    SELECT i.inhrelid AS relation, i.inhparent AS parent, i.inhseqno AS place, c.relispartition AS is_partition
-    FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid WHERE c.relkind IN ('r', 'p', 'f')
-), inherited AS MATERIALIZED (
-    SELECT i.relation, pa.attname AS name,
-        pg_catalog.bool_or(pa.attnotnull) AS not_null,
-        pg_catalog.bool_or(pa.atthasdef AND pa.attgenerated = '') AS has_default,
-        pg_catalog.bool_or(pa.attgenerated <> '' AND pg_catalog.pg_get_expr(pd.adbin, pd.adrelid)
-            IS NOT DISTINCT FROM pg_catalog.pg_get_expr(d.adbin, d.adrelid)) AS same_generated,
-        pg_catalog.bool_or(pa.attgenerated <> '' AND pg_catalog.pg_get_expr(pd.adbin, pd.adrelid)
-            IS DISTINCT FROM pg_catalog.pg_get_expr(d.adbin, d.adrelid)) AS other_generated,
-        pg_catalog.min(pa.attcompression::text) AS compression, -- <14:
-        pg_catalog.min(pa.attstorage::text) AS storage
-    FROM child i
-    JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.parent AND pa.attnum > 0 AND NOT pa.attisdropped
-    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.relation AND a.attname = pa.attname AND a.attnum > 0
-    LEFT JOIN pg_catalog.pg_attrdef pd ON pd.adrelid = pa.attrelid AND pd.adnum = pa.attnum
-    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    WHERE NOT i.is_partition
-    GROUP BY i.relation, pa.attname
-), not_valid_above AS MATERIALIZED (
-    SELECT i.relation, pa.attname AS name, pg_catalog.bool_and(NOT k.convalidated) AS found
-    FROM child i
-    JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.parent
-    JOIN pg_catalog.pg_constraint k ON k.conrelid = i.parent AND k.contype = 'n' AND k.conkey[1] = pa.attnum
-    GROUP BY i.relation, pa.attname
-), sequence_defaults AS MATERIALIZED (
+/// `indexed_as` is the type whose operator classes an index on the column has by default. A NOT NULL is a constraint from
+/// 18 on ([`NOT_NULLS`]).
+pub(in crate::objects) const COLUMNS: Question = Question(
+    "SELECT a.attrelid AS relation, a.attnum AS number, a.attname AS name,
+    CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END AS indexed_as, a.attcollation AS collation_oid,
+    pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
+    CASE WHEN a.attcollation <> t.typcollation THEN (
+        SELECT pg_catalog.json_build_array(con.nspname, co.collname)
+        FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace con ON con.oid = co.collnamespace
+        WHERE co.oid = a.attcollation) END AS collation,
+    a.attislocal AS local, a.attgenerated AS generated,
+    false AS not_null, -- <18: a.attnotnull AS not_null,
+    CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage END AS storage,
+    CASE WHEN a.attcompression <> '' THEN a.attcompression END AS compression, -- <14: NULL AS compression, -- !toast-compression: NULL AS compression,
+    CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END AS statistics,
+    a.attoptions AS options,
+    CASE WHEN a.attfdwoptions IS NOT NULL THEN (
+        SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.option_name, x.option_value))
+        FROM pg_catalog.pg_options_to_table(a.attfdwoptions) x) END AS server_options
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+WHERE c.relkind IN ('r', 'p', 'f', 'm') AND c.relpersistence <> 't'
+    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'",
+);
+
+/// What columns get from the parents of plain inheritance (`flagInhAttrs`, `src/bin/pg_dump/common.c`). A partition has its
+/// columns from its own statement, so it is left out.
+///
+/// Before 18 a NOT NULL that a parent has too counts as inherited; from then on it says so itself, save for one that no
+/// parent has validated.
+pub(super) const INHERITED: Question = Question(
+    "SELECT i.inhrelid AS relation, a.attnum AS number,
+    false AS not_null, -- <18: pg_catalog.bool_or(pa.attnotnull) AS not_null,
+    coalesce(pg_catalog.bool_and(NOT k.convalidated), false) AS not_null_unvalidated,
+    pg_catalog.bool_or(pa.atthasdef AND pa.attgenerated = '') AS has_default,
+    coalesce(pg_catalog.bool_or(pa.attgenerated <> '' AND parent.expression IS NOT DISTINCT FROM own.expression)
+        AND NOT pg_catalog.bool_or(pa.attgenerated <> '' AND parent.expression IS DISTINCT FROM own.expression),
+        false) AS generates,
+    CASE WHEN a.attstorage::text <> pg_catalog.min(pa.attstorage::text) THEN a.attstorage END AS storage,
+    CASE WHEN a.attcompression::text <> pg_catalog.min(pa.attcompression::text) THEN a.attcompression END AS compression -- <14: NULL AS compression -- !toast-compression: NULL AS compression
+FROM pg_catalog.pg_inherits i
+JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.inhparent AND pa.attnum > 0 AND NOT pa.attisdropped
+JOIN pg_catalog.pg_attribute a ON a.attrelid = i.inhrelid AND a.attname = pa.attname AND a.attnum > 0
+LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = i.inhparent AND k.contype = 'n' AND k.conkey[1] = pa.attnum
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS expression FROM pg_catalog.pg_attrdef d
+    WHERE pa.attgenerated <> '' AND d.adrelid = pa.attrelid AND d.adnum = pa.attnum) parent ON true
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS expression FROM pg_catalog.pg_attrdef d
+    WHERE pa.attgenerated <> '' AND d.adrelid = a.attrelid AND d.adnum = a.attnum) own ON true
+WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition
+GROUP BY i.inhrelid, a.attnum, a.attstorage
+    , a.attcompression -- <14:",
+);
+
+/// The defaults and generation expressions of all columns. One that counts by a sequence of its own table stands apart.
+///
+/// Only generation expressions name columns. For those the server has to look at the table; where it need not, it is spared
+/// to load what it knows of every table.
+pub(super) const DEFAULTS: Question = Question(
+    "WITH apart AS MATERIALIZED (
     SELECT d.objid AS default_oid
     FROM pg_catalog.pg_depend d
     JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
@@ -136,44 +159,32 @@ pub(super) const COLUMNS: Question = Question(
         AND o.deptype = 'a'
     WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
         AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+), generated AS MATERIALIZED (
+    SELECT a.attrelid, a.attnum FROM pg_catalog.pg_attribute a WHERE a.attgenerated <> ''
 )
-SELECT a.attrelid AS relation, a.attnum AS number, a.attname AS name,
-    pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
-    CASE WHEN a.attcollation <> t.typcollation THEN (
-        SELECT pg_catalog.json_build_array(con.nspname, co.collname)
-        FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace con ON con.oid = co.collnamespace
-        WHERE co.oid = a.attcollation) END AS collation,
-    a.attislocal AS local, a.attgenerated AS generated,
-    d.oid AS default_oid, pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default,
-    coalesce(d.oid IN (SELECT default_oid FROM sequence_defaults), false) AS default_apart,
-    coalesce(above.has_default, false) AS parent_has_default,
-    coalesce(above.same_generated AND NOT above.other_generated, false) AS parent_generates,
-    coalesce(nn.convalidated, false) AS not_null, -- <18: a.attnotnull AS not_null,
-    coalesce(nn.conislocal OR nn.convalidated AND nv.found, false) AS not_null_local, -- <18: NOT coalesce(above.not_null, false) AS not_null_local,
-    NOT coalesce(nn.connoinherit, false) AS not_null_inherits,
-    nn.oid AS not_null_oid, nn.conname AS not_null_constraint,
-    nn.conname = c.relname || '_' || a.attname || '_not_null'
-        AND (c.relispartition OR c.oid NOT IN (SELECT relation FROM child)) AND NOT EXISTS (
-        SELECT FROM pg_catalog.pg_constraint other
-        WHERE other.conname = nn.conname AND other.connamespace = nn.connamespace AND other.oid <> nn.oid
-        AND (other.conislocal OR (SELECT oc.relispartition FROM pg_catalog.pg_class oc WHERE oc.oid = other.conrelid)))
-        AS not_null_name_is_default,
-    CASE WHEN a.attstorage <> t.typstorage OR a.attstorage::text <> above.storage THEN a.attstorage END AS storage,
-    CASE WHEN a.attcompression <> '' OR a.attcompression::text <> above.compression THEN a.attcompression END AS compression, -- <14: NULL AS compression, -- !toast-compression: NULL AS compression,
-    CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END AS statistics,
-    coalesce(a.attoptions, '{}') AS options,
-    CASE WHEN a.attfdwoptions IS NULL THEN '[]' ELSE (
-        SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(x.option_name, x.option_value)), '[]')
-        FROM pg_catalog.pg_options_to_table(a.attfdwoptions) x) END AS server_options
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-LEFT JOIN pg_catalog.pg_constraint nn
-    ON nn.conrelid = a.attrelid AND nn.contype = 'n' AND nn.conkey[1] = a.attnum
-LEFT JOIN not_valid_above nv ON nv.relation = a.attrelid AND nv.name = a.attname
-LEFT JOIN inherited above ON above.relation = a.attrelid AND above.name = a.attname
-WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'
-    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'",
+SELECT d.oid, d.adrelid AS relation, d.adnum AS number,
+    pg_catalog.pg_get_expr(d.adbin, CASE WHEN g.attnum IS NULL THEN 0 ELSE d.adrelid END) AS expression,
+    d.oid IN (SELECT default_oid FROM apart) AS apart
+FROM pg_catalog.pg_attrdef d
+JOIN pg_catalog.pg_class c ON c.oid = d.adrelid
+LEFT JOIN generated g ON g.attrelid = d.adrelid AND g.attnum = d.adnum
+WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'",
+);
+
+/// The NOT NULLs of tables' columns, which are constraints from 18 on, and whatever else has a name like theirs in a schema:
+/// where that is taken the server chooses another.
+pub(super) const NOT_NULLS: Question = Question(
+    "SELECT k.oid, k.conrelid AS relation, k.conname AS name, k.connamespace AS namespace,
+    CASE WHEN k.contype = 'n' THEN k.conkey[1] END AS number,
+    k.convalidated AS validated, k.conislocal AS local, NOT k.connoinherit AS inherits
+FROM pg_catalog.pg_constraint k
+WHERE k.oid >= 16384 AND (k.contype = 'n' OR k.conname::text LIKE '%_not_null')
+    AND true -- <18: AND false",
+);
+
+/// The validated checks of all tables, in no order.
+pub(super) const CHECKS: Question = Question(
+    "SELECT k.oid, k.conrelid AS relation, k.conname AS name, pg_catalog.pg_get_constraintdef(k.oid) AS definition,
+    k.conislocal AS local
+FROM pg_catalog.pg_constraint k WHERE k.contype = 'c' AND k.convalidated AND k.conrelid >= 16384",
 );

@@ -1,7 +1,7 @@
 //! The shape of a table's row, the same on every server, and what follows from it without writing SQL.
 
 use super::relation;
-use crate::model::{Address, Oid, class, qualified};
+use crate::model::{Address, Oid, class, list_or_null, qualified};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 
@@ -20,6 +20,8 @@ pub(super) struct TableRow {
     pub(super) of_type: Option<String>,
     pub(super) unlogged: bool,
     pub(super) is_partition: bool,
+    /// Whether anybody wants rows.
+    pub(super) with_rows: bool,
     pub(super) tablespace: String,
     pub(super) access_method: Option<String>,
     /// `relreplident`: `d` default, `n` nothing, `f` full, `i` an index.
@@ -27,22 +29,27 @@ pub(super) struct TableRow {
     pub(super) row_security: bool,
     pub(super) force_row_security: bool,
     /// `name=value` each.
+    #[serde(deserialize_with = "list_or_null")]
     pub(super) options: Vec<String>,
+    #[serde(deserialize_with = "list_or_null")]
     pub(super) toast_options: Vec<String>,
     pub(super) partition_key: Option<String>,
     pub(super) partition_bound: Option<String>,
     pub(super) server: Option<String>,
+    #[serde(deserialize_with = "list_or_null")]
     pub(super) server_options: Vec<(String, Option<String>)>,
     /// In the order of INHERITS; exactly one for a partition.
+    #[serde(deserialize_with = "list_or_null")]
     pub(super) parents: Vec<Relation>,
     /// Whether it is made alone and inherits afterwards, which keeps the order of its columns; set by `inheritance.rs`.
     #[serde(skip)]
     pub(super) inherits_later: bool,
     /// In the order that they will have in the copy, which is the physical one unless `inheritance.rs` says otherwise;
-    /// without dropped ones. They are asked for by a question of their own.
+    /// without dropped ones. They are asked for by questions of their own ([`Parts`]), and so are the checks.
     #[serde(skip)]
     pub(super) columns: Vec<Column>,
-    /// The validated ones, inherited ones included.
+    /// The validated ones by name, inherited ones included.
+    #[serde(skip)]
     pub(super) checks: Vec<Check>,
     pub(super) estimated_bytes: u64,
     pub(super) estimated_rows: u64,
@@ -84,42 +91,87 @@ pub(super) struct Column {
     local: bool,
     /// `attgenerated`: empty, `s` stored, `v` virtual.
     generated: String,
-    pub(super) default_oid: Option<Oid>,
-    pub(super) default: Option<String>,
-    /// It counts by a sequence that the table itself owns. It is a statement of its own then, as in `pg_dump`, so that
-    /// `pg_restore -t` can make the table without the sequence.
-    pub(super) default_apart: bool,
-    /// Children that cannot be made while their parents' defaults differ: it is a statement of its own then, and comes after
-    /// them; set by `inheritance.rs`.
-    #[serde(skip)]
-    pub(super) default_after: Vec<Oid>,
-    /// A parent of plain inheritance has a default for it, which a child without one must undo.
-    pub(super) parent_has_default: bool,
-    /// A parent of plain inheritance generates it by the same expression, and none by another.
-    parent_generates: bool,
+    /// Set before 18, where a NOT NULL is no constraint.
     not_null: bool,
-    not_null_local: bool,
-    pub(super) not_null_inherits: bool,
-    not_null_oid: Option<Oid>,
-    not_null_constraint: Option<String>,
-    not_null_name_is_default: Option<bool>,
     /// `attstorage` where it is not the type's, or not the parent's: `p`, `e`, `m` or `x`.
     pub(super) storage: Option<char>,
     /// `attcompression` where it is not the default, or not the parent's: `p` pglz, `l` lz4, empty for the default.
     pub(super) compression: Option<String>,
     pub(super) statistics: Option<i32>,
+    #[serde(deserialize_with = "list_or_null")]
     pub(super) options: Vec<String>,
+    #[serde(deserialize_with = "list_or_null")]
     pub(super) server_options: Vec<(String, Option<String>)>,
+    /// Its default or generation expression.
+    #[serde(skip)]
+    pub(super) default: Option<ColumnDefault>,
+    /// Its NOT NULL, from 18 on.
+    #[serde(skip)]
+    pub(super) not_null_constraint: Option<NotNull>,
+    /// What it gets from the parents of plain inheritance.
+    #[serde(skip)]
+    inherited: Option<Inherited>,
+}
+
+/// A default or a generation expression.
+#[derive(Debug, Deserialize)]
+pub(super) struct ColumnDefault {
+    pub(super) oid: Oid,
+    pub(super) relation: Oid,
+    pub(super) number: i32,
+    pub(super) expression: String,
+    /// It counts by a sequence that the table itself owns. It is a statement of its own then, as in `pg_dump`, so that
+    /// `pg_restore -t` can make the table without the sequence.
+    pub(super) apart: bool,
+    /// Children that cannot be made while their parents' defaults differ: it is a statement of its own then, and comes after
+    /// them; set by `inheritance.rs`.
+    #[serde(skip)]
+    pub(super) after: Vec<Oid>,
+}
+
+/// A NOT NULL that is a constraint, or something else with a name like one's.
+#[derive(Debug, Deserialize)]
+pub(super) struct NotNull {
+    pub(super) oid: Oid,
+    pub(super) relation: Oid,
+    pub(super) name: String,
+    pub(super) namespace: Oid,
+    /// The column's; nothing where it is no NOT NULL of a column.
+    pub(super) number: Option<i32>,
+    pub(super) validated: bool,
+    pub(super) local: bool,
+    pub(super) inherits: bool,
+    /// Whether the server would choose the same name.
+    #[serde(skip)]
+    pub(super) name_is_default: bool,
+}
+
+/// What the parents of plain inheritance have for one column.
+#[derive(Debug, Deserialize)]
+pub(super) struct Inherited {
+    pub(super) relation: Oid,
+    pub(super) number: i32,
+    /// One of them has a NOT NULL that it hands down; known before 18 only.
+    pub(super) not_null: bool,
+    /// Some have a NOT NULL, and none of those is validated.
+    pub(super) not_null_unvalidated: bool,
+    /// One has a default, which a child without one must undo.
+    pub(super) has_default: bool,
+    /// One generates it by the same expression, and none by another.
+    pub(super) generates: bool,
+    pub(super) storage: Option<char>,
+    pub(super) compression: Option<String>,
 }
 
 /// One validated CHECK constraint.
 #[derive(Debug, Deserialize)]
 pub(super) struct Check {
     pub(super) oid: Oid,
+    pub(super) relation: Oid,
     pub(super) name: String,
     /// As `pg_get_constraintdef` writes it: `CHECK (...)`.
     pub(super) definition: String,
-    local: bool,
+    pub(super) local: bool,
 }
 
 /// Has the rows of configuration tables come after those that they refer to, except where that leads in a circle.
@@ -172,7 +224,7 @@ impl TableRow {
 
     /// Whether the table says NOT NULL about the column.
     pub(super) fn says_not_null(&self, column: &Column) -> bool {
-        column.not_null && (column.not_null_local || self.is_partition || self.inherits_later)
+        column.is_not_null() && (column.is_not_null_itself() || self.is_partition || self.inherits_later)
     }
 
     /// Whether its CREATE TABLE says INHERITS.
@@ -183,7 +235,7 @@ impl TableRow {
     /// Whether everything that a parent could hand down is declared here as well, so that INHERIT adds nothing.
     pub(super) fn declares_everything(&self) -> bool {
         // Before 18 a NOT NULL is of nobody in particular.
-        let says_itself = |column: &Column| column.not_null_oid.is_none() || !column.not_null || column.not_null_local;
+        let says_itself = |column: &Column| column.not_null_constraint.is_none() || column.is_not_null_itself();
         self.columns.iter().all(|column| column.local && says_itself(column))
             && self.checks.iter().all(|check| check.local)
     }
@@ -195,8 +247,8 @@ impl TableRow {
     }
 
     pub(super) fn default_addresses(&self) -> impl Iterator<Item = Address> {
-        let here = self.columns.iter().filter(|column| !column.default_apart);
-        here.filter_map(|column| column.default_oid).map(|oid| Address::new(class::DEFAULT, oid))
+        let here = self.columns.iter().filter_map(|column| column.default.as_ref()).filter(|default| !default.apart);
+        here.map(|default| Address::new(class::DEFAULT, default.oid))
     }
 
     /// The validated checks and NOT NULLs, inherited ones included.
@@ -205,16 +257,35 @@ impl TableRow {
         checks.chain(self.not_nulls().map(|(oid, _)| oid)).map(|oid| Address::new(class::CONSTRAINT, oid))
     }
 
+    /// The column of this number. The columns must stand in the order of their numbers still.
+    pub(super) fn column_mut(&mut self, number: i32) -> Option<&mut Column> {
+        let place = self.columns.binary_search_by_key(&number, |column| column.number).ok()?;
+        self.columns.get_mut(place)
+    }
+
+    /// Whether the server would give a NOT NULL of this column this name, were it free (`ChooseConstraintName`,
+    /// `src/backend/catalog/pg_constraint.c`). One that a child has as well is named by the parent.
+    pub(super) fn would_name_not_null(&self, number: i32, name: &str) -> bool {
+        let named_after = || name.strip_prefix(&self.name)?.strip_prefix('_')?.strip_suffix("_not_null");
+        (self.is_partition || self.parents.is_empty())
+            && self.columns.iter().any(|column| column.number == number && Some(column.name.as_str()) == named_after())
+    }
+
     /// The validated NOT NULLs that are constraints with a name, which they are from 18 on.
     pub(super) fn not_nulls(&self) -> impl Iterator<Item = (Oid, &str)> {
-        self.columns
-            .iter()
-            .filter(|column| column.not_null)
-            .filter_map(|column| column.not_null_oid.zip(column.not_null_constraint.as_deref()))
+        let found = self.columns.iter().filter_map(|column| column.not_null_constraint.as_ref());
+        found.map(|constraint| (constraint.oid, constraint.name.as_str()))
     }
 }
 
 impl Column {
+    /// Takes what its parents have for it.
+    pub(super) fn inherit(&mut self, inherited: Inherited) {
+        self.storage = self.storage.or(inherited.storage);
+        self.compression = self.compression.take().or_else(|| inherited.compression.clone());
+        self.inherited = Some(inherited);
+    }
+
     pub(super) fn is_generated(&self) -> bool {
         !self.generated.is_empty()
     }
@@ -223,14 +294,29 @@ impl Column {
         self.generated == "v"
     }
 
+    /// The default or generation expression.
+    pub(super) fn expression(&self) -> Option<&str> {
+        self.default.as_ref().map(|default| default.expression.as_str())
+    }
+
     /// A default that is no generation expression.
     pub(super) fn plain_default(&self) -> Option<&str> {
-        self.default.as_deref().filter(|_| !self.is_generated())
+        self.expression().filter(|_| !self.is_generated())
+    }
+
+    /// Whether its default is a statement of its own.
+    pub(super) fn has_default_apart(&self) -> bool {
+        self.default.as_ref().is_some_and(|default| default.apart)
+    }
+
+    /// Whether a parent of plain inheritance has a default for it.
+    pub(super) fn parent_has_default(&self) -> bool {
+        self.inherited.as_ref().is_some_and(|parents| parents.has_default)
     }
 
     /// Whether its generation expression comes with a parent; servers before 16 refuse to hear it again.
     pub(super) fn is_generated_by_parent(&self) -> bool {
-        self.is_generated() && self.parent_generates
+        self.is_generated() && self.inherited.as_ref().is_some_and(|parents| parents.generates)
     }
 
     /// The collation, qualified and quoted, where it is not the type's own.
@@ -238,8 +324,27 @@ impl Column {
         self.collation.as_ref().map(|(schema, name)| qualified(schema, name))
     }
 
+    fn is_not_null(&self) -> bool {
+        self.not_null || self.not_null_constraint.is_some()
+    }
+
+    /// Whether its NOT NULL is not only a parent's.
+    fn is_not_null_itself(&self) -> bool {
+        let parents = self.inherited.as_ref();
+        match &self.not_null_constraint {
+            Some(constraint) => constraint.local || parents.is_some_and(|parents| parents.not_null_unvalidated),
+            None => self.not_null && !parents.is_some_and(|parents| parents.not_null),
+        }
+    }
+
+    /// Whether children get its NOT NULL.
+    pub(super) fn not_null_inherits(&self) -> bool {
+        self.not_null_constraint.as_ref().is_none_or(|constraint| constraint.inherits)
+    }
+
     /// The name of its NOT NULL, where the server would not choose the same.
     pub(super) fn not_null_name(&self) -> Option<&str> {
-        if self.not_null_name_is_default == Some(true) { None } else { self.not_null_constraint.as_deref() }
+        let named = self.not_null_constraint.as_ref().filter(|constraint| !constraint.name_is_default);
+        named.map(|constraint| constraint.name.as_str())
     }
 }

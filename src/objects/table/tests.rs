@@ -5,15 +5,22 @@ use crate::model::{Address, Item, Object, Payload, Rows};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
+/// A column, with what other questions say of it in `default`, `constraint` and `inherited`.
 fn column(number: i32, name: &str, changes: &Value) -> Value {
     let column = json!({
-        "relation": "100", "number": number, "name": name, "type": "integer", "collation": null, "local": true, "generated": "",
-        "default_oid": null, "default": null, "default_apart": false, "parent_has_default": false, "parent_generates": false,
-        "not_null": false, "not_null_local": false, "not_null_inherits": true, "not_null_oid": null,
-        "not_null_constraint": null, "not_null_name_is_default": null, "storage": null, "compression": null,
-        "statistics": null, "options": [], "server_options": []
+        "relation": "100", "number": number, "name": name, "type": "integer", "collation": null, "local": true,
+        "generated": "", "not_null": false, "storage": null, "compression": null, "statistics": null, "options": null,
+        "server_options": null, "default": null, "constraint": null, "inherited": null
     });
     changed(column, changes)
+}
+
+fn default(oid: &str, expression: &str) -> Value {
+    json!({ "oid": oid, "expression": expression, "apart": false })
+}
+
+fn not_null(oid: &str, name: &str) -> Value {
+    json!({ "oid": oid, "name": name, "namespace": "2200", "validated": true, "local": true, "inherits": true })
 }
 
 fn changed(mut row: Value, changes: &Value) -> Value {
@@ -28,18 +35,48 @@ fn describe(changes: &Value) -> Vec<Object> {
     described(vec![changed(table_row(), changes)])
 }
 
-/// Describes tables, whose columns stand in them here and come as an answer of their own from a server.
+fn from_parents(changes: &Value) -> Value {
+    let nothing = json!({
+        "not_null": false, "not_null_unvalidated": false, "has_default": false, "generates": false, "storage": null,
+        "compression": null
+    });
+    changed(nothing, changes)
+}
+
+/// Describes tables, whose parts stand in them here and come as answers of their own from a server.
 fn described(mut tables: Vec<Value>) -> Vec<Object> {
-    let columns: Vec<Value> = tables
-        .iter_mut()
-        .flat_map(|table| {
-            let columns = table["columns"].take();
-            let oid = table["oid"].clone();
-            let columns = columns.as_array().expect("a list of columns").clone();
-            columns.into_iter().map(move |column| changed(column, &json!({ "relation": oid })))
-        })
-        .collect();
-    objects(&[Rows::of_json(&tables), Rows::of_json(&columns)]).expect("rows of the promised shape")
+    let (mut columns, mut inherited, mut defaults, mut constraints, mut checks) =
+        (vec![], vec![], vec![], vec![], vec![]);
+    for table in &mut tables {
+        let oid = table["oid"].clone();
+        let fields = table.as_object_mut().expect("a row");
+        for mut check in list(fields.remove("checks")) {
+            check["relation"] = oid.clone();
+            checks.push(check);
+        }
+        for mut column in list(fields.remove("columns")) {
+            column["relation"] = oid.clone();
+            let number = column["number"].clone();
+            let fields = column.as_object_mut().expect("a column");
+            for (part, rows) in
+                [("default", &mut defaults), ("constraint", &mut constraints), ("inherited", &mut inherited)]
+            {
+                let mut row = fields.remove(part).expect("every column says so");
+                if row.is_object() {
+                    row["relation"] = oid.clone();
+                    row["number"] = number.clone();
+                    rows.push(row);
+                }
+            }
+            columns.push(column);
+        }
+    }
+    let answers = [tables, columns, inherited, defaults, constraints, checks];
+    objects(&answers.map(|rows| Rows::of_json(&rows))).expect("rows of the promised shape")
+}
+
+fn list(value: Option<Value>) -> Vec<Value> {
+    value.and_then(|value| value.as_array().cloned()).expect("a list")
 }
 
 fn table_row() -> Value {
@@ -47,8 +84,8 @@ fn table_row() -> Value {
         "oid": "100", "schema": "app", "name": "t", "owner": "alice", "kind": "r", "row_type": "101",
         "array_type": "102", "of_type": null, "unlogged": false, "is_partition": false, "tablespace": "",
         "access_method": "heap", "replica_identity": "d", "row_security": false, "force_row_security": false,
-        "options": [], "toast_options": [], "partition_key": null, "partition_bound": null, "server": null,
-        "server_options": [], "parents": [], "columns": [column(1, "a", &json!({}))], "checks": [],
+        "options": null, "toast_options": null, "with_rows": true, "partition_key": null, "partition_bound": null, "server": null,
+        "server_options": null, "parents": null, "columns": [column(1, "a", &json!({}))], "checks": [],
         "estimated_bytes": 8192, "estimated_rows": 3, "pages": 1, "load_through": null, "extension": null,
         "configuration_condition": null, "refers_to": null
     })
@@ -73,12 +110,12 @@ fn parent() -> Value {
 fn a_table_is_one_create_with_what_only_alter_can_say_behind_it() {
     let made = describe(&json!({
         "columns": [
-            column(1, "id", &json!({ "not_null": true, "not_null_local": true, "default_oid": "110", "default": "7" })),
+            column(1, "id", &json!({ "not_null": true, "default": default("110", "7") })),
             column(3, "Text", &json!({
                 "type": "text", "collation": ["pg_catalog", "C"], "storage": "e", "statistics": 5,
                 "options": ["n_distinct=-0.5"]
             })),
-            column(4, "g", &json!({ "generated": "s", "default_oid": "111", "default": "(id * 2)" })),
+            column(4, "g", &json!({ "generated": "s", "default": default("111", "(id * 2)") })),
         ],
         "checks": [{ "oid": "120", "name": "positive", "definition": "CHECK ((id > 0))", "local": true }],
         "options": ["fillfactor=70"], "toast_options": ["autovacuum_enabled=off"], "replica_identity": "f"
@@ -104,11 +141,9 @@ ALTER TABLE ONLY app.t REPLICA IDENTITY FULL;
 fn an_opened_table_provides_what_the_whole_one_does_and_every_part_needs_the_head() {
     let made = describe(&json!({
         "columns": [
-            column(1, "a", &json!({ "default_oid": "110", "default": "app.f()" })),
-            column(2, "g", &json!({ "generated": "s", "default_oid": "111", "default": "a" })),
-            column(3, "n", &json!({
-                "not_null": true, "not_null_local": true, "not_null_oid": "112", "not_null_constraint": "nn"
-            })),
+            column(1, "a", &json!({ "default": default("110", "app.f()") })),
+            column(2, "g", &json!({ "generated": "s", "default": default("111", "a") })),
+            column(3, "n", &json!({ "constraint": not_null("112", "nn") })),
         ],
         "checks": [
             { "oid": "120", "name": "own", "definition": "CHECK (app.f(t.*))", "local": true },
@@ -116,7 +151,7 @@ fn an_opened_table_provides_what_the_whole_one_does_and_every_part_needs_the_hea
         ],
         "parents": parent()
     }));
-    let (whole, opened) = (&made[0].whole, &made[0].opened);
+    let (whole, opened) = (&made[0].whole, &made[0].opened.items());
     assert_eq!(opened.iter().map(|item| item.desc).collect::<Vec<_>>(), ["TABLE", "DEFAULT", "CHECK CONSTRAINT"]);
     let provided = |items: &[Item]| -> Vec<Address> { items.iter().flat_map(|item| item.provides.clone()).collect() };
     let together: BTreeSet<Address> = provided(opened).into_iter().collect();
@@ -129,7 +164,7 @@ fn an_opened_table_provides_what_the_whole_one_does_and_every_part_needs_the_hea
 
 #[test]
 fn a_table_without_defaults_and_checks_does_not_open() {
-    assert!(describe(&json!({}))[0].opened.is_empty());
+    assert!(!describe(&json!({}))[0].opened.is_possible());
 }
 
 #[test]
@@ -153,12 +188,11 @@ fn an_inherited_column_is_not_written_but_what_the_child_changed_is() {
         "parents": parent(),
         "columns": [
             column(1, "plain", &json!({ "local": false })),
-            column(2, "own_default", &json!({ "local": false, "default_oid": "110", "default": "9" })),
-            column(3, "undone", &json!({ "local": false, "parent_has_default": true })),
-            column(4, "stricter", &json!({ "local": false, "not_null": true, "not_null_local": true })),
+            column(2, "own_default", &json!({ "local": false, "default": default("110", "9") })),
+            column(3, "undone", &json!({ "local": false, "inherited": from_parents(&json!({ "has_default": true })) })),
+            column(4, "stricter", &json!({ "local": false, "not_null": true })),
             column(5, "renamed", &json!({
-                "local": false, "not_null": true, "not_null_local": true, "not_null_oid": "112",
-                "not_null_constraint": "mine", "not_null_name_is_default": false, "not_null_inherits": false
+                "local": false, "constraint": changed(not_null("112", "mine"), &json!({ "inherits": false }))
             })),
         ]
     }));
@@ -179,7 +213,7 @@ ALTER TABLE ONLY app.t ALTER COLUMN stricter SET NOT NULL;
 fn rows_are_copied_with_their_columns_named_and_generated_ones_left_out() {
     let made = describe(&json!({ "columns": [
         column(2, "select", &json!({})),
-        column(3, "g", &json!({ "generated": "v", "default_oid": "111", "default": "1" })),
+        column(3, "g", &json!({ "generated": "v", "default": default("111", "1") })),
         column(4, "b", &json!({})),
     ] }));
     assert_eq!(copy_out(&made), "COPY app.t (\"select\", b) TO STDOUT;");
@@ -264,4 +298,50 @@ fn a_column_that_a_parent_was_given_later_takes_the_place_that_it_will_have() {
         describe_child(&json!([column(1, "a", &inherited), column(2, "x", &json!({})), column(3, "b", &inherited)]));
     assert_eq!(find(&made, "TABLE").create, "CREATE TABLE app.child (\n    x integer\n)\nINHERITS (app.p);\n");
     assert_eq!(copy_out(&made), "COPY app.child (a, b, x) TO STDOUT;");
+}
+
+#[test]
+fn a_not_null_is_named_where_the_server_would_choose_another_name() {
+    let said = |name: &str, table: &Value| {
+        let columns = json!([column(1, "a", &json!({ "constraint": not_null("112", name) }))]);
+        let mut table = table.clone();
+        table["columns"] = columns;
+        find(&describe(&table), "TABLE").create.clone()
+    };
+    let bare = "CREATE TABLE app.t (\n    a integer NOT NULL\n);\n";
+    assert_eq!(said("t_a_not_null", &json!({})), bare);
+    assert_eq!(said("other", &json!({})), "CREATE TABLE app.t (\n    a integer CONSTRAINT other NOT NULL\n);\n");
+    let of_a_child = said("t_a_not_null", &json!({ "parents": parent() }));
+    assert!(of_a_child.contains("a integer CONSTRAINT t_a_not_null NOT NULL"), "{of_a_child}");
+}
+
+#[test]
+fn a_not_null_is_named_where_another_one_has_its_name() {
+    let namesake = |changes: &Value| {
+        let columns = [
+            column(1, "a", &json!({ "constraint": not_null("112", "t_a_not_null") })),
+            column(2, "b", &json!({ "constraint": changed(not_null("113", "t_a_not_null"), changes) })),
+        ];
+        find(&describe(&json!({ "columns": columns })), "TABLE").create.contains("CONSTRAINT t_a_not_null NOT NULL,")
+    };
+    assert!(namesake(&json!({})));
+    assert!(!namesake(&json!({ "namespace": "9" })), "it is in another schema");
+    assert!(!namesake(&json!({ "local": false })), "it is a parent's");
+}
+
+#[test]
+fn a_not_null_that_only_parents_have_not_validated_is_said() {
+    let inherited = |unvalidated| {
+        let constraint = changed(not_null("112", "nn"), &json!({ "local": false }));
+        let parents = from_parents(&json!({ "not_null_unvalidated": unvalidated }));
+        let column = column(1, "a", &json!({ "local": false, "constraint": constraint, "inherited": parents }));
+        find(&describe(&json!({ "parents": parent(), "columns": [column] })), "TABLE").create.clone()
+    };
+    assert_eq!(inherited(false), "CREATE TABLE app.t (\n)\nINHERITS (app.p);\n");
+    assert_eq!(inherited(true), "CREATE TABLE app.t (\n    CONSTRAINT nn NOT NULL a\n)\nINHERITS (app.p);\n");
+}
+
+#[test]
+fn a_table_has_no_item_for_rows_that_are_not_wanted() {
+    assert!(describe(&json!({ "with_rows": false })).iter().all(|object| object.whole.desc != "TABLE DATA"));
 }
