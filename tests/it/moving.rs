@@ -74,8 +74,10 @@ fn reordered(source: &[Entry], theirs: &[Entry]) -> BTreeSet<String> {
 /// What differs between the schema that stock made and ours, apart from what stock made otherwise than it was, which must be
 /// the source's.
 fn differences(source: &str, theirs: &str, ours: &str, lost: &BTreeSet<String>) -> Vec<String> {
-    let (before, made) = (entries(source), entries(theirs));
-    let added = made.iter().filter(|entry| before.iter().all(|other| other.key != entry.key));
+    let (before, made, copied) = (entries(source), entries(theirs), entries(ours));
+    // A name that the newer server words otherwise is in both copies.
+    let is_in = |entries: &[Entry], key: &str| entries.iter().any(|entry| entry.key == key);
+    let added = made.iter().filter(|entry| !is_in(&before, &entry.key) && !is_in(&copied, &entry.key));
     let added: BTreeSet<String> = added.map(|entry| entry.key.clone()).collect();
     let moved = reordered(&before, &made);
     let otherwise: BTreeSet<&String> = lost.iter().chain(&added).chain(&moved).collect();
