@@ -127,14 +127,14 @@ fn check_move(from: u16, to: u16) {
     oracle().pg_dump(&source.url(), &arguments).unwrap();
     let contents = Toc::decode(&std::fs::read(stock.join("toc.dat")).unwrap()).unwrap();
     let mut lost = BTreeSet::new();
-    let mut told = String::new();
+    let mut told = Vec::new();
     for failed in oracle().restore_failures(&theirs.url(), &stock).unwrap() {
         let entry = contents.entries.iter().find(|entry| entry.id == failed.entry).unwrap();
         let key = key(&entry.tag, &entry.desc, entry.schema.as_deref());
-        told.push_str(&format!("\n  {key}: {}", failed.sentence));
+        told.push(format!("\n  {key}: {}", failed.sentence));
         lost.insert(key);
     }
-    say(&format!("of the corpus from {from} to {to} stock loses {}:{told}", lost.len()));
+    say(&format!("of the corpus from {from} to {to} stock loses {}:{}", lost.len(), told.concat()));
     let schema = |database: &Database| oracle().schema(&database.url()).unwrap();
     let mut differences = differences(&schema(&source), &schema(&theirs), &schema(&ours), &lost);
 

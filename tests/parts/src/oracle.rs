@@ -73,10 +73,10 @@ fn failures_in(said: &str) -> Vec<Failed> {
     for line in said.lines() {
         if let Some(number) = line.strip_prefix("pg_restore: from TOC entry ") {
             entry = number.split(';').next().and_then(|number| number.parse().ok());
-        } else if let (Some(words), Some(number)) = (line.strip_prefix("pg_restore: error: "), entry) {
-            if failures.last().is_none_or(|last| last.entry != number) {
-                failures.push(Failed { entry: number, sentence: words.to_owned() });
-            }
+        } else if let (Some(words), Some(number)) = (line.strip_prefix("pg_restore: error: "), entry)
+            && failures.last().is_none_or(|last| last.entry != number)
+        {
+            failures.push(Failed { entry: number, sentence: words.to_owned() });
         }
     }
     failures
