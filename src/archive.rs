@@ -29,7 +29,7 @@ mod toc_bytes;
 pub use backup_id::BackupId;
 pub use charset::Charset;
 pub use manifest::{
-    BlobEntry, DatabaseFacts, FORMAT, Frame, Globals, LargeObjects, Manifest, Options, Passwords, Selection,
-    ServerFacts, Skipped, SnapshotFacts, StoredObject, TableEntry, Totals,
+    BlobEntry, CollationFacts, DatabaseFacts, ExtensionFacts, FORMAT, Frame, Globals, LargeObjects, Manifest, Options,
+    Passwords, Selection, ServerFacts, Skipped, SnapshotFacts, StoredObject, TableEntry, Totals,
 };
 pub use toc::{Compression, Toc, TocEntry};

@@ -66,15 +66,47 @@ pub struct DatabaseRow {
     pub locale_provider: Option<String>,
     /// The version of the library that sorts its text, where the server tells.
     pub collation_version: Option<String>,
+    /// Its own collations, and those of the system that it uses.
+    pub collations: Option<Vec<CollationRow>>,
+    /// Its extensions.
+    pub extensions: Option<Vec<ExtensionRow>>,
     /// `pg_database_size` in bytes, where it may be asked.
     pub size_bytes: Option<u64>,
 }
 
+/// A collation, for the manifest.
+#[derive(Debug, Clone, Deserialize)]
+pub struct CollationRow {
+    /// Its schema, unquoted.
+    pub schema: String,
+    /// Its name, unquoted.
+    pub name: String,
+    /// The version of the library that sorts by it, where the server tells.
+    pub version: Option<String>,
+}
+
+/// An extension, for the manifest.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ExtensionRow {
+    /// Its name, unquoted.
+    pub name: String,
+    /// The version that the database has.
+    pub version: String,
+}
+
+/// Collations that initdb found on its machine are not pinned, so `pg_depend` tells which of them are used.
 const DATABASE: Question = Question(
     "SELECT d.datname AS name, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate,
 d.datctype AS ctype,
 CASE d.datlocprovider WHEN 'c' THEN 'libc' WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' END AS locale_provider, -- <15: 'libc' AS locale_provider,
 pg_catalog.pg_database_collation_actual_version(d.oid) AS collation_version, -- <15: NULL::text AS collation_version,
+(SELECT pg_catalog.json_agg(pg_catalog.json_build_object('schema', n.nspname, 'name', c.collname,
+'version', pg_catalog.pg_collation_actual_version(c.oid)) ORDER BY n.nspname, c.collname)
+FROM pg_catalog.pg_collation c JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') OR c.oid IN (SELECT d.refobjid
+FROM pg_catalog.pg_depend d WHERE d.refclassid = 'pg_catalog.pg_collation'::pg_catalog.regclass)) AS collations,
+(SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', x.extname, 'version', x.extversion) ORDER BY x.extname)
+FROM pg_catalog.pg_extension x) AS extensions,
 CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT') THEN pg_catalog.pg_database_size(d.oid) END AS size_bytes -- !rows: NULL::bigint AS size_bytes
 FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
 );

@@ -49,8 +49,9 @@ pub struct Subjects<'a> {
 
 impl<'a> Subjects<'a> {
     /// The targets of these objects.
-    pub fn of(objects: impl IntoIterator<Item = &'a Object>) -> Self {
+    pub fn of(objects: &'a [Object]) -> Self {
         let mut subjects = Subjects::default();
+        subjects.by_address.reserve(objects.iter().map(|object| object.targets.len()).sum());
         for object in objects {
             subjects.add(object, None);
         }

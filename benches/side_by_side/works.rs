@@ -1,5 +1,7 @@
 //! The works: each done by pgstow and by its rival.
 
+mod definitions;
+
 use super::null_store::NullStore;
 use super::rivals::{shell, stock};
 use super::{JOBS, Options, data};
@@ -31,6 +33,7 @@ pub(crate) struct Bench {
     mixed: Database,
     lopsided: Database,
     thousand: Database,
+    many_tables: Database,
     scratch: tempfile::TempDir,
     /// The highest peaks that were seen, in bytes: of dumps and of restores.
     peaks: RefCell<(u64, u64)>,
@@ -44,6 +47,7 @@ impl Bench {
             mixed: data::mixed(&server, options.gigabytes),
             lopsided: data::lopsided(&server, options.gigabytes),
             thousand: data::thousand(&server, options.gigabytes),
+            many_tables: definitions::many_tables(&server),
             s3: garage(),
             scratch: tempfile::tempdir().unwrap(),
             peaks: RefCell::default(),
@@ -148,6 +152,7 @@ impl Bench {
     /// All works, in the order of the table.
     pub(crate) fn works(&self) -> Vec<Work<'_>> {
         let mut works = self.dumps();
+        works.push(self.definitions());
         works.extend(self.restores());
         works
     }

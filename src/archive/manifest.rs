@@ -73,8 +73,35 @@ pub struct DatabaseFacts {
     /// earliest backups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collation_version: Option<String>,
+    /// The collations whose order depends on a library: those of the database, and those of the system that something of
+    /// it uses; absent where there are none, and in earlier backups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collations: Vec<CollationFacts>,
+    /// The extensions that it has; absent in earlier backups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<ExtensionFacts>,
     /// `pg_database_size` in bytes; absent where it may not be asked.
     pub size_bytes: Option<u64>,
+}
+
+/// One collation, and how the source sorted by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollationFacts {
+    /// Its schema, unquoted.
+    pub schema: String,
+    /// Its name, unquoted.
+    pub name: String,
+    /// The version of the library that sorts by it, as `pg_collation_actual_version` has it.
+    pub version: String,
+}
+
+/// One extension of the source. A restore takes the version that the target has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtensionFacts {
+    /// Its name, unquoted.
+    pub name: String,
+    /// `extversion`, free text.
+    pub version: String,
 }
 
 /// The server that was dumped.
@@ -403,8 +430,8 @@ fn frames_from_arrays<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
 #[cfg(test)]
 mod tests {
     use super::{
-        BlobEntry, DatabaseFacts, FORMAT, Frame, Globals, LargeObjects, Manifest, Options, Passwords, Selection,
-        ServerFacts, Skipped, SnapshotFacts, StoredObject, TableEntry, Totals, seal,
+        BlobEntry, CollationFacts, DatabaseFacts, ExtensionFacts, FORMAT, Frame, Globals, LargeObjects, Manifest,
+        Options, Passwords, Selection, ServerFacts, Skipped, SnapshotFacts, StoredObject, TableEntry, Totals, seal,
     };
     use crate::archive::BackupId;
     use crate::error::Kind;
@@ -430,6 +457,8 @@ mod tests {
                 ctype: "C".to_owned(),
                 locale_provider: Some("libc".to_owned()),
                 collation_version: Some("2.36".to_owned()),
+                collations: vec![CollationFacts { schema: "s".into(), name: "de".into(), version: "153.120".into() }],
+                extensions: vec![ExtensionFacts { name: "hstore".to_owned(), version: "1.8".to_owned() }],
                 size_bytes: None,
             },
             server: ServerFacts { version: "18.4".to_owned(), version_num: 180_004, in_recovery: false },

@@ -52,6 +52,17 @@ pub fn leading_name(text: &str) -> Option<(String, &str)> {
     (end > 0).then(|| (text[..end].to_owned(), &text[end..]))
 }
 
+/// The text literal at the beginning of the text, without its quotes, and what stands behind it.
+pub fn leading_literal(text: &str) -> Option<(String, &str)> {
+    let (quoted, escapes) = match text.strip_prefix('\'') {
+        Some(quoted) => (quoted, false),
+        None => (text.strip_prefix("E'")?, true),
+    };
+    let end = end_of_quotes(quoted, b'\'', escapes)?;
+    let inner = quoted[..end - 1].replace("''", "'");
+    Some((if escapes { inner.replace("\\\\", "\\") } else { inner }, &quoted[end..]))
+}
+
 /// A random word for `\restrict`: letters and digits only, as psql wants it.
 pub fn restrict_key() -> String {
     format!("{:032x}", rand::random::<u128>())
@@ -131,7 +142,7 @@ fn end_of_quotes(text: &str, mark: u8, escapes: bool) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{keyword, leading_name, restrict_key, statements};
+    use super::{keyword, leading_literal, leading_name, restrict_key, statements};
     use crate::model::{ident, literal};
     use proptest::prelude::*;
 
@@ -174,12 +185,15 @@ mod tests {
             let (found, rest) = leading_name(&one["COMMENT ON ROLE ".len()..]).expect("a name");
             prop_assert_eq!(found, name);
             prop_assert!(rest.starts_with(" IS "));
+            let (found, rest) = leading_literal(&one[one.len() - literal(&text).len()..]).expect("a text");
+            prop_assert_eq!((found, rest), (text, ""));
         }
 
         #[test]
         fn no_text_makes_it_panic(text in any::<String>()) {
             let _ = statements(&text);
             let _ = leading_name(&text);
+            let _ = leading_literal(&text);
         }
     }
 }

@@ -13,7 +13,6 @@ use crate::error::Result;
 use crate::jobs::{Job, Schedule, Script};
 use crate::keep::cost::STANDARD;
 use crate::keep::lifecycle::Keeping;
-use crate::postgres::ConnectionSettings;
 use crate::store::StorageClass;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -29,8 +28,8 @@ pub struct DoctorArgs {
     /// The file of jobs.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// The database: its name, a libpq URI or keyword string [default: the PG* variables; without them, the job that the
-    /// environment of a backup script describes]
+    /// The database: its name, a libpq URI or keyword string [default: the PG* variables, then the DB_* variables of a
+    /// backup script; with a bucket too, the whole job that they describe]
     #[arg(short = 'd', long = "dbname", value_name = "CONNSTRING")]
     pub database: Option<String>,
     /// The store: s3://bucket/prefix or file:///folder; without one, the source alone is examined
@@ -80,7 +79,7 @@ impl DoctorArgs {
             None => None,
         };
         Ok(DoctorOptions {
-            connection: Some(ConnectionSettings::resolve(self.database.as_deref(), &environment)?),
+            connection: Some(Script::source(self.database.as_deref(), &environment)?),
             store,
             class: self.storage_class.as_deref().map(str::parse::<StorageClass>).transpose()?,
             keeping: None,

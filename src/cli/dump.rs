@@ -9,7 +9,7 @@ use super::{Context, environment};
 use crate::catalog::GlobalsWanted;
 use crate::commands::dump::{AllReport, DumpOptions, DumpReport, Kindness, dump, dump_all, failed};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::ConnectionSettings;
+use crate::jobs::Script;
 use crate::store::StorageClass;
 use clap::Args;
 use serde_json::{Value, json};
@@ -18,7 +18,8 @@ use std::time::Duration;
 /// `pgstow dump`.
 #[derive(Debug, Args)]
 pub struct DumpArgs {
-    /// The database: its name, a libpq URI or keyword string [default: the PG* variables]
+    /// The database: its name, a libpq URI or keyword string [default: the PG* variables, then the DB_* variables of a
+    /// backup script]
     #[arg(short = 'd', long = "dbname", value_name = "CONNSTRING")]
     pub database: Option<String>,
     /// Dump every database of the server that is no template, one backup each; they have no common point in time
@@ -99,7 +100,7 @@ impl DumpArgs {
     }
 
     async fn options(&self) -> Result<DumpOptions> {
-        let connection = ConnectionSettings::resolve(self.database.as_deref(), &environment)?;
+        let connection = Script::source(self.database.as_deref(), &environment)?;
         let selection = self.selection.selection()?;
         if self.all && !selection.everything() {
             return Err(Error::new(Kind::Usage, "--all dumps whole databases; only exclusions go with it"));

@@ -32,8 +32,7 @@ pub(super) fn enter() -> Result<()> {
         command.arg0(name);
     }
     command.envs(file.variables().map(|(name, value)| (name, value.expose())));
-    // So that `list`, `restore` and the rest find what `run` made with the same file. The script's database is not lent to
-    // them alike: a restore must not go into the source because nobody named a target.
+    // So that `list`, `restore` and the rest find what `run` made with the same file.
     let set = |wanted: &str| {
         let in_file = file.variables().filter(|(name, _)| *name == wanted).last();
         let value = in_file.map(|(_, value)| value.expose().to_owned()).or_else(|| std::env::var(wanted).ok());

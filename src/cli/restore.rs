@@ -9,6 +9,7 @@ use crate::commands::restore::{
     Comparison, GlobalsChoice, GlobalsReport, RestoreOptions, RestoreReport, Step, partial, restore,
 };
 use crate::error::Result;
+use crate::jobs::Script;
 use crate::postgres::ConnectionSettings;
 use clap::Args;
 use indicatif::HumanCount;
@@ -20,8 +21,8 @@ pub struct RestoreArgs {
     /// What to restore.
     #[command(flatten)]
     pub archive: ArchiveArgs,
-    /// The target: its name, a libpq URI or keyword string [default: the PG* variables]; with -C, the database to connect
-    /// to first
+    /// The target: its name, a libpq URI or keyword string [default: the PG* variables]; a name alone is looked for on the
+    /// server of the PG* or else the DB_* variables; with -C, the database to connect to first
     #[arg(short = 'd', long = "dbname", value_name = "CONNSTRING")]
     pub database: Option<String>,
     /// How many connections load at once
@@ -84,7 +85,12 @@ impl RestoreArgs {
         let choice = self.choice.choice()?;
         let (store, wanted) = self.archive.open().await?;
         Ok(RestoreOptions {
-            connection: ConnectionSettings::resolve(self.database.as_deref(), &environment)?,
+            connection: if self.database.is_none() && (self.dry_run || self.list) {
+                // Nobody is asked.
+                ConnectionSettings::resolve(None, &environment)?
+            } else {
+                Script::target(self.database.as_deref(), &environment)?
+            },
             store,
             wanted,
             jobs: usize::from(self.jobs),

@@ -7,6 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 use bytes::Bytes;
 use futures::StreamExt;
+use std::collections::HashSet;
 
 /// A manifest larger than this is not one of ours.
 const MANIFEST_LIMIT: u64 = 1 << 30;
@@ -104,6 +105,11 @@ async fn latest(store: &dyn Store, candidates: Vec<Place>, wanted: &str) -> Resu
     names.sort_unstable();
     names.dedup();
     if names.len() > 1 {
+        // A dump that runs or was killed leaves a folder too.
+        let whole = with_backups(store, &candidates).await?;
+        names.retain(|name| whole.contains(*name));
+    }
+    if names.len() > 1 {
         return Err(Error::new(Kind::Usage, format!("the store holds backups of {} databases", names.len()))
             .on(wanted)
             .hint(format!(
@@ -125,6 +131,17 @@ async fn latest(store: &dyn Store, candidates: Vec<Place>, wanted: &str) -> Resu
     Err(Error::new(Kind::Archive, message)
         .on(format!("{wanted} in {}", store.describe()))
         .hint("`pgstow list` shows what is there; `pgstow dump` makes a backup"))
+}
+
+/// The databases that have a complete backup.
+async fn with_backups(store: &dyn Store, candidates: &[Place]) -> Result<HashSet<String>> {
+    let mut whole = HashSet::new();
+    for place in candidates {
+        if !whole.contains(&place.database) && is_complete(store, &place.folder).await? {
+            whole.insert(place.database.clone());
+        }
+    }
+    Ok(whole)
 }
 
 async fn by_id(store: &dyn Store, candidates: Vec<Place>, id: &str, wanted: &str) -> Result<(Place, Manifest)> {

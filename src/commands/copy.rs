@@ -7,11 +7,10 @@
 mod objects;
 
 use super::backups::{self, Place};
-use super::dump::and_what_is_left;
 use super::examine;
 use super::frozen;
 use super::memory::DumpShares;
-use super::transfer::{Destination, Origin, Parts};
+use super::transfer::{self, Destination, Origin, Parts};
 use super::{Progress, Stop};
 use crate::archive::keys;
 use crate::archive::manifest::Manifest;
@@ -26,10 +25,7 @@ use jiff::tz::TimeZone;
 use objects::Copying;
 pub use objects::Proofs;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// After a failure or a signal, cleaning up gets this long.
-const GRACE: Duration = Duration::from_secs(10);
 /// So many manifests are looked for at once.
 const LOOKS_AT_ONCE: usize = 8;
 
@@ -214,9 +210,9 @@ pub(crate) async fn one(options: &CopyOptions, place: Place, progress: &Arc<Prog
         Err(error) => {
             progress.phase("cleaning up");
             work.now();
-            let undone = tokio::time::timeout(GRACE, undo(&copying.destination)).await;
+            let left = undo(&copying.destination, stop.is_asked()).await;
             let error = if stop.is_asked() { Stop::interrupted() } else { error };
-            Err(and_what_is_left(error, undone, &copying.destination.folder))
+            Err(left.into_iter().fold(error, |error, left| error.also(&left)))
         }
     }
 }
@@ -253,10 +249,12 @@ async fn commit(copying: &Copying, manifest: &Manifest, text: Bytes, jobs: usize
 
 /// Removes what a failed copy wrote, and says what could not be removed. A manifest that is there makes it somebody's
 /// backup, of which nothing is taken.
-async fn undo(destination: &Destination) -> Option<String> {
-    match backups::is_complete(destination.store.as_ref(), &destination.folder).await {
-        Ok(false) => destination.sweep().await,
+async fn undo(destination: &Destination, stopped: bool) -> Option<String> {
+    let patience = transfer::patience(stopped);
+    let look = backups::is_complete(destination.store.as_ref(), &destination.folder);
+    match transfer::in_time(patience, look).await {
+        Ok(false) => destination.sweep(patience).await,
         Ok(true) => Some(format!("{} has its manifest, so nothing there was removed", destination.folder)),
-        Err(error) => Some(format!("nothing in {} was removed ({error})", destination.folder)),
+        Err(error) => Some(destination.left("perhaps uploads and objects of it", &error)),
     }
 }

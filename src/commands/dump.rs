@@ -21,15 +21,15 @@ pub use all::{AllReport, dump_all, failed};
 pub(crate) use sections::word as section_word;
 
 use super::memory::{DEFAULT_MEMORY, DumpShares};
-use super::transfer::{Destination, Parts};
+use super::transfer::{Destination, Parts, patience};
 use super::{Progress, Stop};
 use crate::archive::backup_id::BackupId;
 use crate::archive::keys;
 use crate::archive::manifest::{
-    self, DatabaseFacts, FORMAT, LargeObjects, Manifest, Options, ServerFacts, Skipped, SnapshotFacts, TableEntry,
-    Totals,
+    self, CollationFacts, DatabaseFacts, ExtensionFacts, FORMAT, LargeObjects, Manifest, Options, ServerFacts, Skipped,
+    SnapshotFacts, TableEntry, Totals,
 };
-use crate::catalog::{self, Catalog, GlobalsWanted, Pattern, Selection};
+use crate::catalog::{self, Catalog, CollationRow, ExtensionRow, GlobalsWanted, Pattern, Selection};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Item, Payload, ServerVersion};
 use crate::plan::{Planned, plan};
@@ -40,9 +40,6 @@ use bytes::Bytes;
 use futures::future;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// After a failure or a signal the workers get this long to abort their uploads.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// Larger tables are read by several connections.
 const SPLIT_ABOVE: u64 = 64 << 20;
@@ -151,25 +148,12 @@ pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> 
         Err(error) => {
             progress.phase("cleaning up");
             work.now();
-            let cleaning = tokio::time::timeout(GRACE, destination.sweep());
-            let ((), swept) = tokio::join!(options.connection.cancel_all(), cleaning);
+            let cleaning = destination.sweep(patience(stop.is_asked()));
+            let ((), left) = tokio::join!(options.connection.cancel_all(), cleaning);
             // A signal makes many things fail; the signal is what happened.
             let error = if stop.is_asked() { Stop::interrupted() } else { error };
-            Err(and_what_is_left(error, swept, &destination.folder))
+            Err(left.into_iter().fold(error, |error, left| error.also(&left)))
         }
-    }
-}
-
-/// A failure with what its cleaning up could not remove.
-pub(super) fn and_what_is_left(
-    error: Error,
-    swept: std::result::Result<Option<String>, tokio::time::error::Elapsed>,
-    folder: &str,
-) -> Error {
-    match swept {
-        Ok(None) => error,
-        Ok(Some(left)) => error.also(&left),
-        Err(_) => error.also(&format!("cleaning up took too long; something of it may be left in {folder}")),
     }
 }
 
@@ -214,17 +198,19 @@ async fn write_rows(
     let readers = stop.unless(future::try_join_all(readers)).await?;
     let catalog = stop.unless(catalog::read(&leader, &readers, &options.selection, options.allow_incomplete)).await?;
     let Catalog { objects, facets, depends, database, skipped, mut warnings } = catalog;
-    let mut planned = plan(objects, facets, &depends)?;
+    // The plan takes a processor of its own for as long as the globals take.
+    let planning = tokio::task::spawn_blocking(move || plan(objects, facets, &depends));
+    let (globals, more_warnings) = globals::write(options, &leader, destination).await?;
+    warnings.extend(more_warnings);
+    let planned = planning.await.map_err(|error| Error::new(Kind::Internal, "the plan failed").because(error))?;
+    let mut planned = planned?;
     // What only holds a place in the order for its facets (the schema `public` as every database has it) is not written.
     planned.retain(|entry| !does_nothing(&entry.item));
     sections::keep(&mut planned, &options.selection.sections);
     tracing::info!(items = planned.len(), "planned");
-    let (globals, more_warnings) = globals::write(options, &leader, destination).await?;
-    warnings.extend(more_warnings);
     let jobs = tables::jobs(&planned, snapshot.in_recovery);
     progress.expect(jobs.tables.len() as u64, jobs.estimated_bytes());
     progress.phase("dumping");
-    stop.unless(leader.name("pgstow dump: holding the snapshot")).await?;
     let mut loaded = tables::copy_all(options, shares, &snapshot, &leader, readers, jobs, destination, stop).await?;
     // It held its locks until every row was read.
     stop.unless(leader.execute("SELECT 1"))
@@ -235,6 +221,8 @@ async fn write_rows(
     let items = planned.len() as u64;
     let toc = contents::table_of_contents(planned, &segments, options.codec, &database, leader.version())?;
     let toc_bytes = Bytes::from(toc.encode()?);
+    // Freeing a large one takes about as long as writing it did, and nobody has to wait for that.
+    std::thread::spawn(move || drop(toc));
     let toc = destination
         .write(keys::toc_key(), destination.part_size(toc_bytes.len() as u64), futures::stream::iter([Ok(toc_bytes)]))
         .await?;
@@ -255,6 +243,8 @@ async fn write_rows(
             ctype: database.ctype,
             locale_provider: database.locale_provider,
             collation_version: database.collation_version,
+            collations: collations(database.collations.unwrap_or_default()),
+            extensions: extensions(database.extensions.unwrap_or_default()),
             size_bytes: database.size_bytes,
         },
         server: ServerFacts {
@@ -312,6 +302,16 @@ async fn follow_snapshot(options: &DumpOptions, snapshot: &Snapshot, name: &str)
     pin_for_dump(&session).await?;
     import_snapshot(&session, &snapshot.id).await?;
     Ok(session)
+}
+
+/// What sorts without a library has no version.
+fn collations(rows: Vec<CollationRow>) -> Vec<CollationFacts> {
+    let known = |row: CollationRow| Some(CollationFacts { schema: row.schema, name: row.name, version: row.version? });
+    rows.into_iter().filter_map(known).collect()
+}
+
+fn extensions(rows: Vec<ExtensionRow>) -> Vec<ExtensionFacts> {
+    rows.into_iter().map(|row| ExtensionFacts { name: row.name, version: row.version }).collect()
 }
 
 /// Sums; `others` are the sizes of objects that hold no rows.

@@ -35,8 +35,12 @@ const LEAST_PARTS: u64 = PARTS_AT_LEAST * SMALLEST_PART / 7 * 8 + MIB;
 /// The least budget, in bytes, for so many connections and a codec.
 pub fn least(jobs: usize, codec: Codec) -> u64 {
     let frames = 2 * FRAMES_PER_WORKER * SMALLEST_FRAME;
-    let jobs = jobs.max(1) as u64;
-    LEAST_MEMORY.max(PROGRAM + LEAST_PARTS + codec.context_bytes() + CONNECTION + jobs * (CONNECTION + frames))
+    LEAST_MEMORY.max(PROGRAM + LEAST_PARTS + codec.context_bytes() + CONNECTION + readers(jobs) * (CONNECTION + frames))
+}
+
+/// The connections that read rows, and the one that reads large objects; the leader is none of them.
+fn readers(jobs: usize) -> u64 {
+    jobs.max(1) as u64 + 1
 }
 
 /// The shares of a dump.
@@ -60,14 +64,15 @@ impl DumpShares {
     /// Errors: [`Kind::Usage`] when it is too small for so many connections.
     pub(crate) fn of(budget: u64, jobs: usize, codec: Codec, processors: usize) -> Result<DumpShares> {
         enough(budget, jobs, codec)?;
-        let connections = (jobs as u64 + 1) * CONNECTION;
+        let readers = readers(jobs);
+        let connections = (readers + 1) * CONNECTION;
         let free = budget - PROGRAM - connections;
         let codecs = (free / 4 / codec.context_bytes().max(1)).clamp(1, processors.max(1) as u64);
         let free = free.saturating_sub(codecs * codec.context_bytes());
         // A frame is there twice for a moment, raw and compressed.
         let room = free.saturating_sub(LEAST_PARTS).min(free / 3);
-        let frame = (room / (jobs.max(1) as u64 * FRAMES_PER_WORKER * 2)).clamp(SMALLEST_FRAME, LARGEST_FRAME);
-        let frames = frame * jobs.max(1) as u64 * FRAMES_PER_WORKER * 2;
+        let frame = (room / (readers * FRAMES_PER_WORKER * 2)).clamp(SMALLEST_FRAME, LARGEST_FRAME);
+        let frames = frame * readers * FRAMES_PER_WORKER * 2;
         // Allocators round up.
         let parts = (free.saturating_sub(frames) / 8 * 7).max(PARTS_AT_LEAST * SMALLEST_PART);
         let narrow = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
@@ -126,8 +131,8 @@ mod tests {
             let codec = if level == 1 { Codec::None } else { Codec::Zstd(level) };
             let budget = least(jobs, codec) + spare;
             let shares = DumpShares::of(budget, jobs, codec, processors).expect("enough");
-            let frames = (2 * shares.frame_bytes * shares.frames_per_worker * jobs) as u64;
-            let fixed = PROGRAM + (jobs as u64 + 1) * CONNECTION + shares.codecs as u64 * codec.context_bytes();
+            let frames = (2 * shares.frame_bytes * shares.frames_per_worker * (jobs + 1)) as u64;
+            let fixed = PROGRAM + (jobs as u64 + 2) * CONNECTION + shares.codecs as u64 * codec.context_bytes();
             prop_assert!(fixed + frames + shares.part_bytes <= budget, "{shares:?}");
             prop_assert!(shares.largest_part >= SMALLEST_PART);
             prop_assert!((1..=processors).contains(&shares.codecs));

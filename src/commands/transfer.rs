@@ -23,6 +23,12 @@ const PARTS_IN_FLIGHT: usize = 4;
 const UNIT: u64 = 64 << 10;
 /// So long after a stop, an upload may still be completed or aborted.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
+/// While a failure is cleaned up, a store that is silent for so long is given up.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(10);
+/// After a signal it is given up sooner: with [`LAST_MOMENT`] before, all is over within two seconds.
+const AFTER_A_STOP: Duration = Duration::from_millis(1_400);
+/// So many objects are deleted between two looks at the clock; S3 takes no more in one request.
+const KEYS_AT_ONCE: usize = 1_000;
 /// No object may be larger on most stores (S3's own limit was raised since).
 const LARGEST_OBJECT: u64 = 5 << 40;
 
@@ -173,51 +179,97 @@ impl Destination {
     }
 
     /// Removes what a failed dump or copy left: open uploads and objects below the folder. Says what could not be removed.
-    pub(crate) async fn sweep(&self) -> Option<String> {
-        let said = [self.abort_uploads().await, self.delete_objects().await];
-        let said: Vec<String> = said.into_iter().flatten().collect();
+    /// A store that is silent for longer than the patience is asked for nothing more.
+    pub(crate) async fn sweep(&self, patience: Duration) -> Option<String> {
+        let (uploads, answers) = self.abort_uploads(patience).await;
+        let objects = if answers { self.delete_objects(patience).await } else { None };
+        let said: Vec<String> = [uploads, objects].into_iter().flatten().collect();
         (!said.is_empty()).then(|| said.join("; "))
     }
 
-    async fn abort_uploads(&self) -> Option<String> {
+    /// What could not be aborted, and whether the store still answers.
+    async fn abort_uploads(&self, patience: Duration) -> (Option<String>, bool) {
         let mut open = 0;
-        let error = match self.store.open_uploads(&self.folder).await {
+        let mut last = None;
+        let mut answers = true;
+        match in_time(patience, self.store.open_uploads(&self.folder)).await {
             Ok(uploads) => {
-                let mut last = None;
                 for upload in uploads {
-                    if let Err(error) = self.store.abort_upload(&upload).await {
+                    let outcome =
+                        if answers { in_time(patience, self.store.abort_upload(&upload)).await } else { Err(silent()) };
+                    if let Err(error) = outcome {
                         open += 1;
+                        answers &= !is_silent(&error);
                         last = Some(error);
                     }
                 }
-                last?
             }
             // A store that was never reached or cannot tell has nothing to say here; the first error says why.
-            Err(error) if matches!(problem(&error), Some(StoreProblem::NoBucket | StoreProblem::Unsupported)) => {
-                return None;
+            Err(error) if matches!(problem(&error), Some(StoreProblem::NoBucket | StoreProblem::Unsupported)) => {}
+            Err(error) => {
+                answers = !is_silent(&error);
+                last = Some(error);
             }
-            Err(error) => error,
+        }
+        let what = match (open, answers) {
+            (0, true) => "perhaps uploads of it".to_owned(),
+            (0, false) => "perhaps uploads and objects of it".to_owned(),
+            (1, _) => "1 upload of it".to_owned(),
+            (open, _) => format!("{open} uploads of it"),
         };
-        let what = if open > 0 { format!("{open} uploads of it") } else { "perhaps uploads of it".to_owned() };
-        Some(self.left(&what, &error))
+        (last.map(|error| self.left(&what, &error)), answers)
     }
 
-    async fn delete_objects(&self) -> Option<String> {
-        let keys = match self.store.list(&self.folder).await {
+    async fn delete_objects(&self, patience: Duration) -> Option<String> {
+        let keys = match in_time(patience, self.store.list(&self.folder)).await {
             Ok(entries) => entries.into_iter().map(|entry| entry.key).collect::<Vec<_>>(),
             Err(error) if problem(&error) == Some(StoreProblem::NoBucket) => return None,
             Err(error) => return Some(self.left("perhaps objects of it", &error)),
         };
-        let error = self.store.delete(&keys).await.err()?;
-        let still = self.store.list(&self.folder).await.map_or(keys.len(), |entries| entries.len());
-        (still > 0).then(|| self.left(&format!("{still} objects of it"), &error))
+        let mut last = None;
+        for some in keys.chunks(KEYS_AT_ONCE) {
+            if let Err(error) = in_time(patience, self.store.delete(some)).await {
+                let silent = is_silent(&error);
+                last = Some(error);
+                if silent {
+                    break;
+                }
+            }
+        }
+        let error = last?;
+        let still = match in_time(patience, self.store.list(&self.folder)).await {
+            Ok(entries) => entries.len(),
+            Err(_) => keys.len(),
+        };
+        let objects = if still == 1 { "object" } else { "objects" };
+        (still > 0).then(|| self.left(&format!("{still} {objects} of it"), &error))
     }
 
     /// What nobody but a sweep removes any more.
-    fn left(&self, what: &str, error: &Error) -> String {
+    pub(crate) fn left(&self, what: &str, error: &Error) -> String {
         let place = format!("{}/{}", self.store.describe(), self.folder);
         format!("{what} are left in {place} until `pgstow prune` or `pgstow sweep` removes them ({error})")
     }
+}
+
+/// How long the store may be silent while a failed dump or copy is cleaned up: whoever sent a signal waits for it.
+pub(crate) fn patience(stopped: bool) -> Duration {
+    if stopped { AFTER_A_STOP } else { AFTER_A_FAILURE }
+}
+
+/// Waits so long for the store.
+pub(crate) async fn in_time<T>(patience: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(patience, work).await.unwrap_or_else(|_| Err(silent()))
+}
+
+const SILENT: &str = "the store does not answer";
+
+fn silent() -> Error {
+    Error::new(Kind::Store, SILENT)
+}
+
+fn is_silent(error: &Error) -> bool {
+    error.message() == SILENT
 }
 
 /// One upload in the making.

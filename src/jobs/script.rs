@@ -1,7 +1,8 @@
 //! The environment of the usual backup script: `pg_dump | gzip | aws s3 cp` with its variables.
 //!
 //! Such a script knows where the database is by `DB_HOST`, `DB_PORT`, `DB_DATABASE`, `DB_USERNAME`, `DB_PASSWORD`, and the
-//! bucket by `BACKUP_S3_BUCKET`. libpq's variables come before those, and `PGSTOW_STORE` before the bucket.
+//! bucket by `BACKUP_S3_BUCKET`. libpq's variables come before those, and `PGSTOW_STORE` before the bucket. What a verb is
+//! told by its arguments comes before all of them.
 
 use super::check::JobCheck;
 use super::expand::Lookup;
@@ -24,10 +25,13 @@ const DAYS: i32 = 30;
 /// The name of the script's job, for locks and notifications.
 const NAME: &str = "script";
 
+/// The script's database.
+const SOURCE: &str = "DB_DATABASE";
+
 const VARIABLES: [(&str, &str); 5] = [
     ("PGHOST", "DB_HOST"),
     ("PGPORT", "DB_PORT"),
-    ("PGDATABASE", "DB_DATABASE"),
+    ("PGDATABASE", SOURCE),
     ("PGUSER", "DB_USERNAME"),
     ("PGPASSWORD", "DB_PASSWORD"),
 ];
@@ -46,10 +50,7 @@ impl Script {
     ///
     /// Errors: [`Kind::Usage`] when it names no database or no bucket.
     pub fn job(lookup: Lookup<'_>) -> Result<Job> {
-        let either = |name: &str| {
-            let given = |name: &str| lookup(name).filter(|value| !value.is_empty());
-            given(name).or_else(|| script_variable(name).and_then(given))
-        };
+        let either = |name: &str| either(lookup, name);
         if either("PGDATABASE").is_none() && either("PGSERVICE").is_none() {
             return Err(Error::new(Kind::Usage, "the environment names no database").hint(
                 "set DB_DATABASE (or PGDATABASE), also by --env-file FILE; or describe the job in pgstow.toml: \
@@ -73,6 +74,38 @@ impl Script {
             notifiers: Vec::new(),
         })
     }
+
+    /// The database that a verb reads: what its argument names, then libpq's variables, then the script's. An argument that
+    /// names a server has nothing to do with the script's, whose user and password are not for it.
+    ///
+    /// Errors: [`Kind::Usage`] for what cannot be used.
+    pub fn source(argument: Option<&str>, lookup: Lookup<'_>) -> Result<ConnectionSettings> {
+        let (names_server, _) = ConnectionSettings::names_itself(argument.unwrap_or_default())?;
+        let lookup = |name: &str| if names_server { lookup(name) } else { either(lookup, name) };
+        ConnectionSettings::resolve(argument, &lookup)
+    }
+
+    /// The database that a verb writes to: as [`Script::source`], but `DB_DATABASE` is what the script saves, and never a
+    /// target that nobody named.
+    ///
+    /// Errors: [`Kind::Usage`] for what cannot be used, and where the script's is the only database that is named.
+    pub fn target(argument: Option<&str>, lookup: Lookup<'_>) -> Result<ConnectionSettings> {
+        let (names_server, names_database) = ConnectionSettings::names_itself(argument.unwrap_or_default())?;
+        let set = |name: &str| lookup(name).is_some_and(|value| !value.is_empty());
+        let named = names_server || names_database || set("PGDATABASE") || set("PGSERVICE");
+        if let Some(source) = lookup(SOURCE).filter(|source| !source.is_empty() && !named) {
+            return Err(Error::new(Kind::Usage, "no target is named").hint(format!(
+                "{SOURCE} is what is backed up; name the database to restore into with -d NAME, be it {source:?} itself"
+            )));
+        }
+        Script::source(argument, &|name| if name == SOURCE { None } else { lookup(name) })
+    }
+}
+
+/// A variable of libpq's, or else the script's that means the same.
+fn either(lookup: Lookup<'_>, name: &str) -> Option<String> {
+    let given = |name: &str| lookup(name).filter(|value| !value.is_empty());
+    given(name).or_else(|| script_variable(name).and_then(given))
 }
 
 /// The store that the script's bucket means: `BACKUP_S3_BUCKET` is a bucket's name or URL.
@@ -109,7 +142,8 @@ fn retention(lookup: Lookup<'_>) -> Result<Rules> {
 mod tests {
     use super::Script;
     use crate::error::Result;
-    use crate::jobs::Job;
+    use crate::jobs::{Job, Lookup};
+    use crate::postgres::ConnectionSettings;
 
     fn job(variables: &[(&str, &str)]) -> Result<Job> {
         let lookup = |name: &str| {
@@ -152,6 +186,38 @@ mod tests {
         let job = job(&variables).expect("a job");
         assert_eq!(job.connection.describe(), "database crm on other:6432 as backup");
         assert_eq!(job.store.url.to_string(), "file:///backups");
+    }
+
+    #[test]
+    fn a_verb_asks_its_argument_then_libpqs_variables_then_the_scripts() {
+        let ask = |argument: Option<&str>, more: &[(&str, &str)], what: fn(Option<&str>, Lookup<'_>) -> _| {
+            let lookup = |name: &str| {
+                let found = more.iter().chain(&USUAL).find(|(known, _)| *known == name);
+                found
+                    .map(|(_, value)| (*value).to_owned())
+                    .or_else(|| (name == "HOME").then(|| "/nonexistent".to_owned()))
+            };
+            let settings: Result<ConnectionSettings> = what(argument, &lookup);
+            settings.map(|settings| settings.describe())
+        };
+        let service = [("PGUSER", "ann"), ("PGDATABASE", "crm")];
+        for (argument, more, expected) in [
+            (None, &[][..], "database shop on db.example.com:6432 as backup"),
+            (None, &service[..], "database crm on db.example.com:6432 as ann"),
+            (Some("other"), &service[..], "database other on db.example.com:6432 as ann"),
+            (Some("dbname=other user=bob"), &[], "database other on db.example.com:6432 as bob"),
+            (Some("postgres://bob@elsewhere/other"), &[], "database other on elsewhere:5432 as bob"),
+            (Some("postgres://elsewhere/other"), &service[..], "database other on elsewhere:5432 as ann"),
+        ] {
+            assert_eq!(ask(argument, more, Script::source).expect(expected), expected);
+            if argument.is_some() || !more.is_empty() {
+                assert_eq!(ask(argument, more, Script::target).expect(expected), expected);
+            }
+        }
+        for argument in [None, Some("user=bob"), Some("")] {
+            let error = ask(argument, &[], Script::target).expect_err("nobody named a target");
+            assert!(error.hint_text().is_some_and(|hint| hint.contains("-d NAME")), "{error}");
+        }
     }
 
     #[test]

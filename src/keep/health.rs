@@ -6,6 +6,7 @@
 use super::Age;
 use super::retention::CLOCK_TOLERANCE;
 use crate::archive::Selection;
+use indicatif::HumanBytes;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -135,10 +136,16 @@ fn judge_newest(
     if let Some(min_size) = limits.min_size
         && newest.stored_bytes < min_size
     {
-        let message =
-            format!("backup {} has {} bytes, expected are at least {min_size}", newest.id, newest.stored_bytes);
+        let [size, least] = sizes([newest.stored_bytes, min_size]);
+        let message = format!("backup {} has {size}, expected are at least {least}", newest.id);
         find(Severity::Critical, "too-small", message);
     }
+}
+
+/// Two sizes for people, which the words have to tell apart where they differ.
+fn sizes(bytes: [u64; 2]) -> [String; 2] {
+    let words = bytes.map(|bytes| HumanBytes(bytes).to_string());
+    if words[0] == words[1] && bytes[0] != bytes[1] { bytes.map(|bytes| format!("{bytes} bytes")) } else { words }
 }
 
 /// Holds a backup against the one before it.
@@ -153,9 +160,10 @@ fn compare(
         && lost * 100 > u128::from(before.raw_bytes) * u128::from(max_shrink)
     {
         let percent = lost * 100 / u128::from(before.raw_bytes.max(1));
+        let [was, is] = sizes([before.raw_bytes, newest.raw_bytes]);
         let message = format!(
-            "backup {} is {percent} % smaller than {} ({} bytes before compression, then {}), allowed are {max_shrink} %",
-            newest.id, before.id, before.raw_bytes, newest.raw_bytes
+            "backup {} is {percent} % smaller than {} ({was} before compression, then {is}), allowed are {max_shrink} %",
+            newest.id, before.id
         );
         find(Severity::Critical, "shrunken", message);
     }
@@ -264,6 +272,30 @@ mod tests {
             (Severity::Warning, "leftovers"),
         ];
         assert_eq!(rules(&facts, now), expected);
+    }
+
+    #[test]
+    fn sizes_are_said_as_people_read_them_and_to_the_byte_only_where_nothing_else_tells_them_apart() {
+        let said = |was: u64, is: u64, min_size: u64| -> Vec<String> {
+            let facts = Facts {
+                newest: Some(backup("2026-11-24T02:00:00Z", is, &[])),
+                before: Some(backup("2026-11-23T02:00:00Z", was, &[])),
+                ..Facts::default()
+            };
+            let limits = Limits { max_age: None, min_size: Some(min_size), max_shrink: Some(50) };
+            let found = judge(&facts, &limits, at("2026-11-24T03:00:00Z"));
+            found.into_iter().map(|finding| finding.message.replace("of 2026-11-2", "")).collect()
+        };
+        assert_eq!(
+            said(5 << 30, 6 << 20, 2 << 20),
+            [
+                "backup 4T02:00:00Z has 1.50 MiB, expected are at least 2.00 MiB",
+                "backup 4T02:00:00Z is 99 % smaller than 3T02:00:00Z (5.00 GiB before compression, then 6.00 MiB), \
+                 allowed are 50 %",
+            ]
+        );
+        let close = said(4 << 30, 4 << 30, (1 << 30) + 1);
+        assert_eq!(close, ["backup 4T02:00:00Z has 1073741824 bytes, expected are at least 1073741825 bytes"]);
     }
 
     #[test]

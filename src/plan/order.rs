@@ -37,7 +37,10 @@ pub fn plan(objects: Vec<Object>, facets: Vec<Item>, depends: &[Depend]) -> Resu
         break (graph, providers);
     };
     let order = graph.order(|node| nodes.key(node));
-    follow_parents(nodes.nodes, &graph, &order, facets, &detours, &providers)
+    let Nodes { nodes, opened, .. } = nodes;
+    // Of ten thousand tables, what could have opened takes as long to free as all that is left to do here.
+    std::thread::spawn(move || drop(opened));
+    follow_parents(nodes, &graph, &order, facets, &detours, &providers)
 }
 
 /// One statement in the making.

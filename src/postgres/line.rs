@@ -13,6 +13,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
@@ -46,13 +47,10 @@ impl Plain {
         let socket = SockRef::from(&stream);
         let keepalives = &settings.keepalives;
         if keepalives.enabled {
-            let mut options = TcpKeepalive::new().with_time(keepalives.idle.unwrap_or(KEEPALIVE_IDLE));
-            if let Some(interval) = keepalives.interval {
-                options = options.with_interval(interval);
-            }
-            if let Some(count) = keepalives.count {
-                options = options.with_retries(count);
-            }
+            let options = TcpKeepalive::new()
+                .with_time(keepalives.idle.unwrap_or(KEEPALIVE_IDLE))
+                .with_interval(keepalives.interval.unwrap_or(KEEPALIVE_INTERVAL))
+                .with_retries(keepalives.count.unwrap_or(KEEPALIVE_COUNT));
             socket.set_tcp_keepalive(&options)?;
         }
         #[cfg(target_os = "linux")]
@@ -63,8 +61,13 @@ impl Plain {
     }
 }
 
-/// How long a connection is idle before the first keepalive; the kernel's own default is two hours.
-const KEEPALIVE_IDLE: std::time::Duration = std::time::Duration::from_secs(2 * 60 * 60);
+/// How long a connection is idle before the first keepalive. libpq leaves the kernel's two hours, but the connection that
+/// holds the snapshot is idle for as long as a dump takes, and address translators and load balancers forget one after a few
+/// minutes (AWS: 350 s) without a word to either end.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// What has not answered so many keepalives, so far apart, is gone: two minutes after the last word.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_COUNT: u32 = 6;
 
 /// Whether to ask for encryption before the login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,3 +297,39 @@ macro_rules! pass_on {
 
 pass_on!(Plain { Plain::Tcp, Plain::Unix });
 pass_on!(Way { Way::Plain, Way::Encrypted });
+
+#[cfg(test)]
+mod tests {
+    use super::Plain;
+    use crate::postgres::ConnectionSettings;
+    use socket2::SockRef;
+    use std::time::Duration;
+    use tokio::net::TcpListener;
+
+    /// Whether the kernel sends keepalives on a connection made with these settings, after how long, how far apart, and
+    /// how many.
+    async fn keepalives(settings: &str) -> Option<(Duration, Duration, u32)> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let text = format!("host=127.0.0.1 port={} {settings}", listener.local_addr().expect("an address").port());
+        let settings = ConnectionSettings::resolve(Some(&text), &|_| None).expect("settings");
+        let Ok(Plain::Tcp(stream)) = Plain::connect(&settings, &settings.hosts[0]).await else {
+            panic!("no connection")
+        };
+        let socket = SockRef::from(&stream);
+        socket.keepalive().expect("an option").then(|| {
+            let interval = socket.tcp_keepalive_interval().expect("an option");
+            let retries = socket.tcp_keepalive_retries().expect("an option");
+            (socket.tcp_keepalive_time().expect("an option"), interval, retries)
+        })
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_gone_is_noticed_within_minutes_unless_the_settings_say_otherwise() {
+        let seconds = Duration::from_secs;
+        // Before the shortest idle time that load balancers forget a connection after.
+        assert_eq!(keepalives("").await, Some((seconds(60), seconds(10), 6)));
+        let chosen = "keepalives_idle=7 keepalives_interval=3 keepalives_count=2";
+        assert_eq!(keepalives(chosen).await, Some((seconds(7), seconds(3), 2)));
+        assert_eq!(keepalives("keepalives=0").await, None);
+    }
+}

@@ -77,7 +77,7 @@ pub(super) enum TargetServer {
     PreferStandby,
 }
 
-/// TCP keepalive; `None` leaves the system's default.
+/// TCP keepalive; `None` leaves what the line has by itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keepalives {
     pub(super) enabled: bool,
@@ -209,6 +209,16 @@ impl ConnectionSettings {
             .unwrap_or(ChannelBinding::Prefer),
             tls: TlsSettings::resolve(&values, home.as_deref())?,
         })
+    }
+
+    /// Which server and database a connection string names by itself, whatever the environment says: a host, an address or
+    /// a service, and a database.
+    ///
+    /// Errors: as [`ConnectionSettings::resolve`] for a string that cannot be read.
+    pub fn names_itself(text: &str) -> Result<(bool, bool)> {
+        let values = conninfo::parse(text)?;
+        let server = ["host", "hostaddr", "service"].iter().any(|name| values.is_given(name));
+        Ok((server, values.get("dbname").is_some()))
     }
 
     /// Cancels whatever runs in any session that was opened from these settings or a clone of them: a statement whose
@@ -434,6 +444,23 @@ mod tests {
         let settings = resolve("host=h", &environment[2..]);
         assert_eq!(settings.describe(), "database variable on h:3 as variable");
         assert_eq!(resolve("host=h user=u", &[]).describe(), "database u on h:5432 as u");
+    }
+
+    #[test]
+    fn a_string_tells_whether_it_names_a_server_and_a_database() {
+        for (text, expected) in [
+            ("", (false, false)),
+            ("shop", (false, true)),
+            ("dbname=shop port=1", (false, true)),
+            ("user=ann", (false, false)),
+            ("host=h", (true, false)),
+            ("service=s", (true, false)),
+            ("postgres:///shop", (false, true)),
+            ("postgres://h", (true, false)),
+            ("postgres://h/shop", (true, true)),
+        ] {
+            assert_eq!(ConnectionSettings::names_itself(text).expect(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use pgstow_parts::{Database, Server, garage, majors, oracle, say};
 use crate::support::{Backup, Ran, pgstow};
 
 /// What every version understands. The settings for all roles are no part of stock's globals, hence the second look.
-const ROLES: &str = r#"
+pub(crate) const ROLES: &str = r#"
 CREATE ROLE "Ann's ""own"";
 role" LOGIN PASSWORD 'secret of ann' CONNECTION LIMIT 3 VALID UNTIL '2031-05-06 07:08:09+02';
 CREATE ROLE staff NOINHERIT CREATEDB CREATEROLE; COMMENT ON ROLE staff IS E'it''s \\ staff';
@@ -28,7 +28,7 @@ GRANT club TO xia WITH INHERIT TRUE, SET FALSE GRANTED BY yan; GRANT club TO xia
 
 /// A server of this test alone, for roles are everybody's. Tablespaces within the data directory let two servers of one
 /// machine have the same ones.
-fn alone(major: u16) -> Server {
+pub(crate) fn alone(major: u16) -> Server {
     let server = Server::start(&embedded_server(major).unwrap(), None).unwrap();
     server.execute("postgres", "ALTER SYSTEM SET allow_in_place_tablespaces = on").unwrap();
     server.execute("postgres", "SELECT pg_reload_conf()").unwrap();
@@ -65,7 +65,7 @@ CREATE TABLESPACE plain LOCATION '';
 
 /// Both have the same, as far as stock tells, and the settings for everybody, which it does not.
 #[track_caller]
-fn assert_same_globals(left: &Server, right: &Server) {
+pub(crate) fn assert_same_globals(left: &Server, right: &Server) {
     let of = |server: &Server| {
         let everybody = "SELECT setconfig::text FROM pg_db_role_setting WHERE setrole = 0 AND setdatabase = 0";
         let settings = server.value("postgres", everybody).unwrap();

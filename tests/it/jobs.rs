@@ -57,6 +57,44 @@ pub(crate) fn write_private(path: &Path, text: &str) {
 }
 
 #[test]
+fn dump_and_restore_find_the_server_by_the_scripts_variables_and_a_restore_never_its_source() {
+    let (s3, folder) = (garage(), tempfile::tempdir().unwrap());
+    let (source, target) = (small("script_verbs"), Database::fresh(&server(18), "script_target"));
+    let prefix = s3.fresh_prefix("script_verbs");
+    let Some(script) = script(&source, &s3.bucket) else { return };
+    let environment = folder.path().join("backup.env");
+    let lines: Vec<String> = script.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
+    write_private(&environment, &lines.concat());
+    let store = s3.location(&prefix);
+    let run = |more: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = command_in(&folder, &s3);
+        command.envs(more.iter().copied()).args(["--env-file", environment.to_str().unwrap()]).args(arguments);
+        Ran::of(&command.output().unwrap())
+    };
+    let database = |ran: &Ran| ran.json()["database"].as_str().unwrap().to_owned();
+    let dump = ["dump", "--to", &store, "--json"];
+    assert_eq!(database(&run(&[], &dump).fine()), source.name);
+    // What is said comes before libpq's variables, and those before the script's.
+    let target_url = target.url();
+    let other = [("PGDATABASE", target.name.as_str())];
+    let to = s3.location(&s3.fresh_prefix("script_others"));
+    assert_eq!(database(&run(&other, &["dump", "--to", &to, "--json"]).fine()), target.name);
+    assert_eq!(database(&run(&other, &["dump", "--to", &to, "--json", "-d", &source.name]).fine()), source.name);
+    let elsewhere = [("PGHOST", "no.such.host.invalid")];
+    assert_eq!(database(&run(&elsewhere, &["dump", "--to", &to, "--json", "-d", &target_url]).fine()), target.name);
+    run(&elsewhere, &dump).failed(3, &["no.such.host.invalid"]);
+    let restore = ["restore", "latest", "--from", &store];
+    run(&[], &restore).failed(2, &["no target is named", "-d NAME", &source.name]);
+    run(&[], &[&restore[..], &["-c", "--if-exists"]].concat()).failed(2, &["no target is named"]);
+    run(&[], &[&restore[..], &["--list"]].concat()).fine();
+    run(&[], &[&restore[..], &["--dry-run"]].concat()).fine();
+    run(&[], &[&restore[..], &["-d", &target.name]].concat()).fine();
+    assert_eq!(target.value("SELECT count(*) FROM t"), "10");
+    run(&other, &[&restore[..], &["-c"]].concat()).fine();
+    assert_eq!(source.value("SELECT count(*) FROM t"), "10");
+}
+
+#[test]
 fn the_environment_of_the_usual_script_is_enough() {
     let (s3, folder, database) = (garage(), TempDir::new().unwrap(), small("script"));
     let prefix = s3.fresh_prefix("script");

@@ -33,6 +33,7 @@ mod moving;
 mod notifying;
 mod past;
 mod policies;
+mod preflight;
 mod pruning;
 mod reconnecting;
 mod reporting;

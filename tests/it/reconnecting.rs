@@ -111,7 +111,8 @@ fn a_connection_lost_while_large_objects_are_read_costs_nothing_but_what_had_not
         proxy.harm(Trigger { needle: needle.as_bytes().to_vec(), connection: 0, after, harm });
         let prefix = s3.fresh_prefix("reconnecting_blobs");
         let store = s3.location(&prefix);
-        let ran = pgstow(&s3, &["dump", "-d", &url, "--to", &store, "--json"]);
+        // With one worker all of them are one batch, and come over one connection.
+        let ran = pgstow(&s3, &["dump", "-d", &url, "--to", &store, "--json", "-j", "1"]);
         assert_eq!(proxy.heal(), 0, "{case}: nothing of the sort was sent");
         assert_eq!(ran.code, Some(0), "{case}: {ran:?}");
         assert!(ran.stderr.contains("large objects: "), "{case}: {ran:?}");

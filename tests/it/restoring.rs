@@ -228,6 +228,11 @@ fn latest_is_the_newest_complete_backup_of_its_database() {
     pgstow(&s3, &["restore", "latest", "--from", &store, "-d", &target.url()]).fine();
     assert_eq!(target.value("SELECT note FROM t"), "second");
     s3.delete(&format!("{prefix}/{}/{second}/manifest.json", source.name)).unwrap();
+    // A dump of another database that was killed, or is running, is no backup that one could mean.
+    s3.put(&format!("{prefix}/other/20991231T235959Z-000000/data/1.dat.zst"), b"half".to_vec()).unwrap();
+    let target = Database::fresh(&source.server, "latest_target");
+    pgstow(&s3, &["restore", "latest", "--from", &store, "-d", &target.url()]).fine();
+    assert_eq!(target.value("SELECT note FROM t"), "of the backup");
     let target = Database::fresh(&source.server, "latest_target");
     let latest = format!("{}/latest", source.name);
     pgstow(&s3, &["restore", &latest, "--from", &store, "-d", &target.url()]).fine();

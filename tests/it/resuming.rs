@@ -3,9 +3,10 @@
 use std::process::Stdio;
 use std::time::Instant;
 
-use pgstow_parts::{Database, garage, server};
+use pgstow_parts::{Database, garage, majors, say, server};
 
 use crate::faults::{moments, run_and_kill, source};
+use crate::globals::{ROLES, alone, assert_same_globals};
 use crate::support::{Backup, assert_same_data, assert_same_schema, command, pgstow};
 
 const NOTES: &str = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pgstow_restore'";
@@ -71,6 +72,62 @@ fn a_restore_that_makes_its_database_goes_on_whenever_it_was_killed() {
         }
         assert_same_data(&kept, &database);
         assert_same_schema(&kept, &database);
+    }
+}
+
+#[test]
+fn a_restore_that_brings_roles_and_tablespaces_goes_on_whenever_it_was_killed() {
+    if majors().len() == 1 {
+        say("resuming with --globals is not tested: that takes two servers of our own");
+        return;
+    }
+    let (s3, source, there) = (garage(), alone(18), alone(18));
+    source.execute("postgres", ROLES).unwrap();
+    source.execute("postgres", "CREATE TABLESPACE plain OWNER staff LOCATION ''").unwrap();
+    let database = Database::fresh(&source, "killed_globals");
+    database.execute(
+        "CREATE TABLE t TABLESPACE plain AS SELECT n AS id, md5(n::text) AS text FROM generate_series(1, 20000) n;
+         ALTER TABLE t OWNER TO staff; ALTER TABLE t ADD PRIMARY KEY (id); GRANT SELECT ON t TO bob;
+         CREATE POLICY p ON t TO chief USING (id > 1)",
+    );
+    let backup = Backup::make(&s3, &database, &[]);
+    let store = backup.store();
+    let target = Database { server: there.clone(), name: database.name.clone() };
+    let empty = || {
+        let drop = format!("DROP DATABASE IF EXISTS \"{}\" WITH (FORCE)", target.name);
+        there.execute("postgres", &drop).unwrap();
+        let gone = "DO $$ BEGIN EXECUTE (SELECT 'DROP ROLE ' || string_agg(quote_ident(rolname), ', ') FROM pg_roles
+                    WHERE rolname !~ '^pg_' AND rolname <> 'postgres'); EXCEPTION WHEN null_value_not_allowed THEN NULL; END $$";
+        there.execute("postgres", "DROP TABLESPACE IF EXISTS plain").unwrap();
+        there.execute("postgres", gone).unwrap();
+        there.execute("postgres", "ALTER ROLE ALL RESET ALL").unwrap();
+    };
+    let maintenance = there.url("postgres");
+    let into = target.url();
+    let fixed = ["restore", &backup.id, "--from", &store, "--globals", "--resume", "-j", "2", "-d"];
+    let made = [&fixed[..], &[&maintenance, "-C"]].concat();
+    let plain = [&fixed[..], &[&into]].concat();
+    empty();
+    let start = Instant::now();
+    pgstow(&s3, &made).fine();
+    let length = start.elapsed();
+    for (number, moment) in moments(length).enumerate() {
+        empty();
+        let arguments = if number % 2 == 0 { &made } else { &plain };
+        if number % 2 == 1 {
+            there.execute("postgres", &format!("CREATE DATABASE \"{}\"", target.name)).unwrap();
+        }
+        if !run_and_kill(&s3, arguments, moment) {
+            let ran = pgstow(&s3, arguments);
+            if ran.code != Some(0) {
+                // It was killed after its last step and before its end.
+                ran.failed(9, &["already"]);
+            }
+        }
+        assert_same_globals(&source, &there);
+        assert_same_data(&database, &target);
+        assert_same_schema(&database, &target);
+        assert_eq!(target.value(NOTES), "0", "the notes are left");
     }
 }
 

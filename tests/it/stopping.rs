@@ -26,13 +26,14 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Sends the signal, and holds what comes of it against what is due.
 #[track_caller]
-fn stop(what: &str, child: Child, signal: &str) {
+fn stop(what: &str, child: Child, signal: &str) -> Ran {
     let sent = std::process::Command::new("kill").arg(signal).arg(child.id().to_string()).status().unwrap();
     assert!(sent.success());
     let start = Instant::now();
     let ran = Ran::of(&child.wait_with_output().unwrap());
     assert_eq!(ran.code, Some(130), "{what}: {ran:?}");
     assert!(start.elapsed() < SOON, "{what}: {:?}", start.elapsed());
+    ran
 }
 
 /// Nobody works in the database any more.
@@ -72,6 +73,38 @@ fn a_dump_stops_soon_whatever_it_waits_for() {
         assert_eq!(s3.open_uploads(&prefix).unwrap(), Vec::<String>::new(), "{what}");
         assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new(), "{what}");
         assert_left(what, &database);
+    }
+}
+
+#[test]
+fn a_dump_or_a_copy_whose_store_is_dead_stops_soon_too_and_says_what_a_sweep_must_remove() {
+    let (s3, database) = (garage(), source("stopping_dead"));
+    let backup = Backup::make(&s3, &database, &["-Z", "none"]);
+    let proxy = Proxy::before(&address(&s3.endpoint)).unwrap();
+    let shaky = behind(&s3, &proxy);
+    let (url, from) = (database.url(), backup.store());
+    for verb in ["dump", "copy"] {
+        let prefix = s3.fresh_prefix("stopping_dead");
+        let (store, before) = (s3.location(&prefix), proxy.harmed());
+        // From the second part on, nothing comes back any more, whoever asks.
+        proxy.harm(Trigger { needle: b"partNumber=2".to_vec(), connection: 0, after: 0, harm: Harm::Silence });
+        let copy = ["copy", "latest", "--from", &from, "--endpoint", &s3.endpoint, "--to", &store, "--to-endpoint"];
+        let copy = [&copy[..], &[&shaky.endpoint]].concat();
+        let dump = ["dump", "-d", &url, "--to", &store, "-j", "2", "-Z", "none"];
+        let child = start(&shaky, if verb == "dump" { &dump } else { &copy });
+        wait_until(verb, || proxy.harmed() > before);
+        for _ in 0..1000 {
+            proxy.harm(Trigger { needle: b"HTTP/1.1".to_vec(), connection: 0, after: 0, harm: Harm::Silence });
+        }
+        let ran = stop(verb, child, "-TERM");
+        proxy.heal();
+        for said in ["does not answer", &format!("{store}/")] {
+            assert!(ran.stderr.contains(said), "{verb}: {said:?} is not said: {ran:?}");
+        }
+        std::thread::sleep(Duration::from_millis(2_100));
+        crate::support::pgstow(&s3, &["sweep", "--to", &store, "--older-than", "1s"]).fine();
+        assert_eq!(s3.open_uploads(&prefix).unwrap(), Vec::<String>::new(), "{verb}");
+        assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new(), "{verb}");
     }
 }
 

@@ -4,7 +4,8 @@ use crate::archive::manifest::{Manifest, StoredObject};
 use crate::commands::transfer::{ArchiveObject, Destination, Origin};
 use crate::error::{Error, Kind, Result};
 use crate::store::{Address, Receipt, ServerCopy, StoreProblem, problem};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::TryStreamExt;
+use futures::stream::FuturesUnordered;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -42,10 +43,17 @@ impl Copying {
         let from = self.origin.store.address();
         let from =
             from.filter(|from| self.destination.store.address().is_some_and(|here| here.shares_a_server_with(from)));
-        let copies = manifest.stored_objects().map(|object| self.object(object, from.as_ref(), &by_itself));
         let mut proofs = Proofs::default();
-        let mut done = stream::iter(copies.collect::<Vec<_>>()).buffer_unordered(jobs.max(1));
-        while let Some(proof) = done.try_next().await? {
+        let mut waiting = manifest.stored_objects();
+        // Each is made when its turn has come: what a copy needs room for is more than an object's line in the manifest.
+        let mut running = FuturesUnordered::new();
+        loop {
+            while running.len() < jobs.max(1)
+                && let Some(object) = waiting.next()
+            {
+                running.push(self.object(object, from.as_ref(), &by_itself));
+            }
+            let Some(proof) = running.try_next().await? else { return Ok(proofs) };
             match proof {
                 Proof::OnTheWay => proofs.on_the_way += 1,
                 Proof::DigestOfTheStore => proofs.digest_of_the_store += 1,
@@ -54,7 +62,6 @@ impl Copying {
             }
             self.destination.progress.object_done();
         }
-        Ok(proofs)
     }
 
     async fn object(&self, object: &StoredObject, from: Option<&Address>, by_itself: &AtomicBool) -> Result<Proof> {

@@ -205,7 +205,8 @@ fn large_objects(around: &Surroundings, hidden: i64) -> Finding {
 }
 
 fn locks(around: &Surroundings) -> Finding {
-    let says = format!("{} tables to lock, room for {} locks", around.tables, around.locks);
+    let tables = if around.tables == 1 { "table" } else { "tables" };
+    let says = format!("{} {tables} to lock, room for {} locks", around.tables, around.locks);
     let todo = format!("raise max_locks_per_transaction (now {}) and restart the server", around.locks_setting);
     if around.tables > around.locks {
         Finding::fail("locks", Kind::Database, says, todo)

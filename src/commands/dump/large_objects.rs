@@ -1,6 +1,7 @@
-//! Large objects: read in batches on a connection of their own, one object of the store each.
+//! Large objects: read in batches, one object of the store each, on a connection of their own and on those of workers that
+//! have no rows left to read.
 //!
-//! That connection may be lost. Another one sees the same snapshot, and reads of the batch what has not been written yet,
+//! A connection may be lost. Another one sees the same snapshot, and reads of the batch what has not been written yet,
 //! or of a long large object the pieces from the one that did not come.
 
 use super::again;
@@ -8,6 +9,7 @@ use super::pace::Pace;
 use super::{DumpOptions, follow_snapshot};
 use crate::archive::manifest::{BlobEntry, LargeObjects};
 use crate::archive::{blobs, keys};
+use crate::commands::memory::DumpShares;
 use crate::commands::transfer::Destination;
 use crate::error::{Error, Kind, Result};
 use crate::model::{BlobsData, Oid};
@@ -15,19 +17,22 @@ use crate::postgres::{CopyOut, Session, Snapshot};
 use crate::stream::compressors::Compressors;
 use crate::stream::copy_binary::BinaryRows;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde::Deserialize;
-use std::collections::HashSet;
-use std::task::{Poll, ready};
+use std::collections::{HashSet, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// So many bytes of a large object per row that the server sends.
-const PIECE: u64 = 1 << 20;
-/// So many large objects are asked for in one question.
+/// So many large objects are asked for in one question at most.
 const BATCH: usize = 1000;
-/// So many objects are written to the store at once.
+/// And at least, as far as there are so many.
+const SMALLEST_BATCH: usize = 16;
+/// Batches are made for this many turns of each connection, so that none waits long at the end.
+const TURNS: usize = 4;
+/// So many objects are written to the store at once by one connection.
 const WRITES_AT_ONCE: usize = 8;
-/// Large objects up to this size are written side by side; larger ones are streamed one by one.
-const SMALL: u64 = 1 << 20;
 
 #[derive(Debug, Deserialize)]
 struct SizeRow {
@@ -38,11 +43,113 @@ struct SizeRow {
 /// What the server is told of the connection.
 const NAME: &str = "pgstow dump: reading large objects";
 
-/// The connection that reads them.
+/// All large objects of a dump, for whoever has a connection to spare.
+pub(super) struct Shelf {
+    source: Arc<(DumpOptions, Snapshot)>,
+    pace: Arc<Pace>,
+    destination: Destination,
+    compressors: Compressors,
+    /// So many bytes of a large object come in one row; what is no larger is written beside others.
+    piece: usize,
+    /// What one connection may hold of large objects, in pieces.
+    pieces: usize,
+    promised: usize,
+    batches: Mutex<VecDeque<Vec<Oid>>>,
+    done: Mutex<Vec<BlobEntry>>,
+}
+
+impl Shelf {
+    /// Shares the objects out in batches.
+    pub(super) fn new(
+        data: &BlobsData,
+        source: Arc<(DumpOptions, Snapshot)>,
+        pace: Arc<Pace>,
+        destination: Destination,
+        compressors: Compressors,
+        shares: &DumpShares,
+    ) -> Self {
+        let jobs = source.0.jobs;
+        let share = if jobs > 1 { data.oids.len() / ((jobs + 1) * TURNS) } else { BATCH };
+        let size = share.clamp(SMALLEST_BATCH, BATCH);
+        Shelf {
+            source,
+            pace,
+            destination,
+            compressors,
+            piece: shares.frame_bytes,
+            pieces: shares.frames_per_worker,
+            promised: data.oids.len(),
+            batches: Mutex::new(data.oids.chunks(size).map(<[Oid]>::to_vec).collect()),
+            done: Mutex::default(),
+        }
+    }
+
+    /// How many batches nobody has taken yet.
+    pub(super) fn batches(&self) -> usize {
+        lock(&self.batches).len()
+    }
+
+    /// Copies batches on a connection of its own until there are none.
+    pub(super) async fn copy(&self) -> Result<()> {
+        let stop = &self.destination.stop;
+        let session = stop.unless(follow_snapshot(&self.source.0, &self.source.1, NAME)).await?;
+        self.copy_over(session).await
+    }
+
+    /// Copies batches on the connection of a worker until there are none.
+    pub(super) async fn help(&self, session: Session) -> Result<()> {
+        if self.batches() == 0 {
+            return Ok(());
+        }
+        self.destination.stop.unless(session.name(NAME)).await?;
+        self.copy_over(session).await
+    }
+
+    async fn copy_over(&self, session: Session) -> Result<()> {
+        let room = Arc::new(Semaphore::new(self.piece * self.pieces));
+        let mut line = Line { session, shelf: self, room, tries: 0 };
+        loop {
+            let next = lock(&self.batches).pop_front();
+            let Some(batch) = next else { return Ok(()) };
+            let sizes = self.destination.stop.unless(sizes(&mut line, &batch)).await?;
+            let (small, large): (Vec<SizeRow>, Vec<SizeRow>) =
+                sizes.into_iter().partition(|row| row.size <= self.piece as u64);
+            let mut objects = Vec::with_capacity(batch.len());
+            copy_small(&mut line, small, &mut objects).await?;
+            for row in large {
+                objects.push(copy_large(&mut line, &row).await?);
+            }
+            lock(&self.done).extend(objects);
+        }
+    }
+
+    /// When all who copied have ended well: writes the table of contents of all.
+    pub(super) async fn finish(&self) -> Result<LargeObjects> {
+        let mut objects = std::mem::take(&mut *lock(&self.done));
+        if objects.len() != self.promised {
+            let message = format!("{} of {} large objects were dumped", objects.len(), self.promised);
+            return Err(Error::new(Kind::Internal, message));
+        }
+        objects.sort_by_key(|entry: &BlobEntry| entry.oid);
+        let oids: Vec<Oid> = objects.iter().map(|entry| entry.oid).collect();
+        let text = Bytes::from(blobs::encode(&oids));
+        let part = self.destination.part_size(text.len() as u64);
+        let toc = self.destination.write(keys::blobs_toc_key(), part, futures::stream::iter([Ok(text)])).await?;
+        let bytes = objects.iter().map(|entry| entry.size).sum();
+        Ok(LargeObjects { count: objects.len() as u64, bytes, toc, objects })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection that reads them.
 struct Line<'a> {
     session: Session,
-    source: &'a (DumpOptions, Snapshot),
-    pace: &'a Pace,
+    shelf: &'a Shelf,
+    /// The bytes that it may hold beside those that are just coming.
+    room: Arc<Semaphore>,
     /// New connections since something came.
     tries: u32,
 }
@@ -54,36 +161,9 @@ impl Line<'_> {
             return Err(error.on("large objects"));
         }
         tracing::warn!("large objects: {error}; reading on over a new connection");
-        self.session = again::reconnect(self.source, NAME, &mut self.tries, error).await?;
+        self.session = again::reconnect(&self.shelf.source, NAME, &mut self.tries, error).await?;
         Ok(())
     }
-}
-
-/// Copies every large object and their table of contents.
-pub(super) async fn copy(
-    source: &(DumpOptions, Snapshot),
-    pace: &Pace,
-    data: &BlobsData,
-    destination: &Destination,
-    compressors: &Compressors,
-) -> Result<LargeObjects> {
-    let session = destination.stop.unless(follow_snapshot(&source.0, &source.1, NAME)).await?;
-    let mut line = Line { session, source, pace, tries: 0 };
-    let mut objects = Vec::with_capacity(data.oids.len());
-    for batch in data.oids.chunks(BATCH) {
-        let sizes = destination.stop.unless(sizes(&mut line, batch)).await?;
-        let (small, large): (Vec<SizeRow>, Vec<SizeRow>) = sizes.into_iter().partition(|row| row.size <= SMALL);
-        copy_small(&mut line, &small, destination, compressors, &mut objects).await?;
-        for row in large {
-            objects.push(copy_large(&mut line, &row, destination, compressors).await?);
-        }
-    }
-    objects.sort_by_key(|entry: &BlobEntry| entry.oid);
-    let oids: Vec<Oid> = objects.iter().map(|entry| entry.oid).collect();
-    let text = Bytes::from(blobs::encode(&oids));
-    let part = destination.part_size(text.len() as u64);
-    let toc = destination.write(keys::blobs_toc_key(), part, futures::stream::iter([Ok(text)])).await?;
-    Ok(LargeObjects { count: objects.len() as u64, bytes: objects.iter().map(|entry| entry.size).sum(), toc, objects })
 }
 
 fn array(oids: impl Iterator<Item = Oid>) -> String {
@@ -115,19 +195,12 @@ async fn sizes(line: &mut Line<'_>, batch: &[Oid]) -> Result<Vec<SizeRow>> {
 }
 
 /// Copies many small objects; on a new connection, those that are not written yet.
-async fn copy_small(
-    line: &mut Line<'_>,
-    batch: &[SizeRow],
-    destination: &Destination,
-    compressors: &Compressors,
-    objects: &mut Vec<BlobEntry>,
-) -> Result<()> {
-    let mut missing: Vec<Oid> = batch.iter().map(|row| row.oid).collect();
+async fn copy_small(line: &mut Line<'_>, mut missing: Vec<SizeRow>, objects: &mut Vec<BlobEntry>) -> Result<()> {
     while !missing.is_empty() {
         let written = objects.len();
-        let outcome = write_small(line, &missing, destination, compressors, objects).await;
+        let outcome = write_small(line, &missing, objects).await;
         let done: HashSet<Oid> = objects[written..].iter().map(|entry| entry.oid).collect();
-        missing.retain(|oid| !done.contains(oid));
+        missing.retain(|row| !done.contains(&row.oid));
         if !done.is_empty() {
             line.tries = 0;
         }
@@ -137,62 +210,77 @@ async fn copy_small(
                 let message = "fewer large objects came back than were asked for";
                 return Err(Error::new(Kind::Database, message).on("large objects"));
             }
-            Err(error) => destination.stop.unless(line.go_on(error)).await?,
+            Err(error) => line.shelf.destination.stop.unless(line.go_on(error)).await?,
         }
     }
     Ok(())
 }
 
-/// One question for many small objects: each comes back as one row. What has come is written even if the connection is
-/// lost then.
-async fn write_small(
-    line: &Line<'_>,
-    oids: &[Oid],
-    destination: &Destination,
-    compressors: &Compressors,
-    objects: &mut Vec<BlobEntry>,
-) -> Result<()> {
+/// What comes of a question for many.
+enum Come {
+    /// An object, and its room.
+    Object(Oid, Bytes, OwnedSemaphorePermit),
+    /// Nothing more, for this reason.
+    Lost(Error),
+}
+
+/// One question for many small objects: each comes back as one row, when there is room for it. What has come is written even
+/// if the connection is lost then.
+async fn write_small(line: &Line<'_>, batch: &[SizeRow], objects: &mut Vec<BlobEntry>) -> Result<()> {
+    let Shelf { destination, pace, .. } = line.shelf;
     let sql = format!(
         "COPY (SELECT pg_catalog.lo_get(o.oid) FROM pg_catalog.unnest({}) AS o(oid)) TO STDOUT (FORMAT binary)",
-        array(oids.iter().copied())
+        array(batch.iter().map(|row| row.oid))
     );
-    let mut rows = BinaryRows::new(destination.stop.unless(line.session.copy_out(&sql)).await?);
-    let mut expected = oids.iter().copied();
-    let mut failure = None;
-    let contents = futures::stream::poll_fn(|context| {
-        Poll::Ready(match ready!(rows.poll_next_unpin(context)) {
-            Some(Ok(bytes)) => Some(match expected.next() {
-                Some(oid) => Ok((oid, bytes)),
-                None => Err(Error::new(Kind::Internal, "more large objects than asked for")),
-            }),
-            Some(Err(error)) => {
-                failure = Some(error);
-                None
+    let rows = BinaryRows::new(destination.stop.unless(line.session.copy_out(&sql)).await?);
+    let coming = coming(rows, batch.iter().map(|row| (row.oid, row.size)).collect(), Arc::clone(&line.room));
+    let written = coming
+        .map(|come| async move {
+            match come {
+                Come::Object(oid, bytes, room) => {
+                    pace.take(bytes.len() as u64).await;
+                    let size = bytes.len() as u64;
+                    let entry = write_one(oid, size, futures::stream::iter([Ok(bytes)]), line.shelf).await;
+                    drop(room);
+                    entry.map(Ok)
+                }
+                Come::Lost(error) => Ok(Err(error)),
             }
-            None => None,
-        })
-    });
-    let mut written = contents
-        .map(|row| async move {
-            let (oid, bytes) = row?;
-            line.pace.take(bytes.len() as u64).await;
-            write_one(oid, bytes.len() as u64, futures::stream::iter([Ok(bytes)]), destination, compressors).await
         })
         .buffer_unordered(WRITES_AT_ONCE);
+    let mut written = std::pin::pin!(written);
+    let mut failure = None;
     while let Some(entry) = destination.stop.unless(written.try_next()).await? {
-        objects.push(entry);
+        match entry {
+            Ok(entry) => objects.push(entry),
+            Err(error) => failure = Some(error),
+        }
     }
-    drop(written);
     failure.map_or(Ok(()), Err)
 }
 
-async fn copy_large(
-    line: &mut Line<'_>,
-    row: &SizeRow,
-    destination: &Destination,
-    compressors: &Compressors,
-) -> Result<BlobEntry> {
-    let entry = write_one(row.oid, row.size, pieces(line, row), destination, compressors).await?;
+/// The objects, each when there is room for it.
+fn coming(rows: BinaryRows<CopyOut>, expected: Vec<(Oid, u64)>, room: Arc<Semaphore>) -> BoxStream<'static, Come> {
+    let begin = Some((rows, expected.into_iter(), room));
+    Box::pin(futures::stream::unfold(begin, |state| async move {
+        let (mut rows, mut expected, all) = state?;
+        let Some((oid, size)) = expected.next() else {
+            return match rows.next().await? {
+                Ok(_) => Some((Come::Lost(Error::new(Kind::Internal, "more large objects than asked for")), None)),
+                Err(error) => Some((Come::Lost(error), None)),
+            };
+        };
+        let room = Arc::clone(&all).acquire_many_owned(u32::try_from(size).unwrap_or(u32::MAX)).await.ok()?;
+        match rows.next().await? {
+            Ok(bytes) => Some((Come::Object(oid, bytes, room), Some((rows, expected, all)))),
+            Err(error) => Some((Come::Lost(error), None)),
+        }
+    }))
+}
+
+async fn copy_large(line: &mut Line<'_>, row: &SizeRow) -> Result<BlobEntry> {
+    let shelf = line.shelf;
+    let entry = write_one(row.oid, row.size, pieces(line, row), shelf).await?;
     if entry.size != row.size {
         return Err(Error::new(Kind::Database, format!("{} bytes came back instead of {}", entry.size, row.size))
             .on(format!("large object {}", row.oid)));
@@ -202,13 +290,14 @@ async fn copy_large(
 
 /// The pieces of one large object, in order; on a new connection, from the one that did not come.
 fn pieces<'a, 'b>(line: &'a mut Line<'b>, row: &SizeRow) -> impl Stream<Item = Result<Bytes>> + Send + use<'a, 'b> {
-    let (oid, count) = (row.oid, row.size.div_ceil(PIECE));
+    let piece = line.shelf.piece as u64;
+    let (oid, count) = (row.oid, row.size.div_ceil(piece));
     futures::stream::try_unfold((line, None, 0), move |(line, mut rows, number)| async move {
         loop {
-            match next_piece(&line.session, &mut rows, oid, number, count).await {
+            match next_piece(&line.session, &mut rows, oid, piece, number..count).await {
                 Ok(Some(piece)) => {
                     line.tries = 0;
-                    line.pace.take(piece.len() as u64).await;
+                    line.shelf.pace.take(piece.len() as u64).await;
                     return Ok(Some((piece, (line, rows, number + 1))));
                 }
                 Ok(None) => return Ok(None),
@@ -226,16 +315,17 @@ async fn next_piece(
     session: &Session,
     rows: &mut Option<BinaryRows<CopyOut>>,
     oid: Oid,
-    number: u64,
-    count: u64,
+    size: u64,
+    pieces: Range<u64>,
 ) -> Result<Option<Bytes>> {
     let rows = match rows {
         Some(rows) => rows,
         None => {
             // Nothing comes where the last piece was the last thing that came. Places beyond 2 GiB need the longer integers.
             let sql = format!(
-                "COPY (SELECT pg_catalog.lo_get({oid}::pg_catalog.oid, n * {PIECE}, {PIECE}) \
-                 FROM pg_catalog.generate_series({number}::pg_catalog.int8, {count} - 1) AS s(n)) TO STDOUT (FORMAT binary)"
+                "COPY (SELECT pg_catalog.lo_get({oid}::pg_catalog.oid, n * {size}, {size}) \
+                 FROM pg_catalog.generate_series({}::pg_catalog.int8, {} - 1) AS s(n)) TO STDOUT (FORMAT binary)",
+                pieces.start, pieces.end
             );
             rows.insert(BinaryRows::new(session.copy_out(&sql).await?))
         }
@@ -248,8 +338,7 @@ async fn write_one(
     oid: Oid,
     expected: u64,
     pieces: impl Stream<Item = Result<Bytes>> + Send,
-    destination: &Destination,
-    compressors: &Compressors,
+    Shelf { destination, compressors, .. }: &Shelf,
 ) -> Result<BlobEntry> {
     let mut size = 0u64;
     let frames = pieces

@@ -44,6 +44,11 @@ impl Reader {
         Reader { session, source, locked: HashSet::new(), frame_bytes, pace, tickets }
     }
 
+    /// The connection, when there are no units left.
+    pub(super) fn into_session(self) -> Session {
+        self.session
+    }
+
     /// Reads the unit's rows and sends them to the table's writer. Ends early without an error when the writer is gone, for
     /// then it knows why. A connection that is lost is made anew, and the unit goes on where it was.
     pub(super) async fn read(&mut self, work: &Work, progress: &Progress) -> Result<()> {

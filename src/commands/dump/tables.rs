@@ -1,12 +1,13 @@
 //! The data plane of a dump: workers take tables, or ranges of them, from one queue, longest first; each table has one writer.
 
+use super::large_objects::Shelf;
 use super::pace::Pace;
 use super::queue::Queue;
 use super::ranges::{self, Extent};
 use super::reader::Reader;
 use super::watch::leader_lost;
 use super::writer::{SMALLEST_RUN, Writer};
-use super::{DumpOptions, READING, follow_snapshot, has_data, large_objects};
+use super::{DumpOptions, READING, follow_snapshot, has_data};
 use crate::archive::manifest::{LargeObjects, Skipped, TableEntry};
 use crate::commands::Stop;
 use crate::commands::memory::DumpShares;
@@ -98,6 +99,7 @@ struct Shared {
     writer: Writer,
     /// How many tables may be open at once.
     open: Arc<Semaphore>,
+    large: Option<Arc<Shelf>>,
     stop: Stop,
 }
 
@@ -124,26 +126,35 @@ pub(super) async fn copy_all(
     let extents: Vec<Extent> =
         tables.iter().map(|job| Extent { bytes: job.data.estimated_bytes, pages: job.data.pages }).collect();
     let units = ranges::units(&extents, options.jobs, options.split_above);
-    let workers = options.jobs.clamp(1, units.len().max(1));
     let promised = tables.len();
     let compressors = Compressors::new(options.codec, shares.codecs);
+    let source = Arc::new((options.clone(), snapshot.clone()));
+    let pace = Arc::new(Pace::new(options.kindness.rate_limit));
+    let large = blobs.map(|blobs| {
+        let (source, pace) = (Arc::clone(&source), Arc::clone(&pace));
+        Arc::new(Shelf::new(&blobs, source, pace, destination.clone(), compressors.clone(), shares))
+    });
+    // The first batch of large objects has a connection of its own.
+    let batches = large.as_ref().map_or(0, |large| large.batches().saturating_sub(1));
+    let workers = options.jobs.clamp(1, (units.len() + batches).max(1));
     let shared = Arc::new(Shared {
         queue: Mutex::new(Queue::new(tables, units)),
         writer: Writer {
             destination: destination.clone(),
-            compressors: compressors.clone(),
+            compressors,
             frames_at_once: workers * shares.frames_per_worker,
             run_bytes: (estimated / RUNS_OF_ALL).max(SMALLEST_RUN),
         },
         open: Arc::new(Semaphore::new(workers + TABLES_ENDING)),
+        large: large.clone(),
         stop: stop.clone(),
     });
     let more = (sessions.len()..workers).map(|_| follow_snapshot(options, snapshot, READING));
     sessions.extend(stop.unless(future::try_join_all(more)).await?);
     sessions.truncate(workers);
+    // From now on it does nothing else.
+    stop.unless(leader.name("pgstow dump: holding the snapshot")).await?;
     let (outcomes, mut results) = mpsc::unbounded_channel::<Outcome>();
-    let source = Arc::new((options.clone(), snapshot.clone()));
-    let pace = Arc::new(Pace::new(options.kindness.rate_limit));
     let mut readers = JoinSet::new();
     for session in sessions {
         let (frames, pace) = (shares.frames_per_worker, Arc::clone(&pace));
@@ -154,10 +165,10 @@ pub(super) async fn copy_all(
     let mut copied = Copied { skipped, ..Copied::default() };
     let (mut first_failure, mut done) = (None, 0);
     // On a connection of their own: if that is lost, the leader still holds the snapshot.
-    let large = async {
-        let outcome = match blobs {
-            Some(blobs) => large_objects::copy(&source, &pace, &blobs, destination, &compressors).await.map(Some),
-            None => Ok(None),
+    let large_alone = async {
+        let outcome = match &large {
+            Some(large) => large.copy().await,
+            None => Ok(()),
         };
         if outcome.is_err() {
             stop.now();
@@ -180,18 +191,21 @@ pub(super) async fn copy_all(
             }
         }
     };
-    let ((large, ()), is_lost) = watching(leader, stop, future::join(large, drain)).await;
+    let ((alone, ()), is_lost) = watching(leader, stop, future::join(large_alone, drain)).await;
     if is_lost {
         return Err(leader_lost(snapshot.in_recovery));
     }
     if let Some(error) = first_failure {
         // What a worker says when it is told to stop hides what made us tell it.
-        return Err(match large {
+        return Err(match alone {
             Err(cause) if error.kind() == Kind::Interrupted => cause,
             _ => error,
         });
     }
-    copied.large_objects = large?;
+    alone?;
+    if let Some(large) = large {
+        copied.large_objects = Some(large.finish().await?);
+    }
     if done != promised {
         return Err(Error::new(Kind::Internal, format!("{done} of {promised} tables were dumped")));
     }
@@ -223,7 +237,17 @@ async fn watching<T>(leader: &Session, stop: &Stop, work: impl Future<Output = T
 async fn work(mut reader: Reader, shared: Arc<Shared>, outcomes: mpsc::UnboundedSender<Outcome>) {
     loop {
         let next = shared.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut work) = next.filter(|_| !shared.stop.is_asked()) else { return };
+        if shared.stop.is_asked() {
+            return;
+        }
+        let Some(mut work) = next else {
+            if let Some(large) = &shared.large
+                && let Err(error) = large.help(reader.into_session()).await
+            {
+                let _gone = outcomes.send(Err(error));
+            }
+            return;
+        };
         if let Some(receiver) = work.receiver.take() {
             let Ok(place) = Arc::clone(&shared.open).acquire_owned().await else { return };
             let (table, shared, outcomes) = (Arc::clone(&work.table), Arc::clone(&shared), outcomes.clone());

@@ -24,9 +24,9 @@ const CHUNK: usize = 256 << 10;
 /// So many chunks are decoded before the server wants them.
 const AHEAD: usize = 2;
 /// Large objects are written in pieces of this many bytes.
-const PIECE: usize = 512 << 10;
+const PIECE: usize = 256 << 10;
 /// Small large objects travel together until their statements reach this many bytes.
-const BATCH: usize = 1 << 20;
+const BATCH: usize = 512 << 10;
 
 pub(crate) type Decoder = Pin<Box<dyn AsyncRead + Send>>;
 

@@ -4,10 +4,14 @@
 //! Always true here: only what would certainly fail is called lacking; what an extension may bring along is left to it.
 
 mod abilities;
+mod collations;
+mod database;
+mod locales;
 
 use super::RestoreOptions;
 use super::choose::Plan;
 use super::{globals, statements};
+use crate::archive::manifest::{DatabaseFacts, ExtensionFacts};
 use crate::archive::script::{self, keyword, leading_name};
 use crate::archive::toc::TocEntry;
 use crate::commands::source::Source;
@@ -15,7 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Question, Section, ident, literal};
 use crate::postgres::Session;
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Something that the archive needs and the target lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,7 +190,7 @@ struct Target {
     usable: HashSet<String>,
     is_superuser: bool,
     tablespaces: HashSet<String>,
-    extensions: HashSet<String>,
+    extensions: HashMap<String, Versions>,
     languages: HashSet<String>,
     access_methods: HashSet<String>,
     encoding: String,
@@ -195,12 +199,23 @@ struct Target {
     collation_version: Option<String>,
 }
 
+/// Which version of an extension there would be.
+#[derive(Debug, Deserialize)]
+struct Versions {
+    /// The one that the database has.
+    installed: Option<String>,
+    /// The one that would be made.
+    usual: Option<String>,
+}
+
 const TARGET: Question = Question(
     "SELECT (SELECT pg_catalog.json_agg(r.rolname) FROM pg_catalog.pg_roles r) AS roles,
 (SELECT pg_catalog.json_agg(r.rolname) FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(r.oid, 'MEMBER')) AS usable,
 (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user) AS is_superuser,
 (SELECT pg_catalog.json_agg(t.spcname) FROM pg_catalog.pg_tablespace t) AS tablespaces,
-(SELECT pg_catalog.json_agg(e.name) FROM (SELECT a.name FROM pg_catalog.pg_available_extensions a UNION SELECT x.extname FROM pg_catalog.pg_extension x) e) AS extensions,
+(SELECT pg_catalog.json_object_agg(coalesce(a.name, x.extname),
+pg_catalog.json_build_object('installed', x.extversion, 'usual', a.default_version))
+FROM pg_catalog.pg_available_extensions a FULL JOIN pg_catalog.pg_extension x ON x.extname = a.name) AS extensions,
 (SELECT pg_catalog.json_agg(l.lanname) FROM pg_catalog.pg_language l) AS languages,
 (SELECT pg_catalog.json_agg(m.amname) FROM pg_catalog.pg_am m WHERE m.amtype = 't') AS access_methods,
 pg_catalog.pg_encoding_to_char(b.encoding) AS encoding, b.datcollate AS collate,
@@ -232,9 +247,25 @@ pub(super) async fn look(
     let needs = Needs::of(plan, options);
     lacking(&needs, &target, &mut found.lacks);
     abilities::lacking(session, plan, &mut found.lacks).await?;
+    let facts = source.manifest.as_ref().map(|manifest| &manifest.database);
+    let encoding = encoding(source);
+    let place = collations::Place {
+        asked: &target.encoding,
+        wanted: if options.create { &encoding } else { &target.encoding },
+    };
+    collations::look(session, plan, facts.map_or(&[], |facts| &facts.collations), place, &mut found).await?;
+    if options.create {
+        database::look(session, plan, &target, facts, &mut found).await?;
+    }
     if target.is_superuser {
         libraries(session, &needs, &mut found.lacks).await?;
     }
+    found.warnings.extend(older_extensions(
+        &needs,
+        facts.map_or(&[], |facts| &facts.extensions),
+        &target,
+        options.create,
+    ));
     if !options.create && plan.steps.iter().any(|step| step.entry.section != Section::None) {
         found.warnings.extend(text_warnings(source, &target));
     }
@@ -272,7 +303,7 @@ fn lacking(needs: &Needs, target: &Target, lacks: &mut Vec<Lack>) {
             "make it, bring it along with --globals, or restore with --no-tablespaces",
         );
     }
-    for name in needs.extensions.keys().filter(|name| !target.extensions.contains(*name)) {
+    for name in needs.extensions.keys().filter(|name| !target.extensions.contains_key(*name)) {
         add(format!("extension {}", ident(name)), "install its package on the target's server");
     }
     if !needs.has_extensions {
@@ -282,7 +313,7 @@ fn lacking(needs: &Needs, target: &Target, lacks: &mut Vec<Lack>) {
         for (name, users) in needs.access_methods.iter().filter(|(name, _)| !target.access_methods.contains(*name)) {
             add(
                 format!("table access method {} ({})", ident(name), used_by(users)),
-                "make it with CREATE EXTENSION or CREATE ACCESS METHOD first",
+                "make it with CREATE EXTENSION or CREATE ACCESS METHOD first, or restore with --no-table-access-method",
             );
         }
     }
@@ -307,13 +338,46 @@ async fn libraries(session: &Session, needs: &Needs, lacks: &mut Vec<Lack>) -> R
     Ok(())
 }
 
+/// Extensions of which the target has an older version: what came later fails there.
+fn older_extensions(needs: &Needs, facts: &[ExtensionFacts], target: &Target, create: bool) -> Vec<String> {
+    let wanted = facts.iter().filter(|fact| needs.extensions.contains_key(&fact.name));
+    let older = wanted.filter_map(|ExtensionFacts { name, version: theirs }| {
+        let Versions { installed, usual } = target.extensions.get(name)?;
+        let ours = installed.as_ref().filter(|_| !create).or(usual.as_ref())?;
+        (number(ours)? < number(theirs)?).then(|| {
+            format!(
+                "extension {} has version {theirs} in the source, and the target's is {ours}: what came in between will \
+                 fail; install a newer package on the target's server",
+                ident(name)
+            )
+        })
+    });
+    older.collect()
+}
+
+/// A version as numbers to compare; nothing when it has other characters.
+fn number(version: &str) -> Option<Vec<u32>> {
+    version.split('.').map(|part| part.parse().ok()).collect()
+}
+
+/// The encoding of the database that was dumped.
+fn encoding(source: &Source) -> String {
+    let of_stock = || source.toc.charset().name().to_owned();
+    source.manifest.as_ref().map_or_else(of_stock, |manifest| manifest.database.encoding.clone())
+}
+
+/// For messages. What another provider than libc sorts by is not the name that libc knows.
+fn default_collation(facts: &DatabaseFacts) -> String {
+    match facts.locale_provider.as_deref() {
+        Some(provider) if provider != "libc" => format!("default collation ({provider})"),
+        _ => format!("default collation {}", facts.collate),
+    }
+}
+
 /// What may turn out otherwise in the target, but need not fail.
 fn text_warnings(source: &Source, target: &Target) -> Vec<String> {
     let mut warnings = Vec::new();
-    let encoding = source
-        .manifest
-        .as_ref()
-        .map_or(source.toc.charset().name().to_owned(), |manifest| manifest.database.encoding.clone());
+    let encoding = encoding(source);
     if encoding == "SQL_ASCII" && target.encoding != "SQL_ASCII" {
         warnings.push(format!(
             "the source has no encoding (SQL_ASCII), the target has {}: bytes that are not valid in it will be refused",
@@ -331,18 +395,20 @@ fn text_warnings(source: &Source, target: &Target) -> Vec<String> {
         && Some(&manifest.database.collate) == target.collate.as_ref()
         && theirs != ours
     {
-        warnings.push(format!(
-            "the collation {} has version {theirs} in the source and {ours} in the target: text may sort otherwise, \
-             which matters to partitions by range and to checks on order",
-            manifest.database.collate
-        ));
+        warnings.push(collations::other_version(&default_collation(&manifest.database), theirs, ours));
     }
     warnings
 }
 
 #[cfg(test)]
 mod tests {
-    use super::names_after;
+    use super::{names_after, number};
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        assert!(number("1.9") < number("1.10") && number("3") < number("3.1"));
+        assert_eq!(number("1.0-beta"), None);
+    }
 
     #[test]
     fn roles_are_found_where_statements_name_them_and_nowhere_else() {

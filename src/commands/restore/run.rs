@@ -94,7 +94,7 @@ pub(super) async fn run(
     progress.phase("restoring");
     // After errors, or by now, a table of the plan may have rows that are not this restore's.
     let may_truncate = !options.keep_going && before.done.is_empty();
-    let (pieces, tasks) = tasks(&plan, before.jobs, may_truncate);
+    let (pieces, tasks) = tasks(&plan, &source.large_objects, before.jobs, may_truncate);
     let workers = options.jobs.max(1).min(pieces.len().max(1));
     let work = stop.child();
     let shared = Arc::new(Shared {
@@ -253,7 +253,10 @@ async fn run_step(session: &Session, work: &Work, shared: &Shared, habits: &mut 
         };
         session.name(name).await?;
         // They are written at their places, so doing it again does no harm, and one transaction for all would be long.
+        let large = large.get(work.large.clone()).unwrap_or_default();
+        let room = shared.loads.acquire().await;
         load::load_large_objects(session, large, &shared.origin, &shared.progress, &shared.stop).await?;
+        drop(room);
         if let Some(note) = shared.notes.note((step.entry.id, work.number)) {
             session.execute(&note).await?;
         }

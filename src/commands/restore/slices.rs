@@ -1,6 +1,7 @@
-//! How the rows of one large table are shared out among several connections: runs of frames that can be read alone. Pure.
+//! How the rows of one large table are shared out among several connections, runs of frames that can be read alone, and how
+//! large objects are. Pure.
 
-use crate::commands::source::TableObject;
+use crate::commands::source::{BlobObject, TableObject};
 use crate::stream::digest::Run;
 use std::ops::Range;
 
@@ -10,6 +11,11 @@ const TURNS: u64 = 16;
 const SMALLEST: u64 = 16 << 20;
 /// A slice larger than this loses too much when it has to be loaded again.
 const LARGEST: u64 = 1 << 30;
+
+/// What a large object costs beside its bytes: a request of the store and a statement or two.
+const EACH_LARGE_OBJECT: u64 = 64 << 10;
+/// Large objects that are fewer than this together are not worth another connection.
+const SMALLEST_OF_LARGE_OBJECTS: u64 = 4 << 20;
 
 /// A part of a table's object that one connection loads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,11 +65,36 @@ pub(super) fn slices(data: &TableObject, size: u64) -> Vec<Slice> {
     slices
 }
 
+/// How long a large object takes, in bytes.
+pub(super) fn weight(object: &BlobObject) -> u64 {
+    object.size.unwrap_or(object.object.bytes) + EACH_LARGE_OBJECT
+}
+
+/// Shares large objects out, as they stand in the archive, in parts of about one weight; at least one part.
+pub(super) fn of_large_objects(objects: &[BlobObject], workers: usize) -> Vec<Range<usize>> {
+    let all: u64 = objects.iter().map(weight).sum();
+    let size = (all / (workers as u64 * TURNS).max(1)).clamp(SMALLEST_OF_LARGE_OBJECTS, LARGEST);
+    let size = if workers > 1 { size } else { u64::MAX };
+    let (mut parts, mut begin, mut held) = (Vec::new(), 0, 0);
+    for (place, object) in objects.iter().enumerate() {
+        held += weight(object);
+        if held >= size {
+            parts.push(begin..place + 1);
+            (begin, held) = (place + 1, 0);
+        }
+    }
+    if begin < objects.len() || parts.is_empty() {
+        parts.push(begin..objects.len());
+    }
+    parts
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Slice, slices};
-    use crate::commands::source::{RunOfRows, TableObject};
+    use super::{Slice, of_large_objects, slices};
+    use crate::commands::source::{BlobObject, RunOfRows, TableObject};
     use crate::commands::transfer::ArchiveObject;
+    use crate::model::Oid;
     use proptest::prelude::*;
 
     fn table(runs: &[(u64, u64)]) -> TableObject {
@@ -86,7 +117,37 @@ mod tests {
         assert_eq!(slices(&table(&[(100, 1), (100, 1)]), 100).len(), 2);
     }
 
+    fn large(size: u64) -> BlobObject {
+        let object = ArchiveObject { key: "blob_1.dat".to_owned(), bytes: size / 2, sha256: None };
+        BlobObject { oid: Oid(1), size: Some(size), object }
+    }
+
+    #[test]
+    fn large_objects_that_are_few_or_for_one_connection_stay_together() {
+        let ends = |objects: &[BlobObject], workers| -> Vec<usize> {
+            of_large_objects(objects, workers).into_iter().map(|part| part.end).collect()
+        };
+        assert_eq!(ends(&[], 4), [0]);
+        assert_eq!(ends(&[large(9), large(9)], 4), [2]);
+        assert_eq!(ends(&vec![large(9 << 20); 9], 1), [9]);
+        assert_eq!(ends(&vec![large(9 << 20); 3], 2), [1, 2, 3]);
+    }
+
     proptest! {
+        #[test]
+        fn large_objects_are_shared_out_each_once_in_order(
+            sizes in proptest::collection::vec(0u64..100 << 20, 0..300),
+            workers in 1usize..20,
+        ) {
+            let parts = of_large_objects(&sizes.iter().map(|size| large(*size)).collect::<Vec<_>>(), workers);
+            let mut at = 0;
+            for part in &parts {
+                prop_assert!(part.start == at && (part.end > at || sizes.is_empty()));
+                at = part.end;
+            }
+            prop_assert_eq!(at, sizes.len());
+        }
+
         #[test]
         fn slices_hold_every_run_once_in_order_and_are_of_about_one_size(
             runs in proptest::collection::vec((1u64..100, 0u64..9), 2..200),

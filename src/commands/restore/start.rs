@@ -87,6 +87,10 @@ async fn make_ready(
     progress: &Progress,
     stop: &Stop,
 ) -> Result<Session> {
+    if options.create && !options.clean && stop.unless(target::has_database(&first, &report.database)).await? {
+        // Before roles and tablespaces are made for it.
+        return Err(target::database_is_there(&first, &report.database));
+    }
     if !options.create && !options.clean {
         stop.unless(notes::refuse(&first)).await?;
         if !options.choice.data_only {

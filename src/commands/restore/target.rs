@@ -7,7 +7,7 @@ use super::notes::Notes;
 use super::{RestoreOptions, Words, connect, statements};
 use crate::commands::source::Source;
 use crate::error::{Error, Kind, Result};
-use crate::model::{SqlName, literal};
+use crate::model::{SqlName, ident, literal};
 use crate::postgres::Session;
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -181,6 +181,13 @@ pub(super) async fn describe_database(
 pub(super) async fn has_database(session: &Session, name: &str) -> Result<bool> {
     let sql = format!("SELECT d.datname FROM pg_catalog.pg_database d WHERE d.datname = {}", literal(name));
     Ok(!session.rows(&sql).await?.is_empty())
+}
+
+/// The refusal of `-C` where the database is there already.
+pub(super) fn database_is_there(session: &Session, name: &str) -> Error {
+    Error::new(Kind::Target, format!("the target already has database {}", ident(name)))
+        .on(session.settings().describe())
+        .hint("restore into another server, drop it first with -c -C, or restore into a database of another name without -C")
 }
 
 /// Whether nobody has made anything in this database: what is there is initdb's.

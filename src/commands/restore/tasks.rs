@@ -2,11 +2,15 @@
 
 use super::choose::{Phase, Plan, Step};
 use super::slices::{self, Slice, slices};
-use crate::commands::source::TableObject;
+use crate::commands::source::{BlobObject, TableObject};
 use crate::plan::{Lock, Task};
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
-/// One thing for one connection: a step, or a slice of a table's rows.
+/// The large objects by the entry that brings them.
+pub(super) type LargeObjects = HashMap<i32, Vec<BlobObject>>;
+
+/// One thing for one connection: a step, a slice of a table's rows, or some of the large objects.
 #[derive(Debug, Clone)]
 pub(super) struct Work {
     /// The step's place in the plan.
@@ -15,17 +19,24 @@ pub(super) struct Work {
     pub(super) number: usize,
     /// Which rows; `None` for all of them, and for a step without any.
     pub(super) slice: Option<Slice>,
+    /// Which of the step's large objects, by their places.
+    pub(super) large: Range<usize>,
     /// Whether these are all the rows of a table that this restore made, and that nobody else has.
     pub(super) is_fresh: bool,
 }
 
 /// Everything that runs side by side, in the order of the table of contents; what is cut depends on the plan and the number of
 /// connections alone.
-fn pieces_of_work(plan: &Plan, jobs: usize, may_truncate: bool) -> Vec<Work> {
+fn pieces_of_work(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate: bool) -> Vec<Work> {
     let made = heaps_made_and_loaded_at_once(plan);
     let side_by_side = Phase::Parallel..=Phase::Last;
     let mut work = Vec::new();
     for (step, of) in plan.steps.iter().enumerate().filter(|(_, step)| side_by_side.contains(&step.phase)) {
+        if let Some(objects) = large.get(&of.entry.id) {
+            let parts = slices::of_large_objects(objects, jobs).into_iter().enumerate();
+            work.extend(parts.map(|(number, large)| Work { step, number, slice: None, large, is_fresh: false }));
+            continue;
+        }
         let needs_any = |tables: &HashSet<i32>| of.entry.needs.iter().any(|need| tables.contains(need));
         // What is loaded through a partitioned table says so here, and shares that table with others.
         let is_made = of.entry.create.is_none() && needs_any(&made);
@@ -37,9 +48,15 @@ fn pieces_of_work(plan: &Plan, jobs: usize, may_truncate: bool) -> Vec<Work> {
         let cut = data.filter(gains).zip(slices::size(plan.raw_bytes(), jobs));
         let parts = cut.map_or_else(Vec::new, |(data, size)| slices(data, size));
         if parts.is_empty() {
-            work.push(Work { step, number: 0, slice: None, is_fresh: data.is_some() && is_made && may_truncate });
+            work.push(Work {
+                step,
+                number: 0,
+                slice: None,
+                large: 0..0,
+                is_fresh: data.is_some() && is_made && may_truncate,
+            });
         }
-        let sliced = |(number, slice)| Work { step, number, slice: Some(slice), is_fresh: false };
+        let sliced = |(number, slice)| Work { step, number, slice: Some(slice), large: 0..0, is_fresh: false };
         work.extend(parts.into_iter().enumerate().map(sliced));
     }
     work
@@ -83,8 +100,8 @@ fn loaded_through_one_root<'a>(plan: &'a Plan, work: &[Work]) -> HashMap<&'a str
 ///
 /// `may_truncate` says that the tables of the plan have no rows but this restore's. The rows of a large table are several
 /// tasks, whose order counts by the whole table, so that its indexes can begin early.
-pub(super) fn tasks(plan: &Plan, jobs: usize, may_truncate: bool) -> (Vec<Work>, Vec<Task>) {
-    let work = pieces_of_work(plan, jobs, may_truncate);
+pub(super) fn tasks(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate: bool) -> (Vec<Work>, Vec<Task>) {
+    let work = pieces_of_work(plan, large, jobs, may_truncate);
     let mut task_of: HashMap<i32, Vec<usize>> = HashMap::new();
     for (task, work) in work.iter().enumerate() {
         task_of.entry(plan.steps[work.step].entry.id).or_default().push(task);
@@ -141,8 +158,11 @@ pub(super) fn tasks(plan: &Plan, jobs: usize, may_truncate: bool) -> (Vec<Work>,
             // Privileges and refreshes go one by one, in order: two grants on one object at once would collide.
             needs.extend(previous_serial.insert(stage, task));
         }
+        let objects = large.get(&step.entry.id);
         let weight = match &step.data {
             Some(data) => data.raw_bytes + 1,
+            // The weight of a part is that of all, as with a table's slices.
+            None if objects.is_some() => objects.into_iter().flatten().map(slices::weight).sum(),
             // An index or a key takes the longer the more rows there are, and keeps one connection busy.
             None if stage == 0 => step.entry.needs.iter().filter_map(|need| bytes_of.get(need)).sum(),
             None => 0,

@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// A run that begins so much later than it should was missed: the machine slept, or other jobs took its place.
 const LATE: SignedDuration = SignedDuration::from_mins(15);
 
+/// When the store could not be asked at the start, it is asked again after so long.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
+
 /// What a job's time is kept for.
 #[async_trait]
 pub(super) trait Work: Send + Sync {
@@ -86,24 +89,40 @@ impl Keeper {
     }
 
     /// Up to when everything is done, at the start: that of the newest backup, if what came due since is to be made up for.
+    /// A store that cannot be asked is asked again, until the job's own time comes.
     async fn first(&self, work: &dyn Work, say: &(dyn Fn(&str) + Sync), stop: &Stop) -> Timestamp {
-        let now = self.clock.now();
-        match stop.unless(work.newest()).await {
-            Ok(Some(newest)) => {
-                self.state.found(&self.name, &newest);
-                let missed = self.schedule.next_after(newest.begun).is_some_and(|next| next <= now);
-                if missed && self.schedule.catches_up() {
-                    say("a run was missed since the newest backup, and is made up for");
-                    return newest.begun;
+        let start = self.clock.now();
+        let mut told = false;
+        loop {
+            let error = match stop.unless(work.newest()).await {
+                Ok(Some(newest)) => {
+                    self.state.found(&self.name, &newest);
+                    let now = self.clock.now();
+                    let missed = self.schedule.next_after(newest.begun).is_some_and(|next| next <= now);
+                    if missed && self.schedule.catches_up() {
+                        say("a run was missed since the newest backup, and is made up for");
+                        return newest.begun;
+                    }
+                    return start;
                 }
-                now
+                Ok(None) => return start,
+                Err(_) if stop.is_asked() => return start,
+                Err(error) => error,
+            };
+            let next = self.schedule.next_after(start);
+            if !told {
+                told = true;
+                say(&format!("warning: cannot look for its newest backup, and tries again: {error}"));
+                next.inspect(|next| self.state.next(&self.name, *next));
             }
-            Ok(None) => now,
-            Err(error) => {
-                if !stop.is_asked() {
-                    say(&format!("warning: cannot look for its newest backup: {error}"));
-                }
-                now
+            let again = self.clock.now() + LOOK_AGAIN;
+            if next.is_some_and(|next| next <= again) {
+                return start;
+            }
+            tokio::select! {
+                biased;
+                () = stop.asked() => return start,
+                () = self.clock.wait_until(again) => {}
             }
         }
     }
@@ -131,7 +150,7 @@ mod tests {
     use super::super::clock::Traveller;
     use super::{Clock, Ended, Keeper, LastBackup, State, Work};
     use crate::commands::Stop;
-    use crate::error::Result;
+    use crate::error::{Error, Kind, Result};
     use crate::jobs::Schedule;
     use async_trait::async_trait;
     use jiff::{SignedDuration, Timestamp};
@@ -146,11 +165,16 @@ mod tests {
         begun: Mutex<Vec<String>>,
         runs: usize,
         stop: Stop,
+        /// Until then the store is down.
+        down_until: Timestamp,
     }
 
     #[async_trait]
     impl Work for Noted {
         async fn newest(&self) -> Result<Option<LastBackup>> {
+            if self.clock.now() < self.down_until {
+                return Err(Error::new(Kind::Store, "it is down"));
+            }
             Ok(self.newest.lock().expect("a moment").map(LastBackup::begun_at))
         }
 
@@ -177,6 +201,7 @@ mod tests {
         newest: Option<&'static str>,
         takes: SignedDuration,
         outcome: fn(LastBackup) -> Ended,
+        down_until: &'static str,
     }
 
     const DAILY: Case = Case {
@@ -186,6 +211,7 @@ mod tests {
         newest: None,
         takes: SignedDuration::from_mins(5),
         outcome: Ended::Success,
+        down_until: "2026-11-01T00:00:00Z",
     };
 
     /// When the first runs begin, for a service that starts on 24 November at noon.
@@ -201,6 +227,7 @@ mod tests {
             begun: Mutex::default(),
             runs: count,
             stop: stop.clone(),
+            down_until: moment(case.down_until),
         };
         let schedule = Schedule::parse(case.schedule, Some("UTC"), case.jitter, case.catch_up).expect("a schedule");
         let keeper = Keeper { name: "j".into(), schedule, clock, state: Arc::new(State::new(["j".to_owned()])) };
@@ -222,6 +249,17 @@ mod tests {
         assert_eq!(runs(case, 1).await, ["11-25 02:30"]);
         let case = Case { newest: Some("2026-11-24T02:30:00Z"), ..DAILY };
         assert_eq!(runs(case, 1).await, ["11-25 02:30"]);
+    }
+
+    #[tokio::test]
+    async fn a_missed_run_is_made_up_for_when_a_store_that_was_down_at_the_start_is_back() {
+        let case = || Case { newest: Some("2026-11-20T02:31:00Z"), down_until: "2026-11-24T13:30:00Z", ..DAILY };
+        assert_eq!(runs(case(), 2).await, ["11-24 13:30", "11-25 02:30"]);
+        let none_missed = Case { newest: Some("2026-11-24T02:31:00Z"), ..case() };
+        assert_eq!(runs(none_missed, 1).await, ["11-25 02:30"]);
+        // A run at its time says by itself what is the matter.
+        let long = Case { down_until: "2026-11-26T00:00:00Z", outcome: |_| Ended::Failed, ..case() };
+        assert_eq!(runs(long, 2).await, ["11-25 02:30", "11-26 02:30"]);
     }
 
     #[tokio::test]

@@ -27,6 +27,8 @@ pub enum Harm {
     CorruptAnswer,
     /// One bit of what is sent is another one.
     CorruptRequest,
+    /// The server never hears of the request, and this is the answer: a status such as `503 Slow Down`, and a body.
+    Answer(&'static str, &'static str),
 }
 
 /// Harm and when it is done.
@@ -150,6 +152,19 @@ async fn pass(mut client: TcpStream, server: SocketAddr, number: usize, shared: 
                     let _reset = (client.set_zero_linger(), server.set_zero_linger());
                     return None;
                 }
+                if let Some(Trigger { needle, harm: Harm::Answer(status, body), .. }) = &pulled {
+                    shared.harmed.fetch_add(1, Ordering::Relaxed);
+                    let body = if needle.starts_with(b"HEAD") { "" } else { body };
+                    let length = body.len();
+                    let answer =
+                        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+                    client.write_all(answer.as_bytes()).await.ok()?;
+                    client.shutdown().await.ok()?;
+                    // What is still on its way would make a reset of the answer.
+                    let rest = async { while client.read(&mut up).await.is_ok_and(|length| length > 0) {} };
+                    let _late = tokio::time::timeout(Duration::from_secs(5), rest).await;
+                    return None;
+                }
                 if let Some(trigger) = pulled.as_mut().filter(|trigger| trigger.harm == Harm::CorruptRequest) {
                     match sent.get_mut(trigger.after) {
                         Some(byte) => {
@@ -189,7 +204,7 @@ async fn pass(mut client: TcpStream, server: SocketAddr, number: usize, shared: 
                     }
                     Harm::Delay(time) => tokio::time::sleep(time).await,
                     Harm::CorruptAnswer => down[after] ^= 1,
-                    Harm::CorruptRequest | Harm::Lost => {}
+                    Harm::CorruptRequest | Harm::Lost | Harm::Answer(..) => {}
                 }
                 client.write_all(&down[after..length]).await.ok()?;
             }

@@ -1,17 +1,14 @@
-//! What the target has to be able to do: access methods of indexes, locales of collations, taking statistics back.
+//! What the target has to be able to do: access methods of indexes, taking statistics back.
 
 use super::{Lack, Users, note, used_by};
 use crate::archive::script::{keyword, leading_name};
 use crate::archive::toc::TocEntry;
 use crate::commands::restore::choose::Plan;
-use crate::error::{Kind, Result};
-use crate::model::{ident, qualified};
+use crate::error::Result;
+use crate::model::ident;
 use crate::postgres::Session;
 use serde::Deserialize;
 use std::collections::HashSet;
-
-/// SQLSTATEs of refusals that say nothing about a locale: insufficient privilege, read-only transaction.
-const NOT_ABOUT_LOCALES: [&str; 2] = ["42501", "25006"];
 
 /// The first server that takes statistics back.
 const TAKES_STATISTICS: u32 = 18;
@@ -40,7 +37,7 @@ pub(super) async fn lacking(session: &Session, plan: &Plan, lacks: &mut Vec<Lack
             hint: "make it with CREATE EXTENSION or CREATE ACCESS METHOD first".to_owned(),
         });
     }
-    collations(session, entries(), lacks).await
+    Ok(())
 }
 
 /// The methods that indexes name, unless the archive may bring them along.
@@ -62,39 +59,4 @@ fn index_methods<'a>(entries: impl Iterator<Item = &'a TocEntry>) -> Users {
         }
     }
     methods
-}
-
-/// Tries each collation under a name of its own that goes again at once: only the server knows which locales it has.
-async fn collations<'a>(
-    session: &Session,
-    entries: impl Iterator<Item = &'a TocEntry>,
-    lacks: &mut Vec<Lack>,
-) -> Result<()> {
-    let mut tried: HashSet<String> = HashSet::new();
-    for entry in entries.filter(|entry| entry.desc == "COLLATION") {
-        let Some(settings) = settings(entry).filter(|settings| tried.insert((*settings).to_owned())) else { continue };
-        let attempt = format!("BEGIN; CREATE COLLATION pg_temp.pgstow_tries {settings}; ROLLBACK");
-        if let Err(error) = session.execute(&attempt).await {
-            session.execute("ROLLBACK").await?;
-            let refused = error.kind() == Kind::Database
-                && Session::sqlstate(&error).is_some_and(|state| !NOT_ABOUT_LOCALES.contains(&state));
-            if refused {
-                lacks.push(Lack {
-                    what: format!("the locale of {}", entry.label()),
-                    hint: format!(
-                        "install it on the target's server, or make the collation yourself ({})",
-                        error.message()
-                    ),
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// `(provider = icu, ...)`, as the statement has it behind the name.
-fn settings(entry: &TocEntry) -> Option<&str> {
-    let name = qualified(entry.schema.as_deref()?, &entry.tag);
-    let rest = entry.create.as_deref()?.strip_prefix("CREATE COLLATION ")?.strip_prefix(name.as_str())?;
-    Some(rest.trim().trim_end_matches(';'))
 }

@@ -1,0 +1,47 @@
+//! A database of very many tables, of which the definitions alone are dumped.
+
+use super::{Bench, JOBS, Work, shell};
+use pgstow_parts::{Database, Server};
+
+/// So many tables, in steps that one transaction has room for locks for.
+const TABLES: usize = 10_000;
+const STEP: usize = 1_000;
+
+/// Tables with a key, a reference to the one before, a check, an index, defaults and comments; no rows.
+pub(super) fn many_tables(server: &Server) -> Database {
+    let database = Database::fresh(server, "bench_definitions");
+    for first in (1..=TABLES).step_by(STEP) {
+        database.execute(&format!(
+            "DO $do$ BEGIN FOR n IN {first}..{} LOOP
+                EXECUTE format('CREATE TABLE t_%1$s (id bigint PRIMARY KEY, name text NOT NULL DEFAULT ''none'', parent bigint,
+                    amount numeric(12,2) NOT NULL DEFAULT 0 CHECK (amount >= 0), made timestamptz DEFAULT now());
+                    CREATE INDEX ON t_%1$s (name, made);
+                    COMMENT ON TABLE t_%1$s IS ''number %1$s''; COMMENT ON COLUMN t_%1$s.amount IS ''what it costs''', n);
+                IF n > 1 THEN EXECUTE format('ALTER TABLE t_%s ADD FOREIGN KEY (parent) REFERENCES t_%s', n, n - 1); END IF;
+             END LOOP; END $do$",
+            first + STEP - 1
+        ));
+    }
+    database.execute("ANALYZE");
+    database
+}
+
+impl Bench {
+    pub(super) fn definitions(&self) -> Work<'_> {
+        Work {
+            name: "dump, definitions of 10,000 tables, to a folder",
+            rival: "`pg_dump -s -Fd`".to_owned(),
+            goal: 0.5,
+            ours: Box::new(|| {
+                let place = self.place("ours_definitions");
+                let _fresh = std::fs::remove_dir_all(&place);
+                let store = format!("file://{place}");
+                self.pgstow(&["dump", "-s", "-d", &self.many_tables.url(), "--to", &store, "-j", JOBS])
+            }),
+            theirs: Box::new(|| {
+                let (place, url) = (self.place("stock_definitions"), self.many_tables.url());
+                shell(&self.s3, &format!("rm -rf {place}; $BIN/pg_dump -s -Fd -f {place} -d '{url}'"))
+            }),
+        }
+    }
+}
