@@ -5,7 +5,8 @@ use crate::model::{Address, Oid, Question, literal};
 use serde::Deserialize;
 
 /// Every comment on something that initdb did not make, and on schema `public`, which every database starts with: there
-/// the standard comment is left out, and a removed one is said to be empty, so that the target loses its own.
+/// the standard comment is left out, and a removed one is said to be empty, so that the target loses its own. An extension
+/// gets its comment from its control file when it is made, so one whose comment was removed says that too.
 pub const QUESTION: Question = Question(
     "SELECT d.classoid AS class, d.objoid AS object, d.objsubid AS sub, a.typelem AS element, d.description AS comment
 FROM pg_catalog.pg_description d
@@ -20,6 +21,12 @@ FROM pg_catalog.pg_namespace n
 LEFT JOIN pg_catalog.pg_description d
 ON d.classoid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.objoid = n.oid AND d.objsubid = 0
 WHERE n.nspname = 'public' AND d.description IS DISTINCT FROM 'standard public schema'
+UNION ALL
+SELECT 'pg_catalog.pg_extension'::pg_catalog.regclass, e.oid, 0, NULL, ''
+FROM pg_catalog.pg_extension e
+WHERE e.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_catalog.pg_description d
+WHERE d.classoid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.objoid = e.oid)
+AND (SELECT a.comment FROM pg_catalog.pg_available_extensions a WHERE a.name = e.extname) IS NOT NULL
 UNION ALL
 SELECT d.classoid, d.objoid, 0, NULL, d.description
 FROM pg_catalog.pg_shdescription d

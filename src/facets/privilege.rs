@@ -3,6 +3,8 @@
 //! The fresh one is what `pg_init_privs` recorded (initdb, or an extension's script) and else `acldefault()`. Schema
 //! `public` is different: its owner and list changed in PostgreSQL 15, its `pg_init_privs` row goes when it is dropped,
 //! and a restore may change its owner first; so it always counts as `{owner=UC, =U}`, as in `pg_dump` (`getNamespaces`).
+//! But where somebody took CREATE from PUBLIC on a server before 15, that is said, which `pg_dump` does not: the copy on
+//! such a server would let everybody create again.
 
 use super::{Facets, Place, Subjects};
 use crate::model::privilege::{AccessList, Grant, Wording};
@@ -58,6 +60,7 @@ FROM pg_catalog.pg_database b WHERE b.datname = pg_catalog.current_database()
 SELECT g.*, n.nspname, COALESCE(g.acl, pg_catalog.acldefault(g.letter::\"char\", g.owner)) AS now,
 CASE WHEN g.letter = 'n' AND n.nspname = 'public'
 THEN pg_catalog.acldefault('n', g.owner) || pg_catalog.makeaclitem(0, g.owner, 'USAGE', false)
+-- <15: || CASE WHEN EXISTS (SELECT FROM pg_catalog.aclexplode(g.acl) x WHERE x.grantee = 0 AND x.privilege_type = 'CREATE') THEN '{}' ELSE ARRAY[pg_catalog.makeaclitem(0, g.owner, 'CREATE', false)] END
 ELSE COALESCE(i.initprivs, pg_catalog.acldefault(g.letter::\"char\", g.owner)) END AS fresh
 FROM granted g
 LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = g.class AND i.objoid = g.object AND i.objsubid = g.sub

@@ -15,6 +15,10 @@ pub(super) const KIND: Kind = Kind { name: "functions", questions: &[QUESTION], 
 ///
 /// `body_uses` is what only an SQL-standard body can use. Functions count as such unless a parameter has a default, which
 /// may call one.
+///
+/// Servers before 18 make a function depend on every transform of its argument and result types that is there when the
+/// function is made, named or not (`ProcedureCreate` in `catalog/pg_proc.c`). So the copy of a function that is older than a
+/// transform would depend on it, unlike the function; what the definition does not name it does not need.
 const QUESTION: Question = Question(
     "SELECT p.oid, n.nspname AS schema, p.proname AS name, pg_get_userbyid(p.proowner) AS owner, p.prokind AS kind,
   pg_get_functiondef(p.oid) AS definition,
@@ -28,7 +32,11 @@ const QUESTION: Question = Question(
       AND p.prosqlbody IS NOT NULL -- <14: AND false
       AND (d.refclassid IN ('pg_class'::regclass, 'pg_constraint'::regclass)
         OR d.refclassid = 'pg_proc'::regclass AND p.pronargdefaults = 0 AND d.refobjid <> p.prosupport::oid)), '[]')
-    AS body_uses
+    AS body_uses,
+  coalesce((SELECT json_agg(json_build_object('class', d.refclassid, 'object', d.refobjid))
+    FROM pg_depend d JOIN pg_transform t ON t.oid = d.refobjid
+    WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_transform'::regclass
+      AND t.trftype <> ALL (coalesce(p.protrftypes, '{}'))), '[]') AS transforms_unnamed
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE p.prokind <> 'a' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'i')
@@ -49,6 +57,7 @@ struct Row {
     argument_types: Option<String>,
     sql_body: Option<String>,
     body_uses: Vec<Place>,
+    transforms_unnamed: Vec<Place>,
 }
 
 impl Row {
@@ -64,7 +73,7 @@ impl Row {
         let uses = words::addresses(&self.body_uses);
         let head = Item {
             create: format!("{}AS '';\n", header.replacen("CREATE OR REPLACE ", "CREATE ", 1)),
-            ignores: uses.clone(),
+            ignores: [uses.as_slice(), &whole.ignores].concat(),
             ..whole.clone()
         };
         // Dropping the body leaves the first version, so that what it uses can be dropped before the function is. It has
@@ -99,6 +108,7 @@ fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
             owner: Some(row.owner.clone()),
             create,
             drop: format!("DROP {word} {qualified_signature};\n"),
+            ignores: words::addresses(&row.transforms_unnamed),
             ..Item::new(word, address, Some(&row.schema), &tag)
         };
         let opened = row.opened(&whole, definition);
@@ -121,7 +131,7 @@ mod tests {
         serde_json::json!({
             "oid": "16500", "schema": "s", "name": "f", "owner": "o", "kind": "f", "definition": definition,
             "identity_arguments": definition.map(|_| "a integer"), "argument_types": "integer", "sql_body": "RETURN a",
-            "body_uses": body_uses,
+            "body_uses": body_uses, "transforms_unnamed": [],
         })
         .to_string()
     }

@@ -19,7 +19,7 @@ const QUESTION: Question = Question(
     s.subtwophasestate <> 'd' AS two_phase, -- <15: false AS two_phase,
     s.subdisableonerr AS disable_on_error, -- <15: false AS disable_on_error,
     s.subpasswordrequired AS password_required, -- <16: true AS password_required,
-    s.subrunasowner AS run_as_owner, -- <16: false AS run_as_owner,
+    s.subrunasowner AS run_as_owner, -- <16: NULL AS run_as_owner,
     s.suborigin AS origin, -- <16: 'any' AS origin,
     s.subfailover AS failover -- <17: false AS failover
 FROM pg_catalog.pg_subscription s
@@ -46,7 +46,8 @@ struct Row {
     two_phase: bool,
     disable_on_error: bool,
     password_required: bool,
-    run_as_owner: bool,
+    /// `None` before 16, where the subscription's owner always did the work.
+    run_as_owner: Option<bool>,
     origin: String,
     failover: bool,
 }
@@ -69,7 +70,7 @@ fn subscription(row: &Row) -> Object {
         (row.two_phase, "two_phase = on"),
         (row.disable_on_error, "disable_on_error = true"),
         (!row.password_required, "password_required = false"),
-        (row.run_as_owner, "run_as_owner = true"),
+        (row.run_as_owner == Some(true), "run_as_owner = true"),
         (row.failover, "failover = true"),
     ];
     options.extend(switches.iter().filter(|(is_set, _)| *is_set).map(|(_, option)| (*option).to_owned()));
@@ -86,7 +87,10 @@ fn subscription(row: &Row) -> Object {
         options.join(", ")
     );
     if row.streaming.is_none() {
-        create += &without_streaming(&name);
+        create += &told_to_newer(&name, 14, "streaming = off");
+    }
+    if row.run_as_owner.is_none() {
+        create += &told_to_newer(&name, 16, "run_as_owner = true");
     }
     let item = Item {
         owner: row.owner.clone(),
@@ -98,12 +102,12 @@ fn subscription(row: &Row) -> Object {
     Object::simple(item, Belongs::default()).with_target(words::target(address, "SUBSCRIPTION", None, &name))
 }
 
-/// From 18 on a subscription streams unless told otherwise; servers before 14 do not know the word. So a subscription of
-/// such a server is told only where the target understands it.
-fn without_streaming(name: &str) -> String {
-    let statement = literal(&format!("ALTER SUBSCRIPTION {name} SET (streaming = off)"));
+/// From 18 on a subscription streams unless told otherwise, and from 16 on its work is done by the owners of its tables; older
+/// servers do not know the words. So a subscription of such a server is told only where the target understands it.
+fn told_to_newer(name: &str, since: u32, option: &str) -> String {
+    let statement = literal(&format!("ALTER SUBSCRIPTION {name} SET ({option})"));
     let body = format!(
-        "BEGIN IF pg_catalog.current_setting('server_version_num')::integer >= 140000 THEN EXECUTE {statement}; END IF; END"
+        "BEGIN IF pg_catalog.current_setting('server_version_num')::integer >= {since}0000 THEN EXECUTE {statement}; END IF; END"
     );
     format!("DO {};\n", literal(&body))
 }
@@ -113,18 +117,18 @@ mod tests {
     use super::objects;
     use crate::objects::answers;
 
-    fn create(streaming: &str) -> String {
+    fn create(streaming: &str, run_as_owner: &str) -> String {
         let row = r#"{"oid":"7","name":"it's","owner":"ann","connection":"host=a password='x'","slot":null,
             "synchronous_commit":"local","publications":["p","Q"],"binary":true,"streaming":STREAMING,"two_phase":false,
-            "disable_on_error":false,"password_required":false,"run_as_owner":false,"origin":"none","failover":false}"#;
-        let row = row.replace("STREAMING", streaming);
+            "disable_on_error":false,"password_required":false,"run_as_owner":AS_OWNER,"origin":"none","failover":false}"#;
+        let row = row.replace("STREAMING", streaming).replace("AS_OWNER", run_as_owner);
         objects(&answers(&[row])).expect("a row of the question's shape").remove(0).whole.create
     }
 
     #[test]
     fn a_subscription_is_made_without_connecting_and_says_what_is_not_the_default() {
         assert_eq!(
-            create("\"parallel\""),
+            create("\"parallel\"", "false"),
             "CREATE SUBSCRIPTION \"it's\" CONNECTION 'host=a password=''x''' PUBLICATION p, \"Q\" WITH (connect = false, \
              slot_name = NONE, streaming = parallel, binary = true, password_required = false, \
              synchronous_commit = local, origin = \"none\");\n"
@@ -132,14 +136,16 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_never_streamed_says_so_only_to_servers_that_understand() {
-        let text = create("null");
+    fn what_an_old_server_did_not_know_is_said_only_to_servers_that_understand() {
+        let text = create("null", "null");
         let (create, more) = text.split_once(";\n").expect("two statements");
         assert!(!create.contains("streaming"), "{create}");
         assert_eq!(
             more,
             "DO 'BEGIN IF pg_catalog.current_setting(''server_version_num'')::integer >= 140000 THEN EXECUTE \
-             ''ALTER SUBSCRIPTION \"it''''s\" SET (streaming = off)''; END IF; END';\n"
+             ''ALTER SUBSCRIPTION \"it''''s\" SET (streaming = off)''; END IF; END';\n\
+             DO 'BEGIN IF pg_catalog.current_setting(''server_version_num'')::integer >= 160000 THEN EXECUTE \
+             ''ALTER SUBSCRIPTION \"it''''s\" SET (run_as_owner = true)''; END IF; END';\n"
         );
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use pgstow_parts::{Database, majors, say, server};
+use pgstow_parts::{Database, Server, majors, say, server};
 
 pub(crate) mod check;
 
@@ -21,7 +21,7 @@ pub(crate) struct Fixture {
 }
 
 /// The corpus in the order of names; `roles.sql`, which others rely on, first.
-fn fixtures() -> Vec<Fixture> {
+pub(crate) fn fixtures() -> Vec<Fixture> {
     fixtures_in("fixtures/kinds")
 }
 
@@ -56,6 +56,18 @@ pub(crate) fn fitting(fixtures: &[Fixture], major: u16) -> impl Iterator<Item = 
     fixtures.iter().filter(move |fixture| (fixture.first..=fixture.last).contains(&major))
 }
 
+/// A database with all of the corpus that its server can load.
+pub(crate) fn corpus(server: &Server, fixtures: &[Fixture]) -> Database {
+    let major = server.major();
+    let database = Database::fresh(server, &format!("kinds_{major}"));
+    for fixture in fitting(fixtures, major) {
+        if let Err(sentence) = server.execute(&database.name, &fixture.sql) {
+            panic!("{} does not load on {major}: {sentence}", fixture.name);
+        }
+    }
+    database
+}
+
 fn check(major: u16) {
     if !majors().contains(&major) {
         say(&format!("not tested on PostgreSQL {major}: only {:?} is there", majors()));
@@ -63,12 +75,7 @@ fn check(major: u16) {
     }
     let server = server(major);
     let fixtures = fixtures();
-    let source = Database::fresh(&server, &format!("kinds_{major}"));
-    for fixture in fitting(&fixtures, major) {
-        if let Err(sentence) = server.execute(&source.name, &fixture.sql) {
-            panic!("{} does not load on {major}: {sentence}", fixture.name);
-        }
-    }
+    let source = corpus(&server, &fixtures);
     let verdict = check::check(Path::new(env!("CARGO_BIN_EXE_pgstow")), &server, &source.name).unwrap();
     assert!(verdict.differences.is_empty(), "on PostgreSQL {major}:\n{}", verdict.differences.join("\n"));
     let kinds = fitting(&fixtures, major).flat_map(|fixture| &fixture.kinds);

@@ -29,6 +29,7 @@ mod kindness;
 mod listeners;
 mod listing;
 mod memory;
+mod moving;
 mod notifying;
 mod past;
 mod policies;

@@ -44,15 +44,26 @@ pub fn data(server: &Server, database: &str) -> Result<Fingerprints> {
     let names = |question: &str| -> Result<Vec<String>> {
         Ok(server.rows(database, question)?.into_iter().flatten().flatten().collect())
     };
+    let mut questions = Vec::new();
     for row in server.rows(database, TABLES)? {
         let mut fields = row.into_iter().map(Option::unwrap_or_default);
         let (table, columns) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-        let question = format!("{SETTINGS}; {}", rows_question(&table, &columns));
-        prints.insert(format!("table {}", table.trim_start_matches("ONLY ")), server.value(database, &question)?);
+        let name = format!("table {}", table.trim_start_matches("ONLY "));
+        questions.push((name, rows_question(&table, &columns)));
     }
     for sequence in names(SEQUENCES)? {
         let question = format!("SELECT last_value || ' ' || is_called FROM {sequence}");
-        prints.insert(format!("sequence {sequence}"), server.value(database, &question)?);
+        questions.push((format!("sequence {sequence}"), question));
+    }
+    // A connection for each would take longer than all the answers, and one for all would need too many locks at once.
+    for some in questions.chunks(50) {
+        let asked: Vec<&str> = some.iter().map(|(_, question)| question.as_str()).collect();
+        let answers = server.rows(database, &format!("{SETTINGS}; {}", asked.join("; ")))?;
+        if answers.len() != some.len() {
+            return Err(format!("{} questions have {} answers", some.len(), answers.len()));
+        }
+        let answers = answers.into_iter().map(|row| row.into_iter().next().flatten().unwrap_or_default());
+        prints.extend(some.iter().map(|(name, _)| name.clone()).zip(answers));
     }
     let large = "SELECT oid, md5(lo_get(oid)) || ' ' || pg_get_userbyid(lomowner) || ' ' || coalesce(lomacl::text, '')
                  FROM pg_largeobject_metadata";

@@ -56,6 +56,32 @@ impl Tools {
     }
 }
 
+/// An entry of an archive that `pg_restore` could not restore whole.
+#[derive(Debug)]
+pub struct Failed {
+    /// The entry's number in the table of contents.
+    pub entry: i32,
+    /// The server's words about the first of its statements that failed.
+    pub sentence: String,
+}
+
+/// The failures that `pg_restore` tells of, each beneath the line that names its entry (`pg_backup_archiver.c`,
+/// `warn_or_exit_horribly`). What fails before the first entry is a setting that the server does not know.
+fn failures_in(said: &str) -> Vec<Failed> {
+    let mut failures: Vec<Failed> = Vec::new();
+    let mut entry = None;
+    for line in said.lines() {
+        if let Some(number) = line.strip_prefix("pg_restore: from TOC entry ") {
+            entry = number.split(';').next().and_then(|number| number.parse().ok());
+        } else if let (Some(words), Some(number)) = (line.strip_prefix("pg_restore: error: "), entry)
+            && failures.last().is_none_or(|last| last.entry != number)
+        {
+            failures.push(Failed { entry: number, sentence: words.to_owned() });
+        }
+    }
+    failures
+}
+
 impl Oracle {
     /// The tools of 16, 17 or 18 alone; those of 17, the only ones with zstd and lz4, are fetched when missing, and a sentence
     /// says why they cannot be had.
@@ -108,6 +134,20 @@ impl Oracle {
     /// Stock `pg_restore` 18 of an archive folder into a database; any error is one.
     pub fn pg_restore18(&self, url: &str, archive: &Path, arguments: &[&str]) -> Result<String> {
         output(self.command("pginstall18", "pg_restore").args(arguments).arg("-d").arg(url).arg(archive))
+    }
+
+    /// Stock `pg_restore` 18 of an archive folder into a database, to its end whatever fails on the way; returns what did.
+    /// Only with `-v` does it say of which entry.
+    pub fn restore_failures(&self, url: &str, archive: &Path) -> Result<Vec<Failed>> {
+        let mut command = self.command("pginstall18", "pg_restore");
+        let done = command.arg("-v").arg("-d").arg(url).arg(archive).output();
+        let done = done.map_err(|error| format!("cannot run pg_restore: {error}"))?;
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        let failures = failures_in(&said);
+        if !done.status.success() && failures.is_empty() && !said.contains("errors ignored on restore") {
+            return Err(format!("pg_restore failed ({}): {said}", done.status));
+        }
+        Ok(failures)
     }
 
     /// Stock `pg_restore` 16 of an archive folder into a database; any error is one.
