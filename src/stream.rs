@@ -4,7 +4,7 @@
 //!
 //! On the way out, rows are digested ([`rows`]) and become raw frames ([`frames`]), each frame is compressed alone ([`codec`]), the compressed bytes
 //! are digested ([`digest`]) and cut into equal parts ([`parts`]). On the way in, the stored bytes are checked against
-//! their digest, decoded, and lose their terminator ([`terminator`]).
+//! their digest, decoded, lose their terminator ([`terminator`]), and go to the server in binary where they can ([`binary`]).
 //!
 //! Architecture invariant: a data object is a concatenation of independent frames whose decoded text ends in
 //! [`TERMINATOR`]; whoever reads it to its end without an error has read all of it.
