@@ -199,28 +199,15 @@ fn create(entry: &TocEntry, is_partial: bool) -> Option<String> {
 mod tests {
     use super::{drop, owner};
     use crate::archive::toc::TocEntry;
-    use crate::model::Section;
+    use crate::model::{Address, Item};
 
-    fn entry(desc: &str, tag: &str, drop: &str) -> TocEntry {
-        TocEntry {
-            id: 1,
-            had_dumper: false,
-            table_oid: "0".into(),
-            oid: "0".into(),
-            tag: tag.into(),
-            desc: desc.into(),
-            section: Section::PreData,
-            create: None,
-            drop: Some(drop.into()),
-            copy: None,
-            schema: Some("Sales".into()),
-            tablespace: None,
-            access_method: None,
-            relkind: None,
+    fn entry(desc: &'static str, tag: &str, drop: &str) -> TocEntry {
+        let item = Item {
+            drop: drop.into(),
             owner: Some("shop owner".into()),
-            needs: vec![],
-            file: None,
-        }
+            ..Item::new(desc, Address::default(), Some("Sales"), tag)
+        };
+        TocEntry::of_item(item, 1, Vec::new(), None)
     }
 
     #[test]

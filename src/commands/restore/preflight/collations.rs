@@ -177,28 +177,11 @@ AND c.collname IN ({})",
 mod tests {
     use super::{named, settings};
     use crate::archive::toc::TocEntry;
-    use crate::model::Section;
+    use crate::model::{Address, Item};
 
-    fn entry(desc: &str, tag: &str, create: &str) -> TocEntry {
-        TocEntry {
-            id: 1,
-            had_dumper: false,
-            table_oid: "0".into(),
-            oid: "0".into(),
-            tag: tag.into(),
-            desc: desc.into(),
-            section: Section::PreData,
-            create: Some(create.into()),
-            drop: None,
-            copy: None,
-            schema: Some("Sales".into()),
-            tablespace: None,
-            access_method: None,
-            relkind: None,
-            owner: None,
-            needs: vec![],
-            file: None,
-        }
+    fn entry(desc: &'static str, tag: &str, create: &str) -> TocEntry {
+        let item = Item { create: create.into(), ..Item::new(desc, Address::default(), Some("Sales"), tag) };
+        TocEntry::of_item(item, 1, Vec::new(), None)
     }
 
     #[test]
