@@ -5,6 +5,7 @@
 
 mod again;
 mod all;
+mod columns;
 mod contents;
 mod globals;
 mod large_objects;

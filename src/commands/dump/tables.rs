@@ -1,5 +1,6 @@
 //! The data plane of a dump: workers take tables, or ranges of them, from one queue, longest first; each table has one writer.
 
+use super::columns;
 use super::large_objects::Shelf;
 use super::pace::Pace;
 use super::queue::Queue;
@@ -16,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{BlobsData, Payload, TableData};
 use crate::plan::Planned;
 use crate::postgres::{Session, Snapshot};
+use crate::stream::binary::Layout;
 use crate::stream::compressors::Compressors;
 use futures::future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +37,8 @@ pub(super) struct TableJob {
     pub(super) schema: String,
     pub(super) name: String,
     pub(super) data: TableData,
+    /// How its columns lie in binary; nothing where the rows come as text.
+    pub(super) layouts: Option<Arc<[Layout]>>,
 }
 
 impl TableJob {
@@ -77,6 +81,7 @@ pub(super) fn jobs(planned: &[Planned], in_recovery: bool) -> Jobs {
                     schema: entry.item.schema.clone().unwrap_or_default(),
                     name: entry.item.tag.clone(),
                     data: data.clone(),
+                    layouts: None,
                 };
                 if in_recovery && data.unlogged {
                     let reason = "the rows of an unlogged table cannot be read on a standby".to_owned();
@@ -122,7 +127,11 @@ pub(super) async fn copy_all(
     stop: &Stop,
 ) -> Result<Copied> {
     let estimated = jobs.estimated_bytes();
-    let Jobs { tables, blobs, skipped } = jobs;
+    let Jobs { mut tables, blobs, skipped } = jobs;
+    let mut layouts = stop.unless(columns::layouts(leader, &tables)).await?;
+    for job in &mut tables {
+        job.layouts = layouts.remove(&job.data.relation);
+    }
     let extents: Vec<Extent> =
         tables.iter().map(|job| Extent { bytes: job.data.estimated_bytes, pages: job.data.pages }).collect();
     let units = ranges::units(&extents, options.jobs, options.split_above);

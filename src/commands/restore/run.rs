@@ -2,7 +2,7 @@
 
 use super::apply::{self, Manner};
 use super::choose::{Choice, Phase, Plan, Step};
-use super::columns::{self, Receivers};
+use super::columns::{self, Layouts};
 use super::failures::{Failures, with_statement};
 use super::notes::{Notes, Piece};
 use super::start::Start;
@@ -45,7 +45,7 @@ struct Shared {
     /// How many tables may be loaded at once, which is what takes memory.
     loads: Semaphore,
     /// How rows are sent.
-    receivers: Receivers,
+    layouts: Layouts,
     /// What each task is.
     work: Vec<Work>,
     state: Mutex<State>,
@@ -96,7 +96,7 @@ pub(super) async fn run(
         }
     }
     progress.phase("restoring");
-    let receivers = stop.unless(columns::receivers(&first, &plan)).await?;
+    let layouts = stop.unless(columns::layouts(&first, &plan)).await?;
     // After errors, or by now, a table of the plan may have rows that are not this restore's.
     let may_truncate = !options.keep_going && before.done.is_empty();
     let (pieces, tasks) = tasks(&plan, &source.large_objects, before.jobs, may_truncate);
@@ -114,7 +114,7 @@ pub(super) async fn run(
         progress: Arc::clone(progress),
         stop: work.clone(),
         loads: Semaphore::new(memory::loaders(options.memory, options.jobs)?),
-        receivers,
+        layouts,
         work: pieces,
         state: Mutex::new(State { ready: Ready::new(tasks), failures, outcome: Outcome::default(), running: 0 }),
         changed: Notify::new(),
@@ -314,12 +314,12 @@ async fn copy_rows(
     shared: &Shared,
 ) -> Result<u64> {
     let note = shared.notes.note((step.entry.id, work.number));
-    let receivers = shared.receivers.get(&step.entry.id);
-    tracing::debug!(rows = step.label(), in_binary = receivers.is_some(), is_fresh);
-    let copy = load::copy_statements(&step.entry, is_fresh, receivers.is_some())?;
+    let layouts = shared.layouts.get(&step.entry.id);
+    tracing::debug!(rows = step.label(), in_binary = layouts.is_some(), is_fresh);
+    let copy = load::copy_statements(&step.entry, is_fresh, layouts.is_some())?;
     let begin = if note.is_some() { "BEGIN; " } else { "" };
     let statements = format!("{naming}{begin}{copy}");
     let (slice, origin) = (work.slice.as_ref(), &shared.origin);
-    let loaded = load::load_table(session, &statements, receivers, data, slice, origin, &shared.progress).await;
+    let loaded = load::load_table(session, &statements, layouts, data, slice, origin, &shared.progress).await;
     if note.is_some() { apply::conclude(session, note, loaded).await } else { loaded }
 }
