@@ -33,7 +33,7 @@ fn everything_that_moves_rows_keeps_within_its_budget_with_eight_connections() {
     let (url, target) = (database.url(), Database::fresh(&database.server, "budget_target"));
     let (into, copied) = (target.url(), format!("file://{}", path("copied")));
     let (folder, script) = (path("folder"), path("script.sql"));
-    let budget = ["--memory", "128MiB", "-j", "8"];
+    let budget = ["--memory", "96MiB", "-j", "8"];
     let with = |arguments: &[&'static str]| arguments.to_vec();
     let runs: [Vec<&str>; 8] = [
         [&["dump", "-d", &url, "--to", &store][..], &budget].concat(),
@@ -52,6 +52,6 @@ fn everything_that_moves_rows_keeps_within_its_budget_with_eight_connections() {
         assert!(peak > 0);
         peaks.push((arguments.join(" "), peak >> 20));
     }
-    assert!(peaks.iter().all(|(_, mebibytes)| *mebibytes < 128), "{peaks:#?}");
+    assert!(peaks.iter().all(|(_, mebibytes)| *mebibytes < 96), "{peaks:#?}");
     assert_same_data(&database, &target);
 }
