@@ -108,6 +108,7 @@ impl Reader {
 
     async fn read_rows(&mut self, work: &Work, unit: &mut Unit<'_>) -> Result<Read> {
         let layouts = work.table.layouts();
+        tracing::debug!(rows = work.table.job.label(), in_binary = layouts.is_some());
         let rows = self.session.copy_out(&self.statements(work, layouts.is_some())).await.map_err(|error| {
             let locked_out = sqlstate(&error) == Some(LOCK_NOT_AVAILABLE);
             if locked_out {

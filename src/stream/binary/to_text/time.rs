@@ -8,10 +8,10 @@ const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-/// Days from 1 March of the year 0 to 1 January 2000, the epoch of PostgreSQL.
-const EPOCH: i64 = 730_425;
 /// Days of 400 years, after which the calendar begins again.
-const ERA: i64 = 146_097;
+const ERA: u32 = 146_097;
+/// Days from 1 March of the year -4800, twelve eras before the year 0, to 1 January 2000, the epoch of PostgreSQL.
+const EPOCH: i64 = 730_425 + 12 * ERA as i64;
 /// The first day that the server knows, 4714-11-24 BC.
 const FIRST_DAY: i64 = -2_451_545;
 
@@ -111,15 +111,16 @@ fn calendar(days: i64, text: &mut Vec<u8>) -> Result<bool, Unusual> {
     if days < FIRST_DAY {
         return Err(Unusual);
     }
-    let days = days + EPOCH;
-    let day = days.rem_euclid(ERA);
+    // No day is beyond the last date, of the year 5874897, and small numbers are divided faster.
+    let days = u32::try_from(days + EPOCH).map_err(|_| Unusual)?;
+    let day = days % ERA;
     // The day of the era without the leap days before it, to the last of 400 years.
     let year_of_era = (day - day / 1460 + day / 36_524 - day / (ERA - 1)) / 365;
     let day = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
     let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = days.div_euclid(ERA) * 400 + year_of_era + later;
+    let year = i64::from(days / ERA * 400 + year_of_era + later) - 4800;
     let is_before_christ = year <= 0;
     // There is no year 0.
     let year = if is_before_christ { 1 - year } else { year };
@@ -130,9 +131,9 @@ fn calendar(days: i64, text: &mut Vec<u8>) -> Result<bool, Unusual> {
         integer(year, text);
     }
     text.push(b'-');
-    text.extend_from_slice(&two(month));
+    text.extend_from_slice(&two(month.into()));
     text.push(b'-');
-    text.extend_from_slice(&two(day));
+    text.extend_from_slice(&two(day.into()));
     Ok(is_before_christ)
 }
 
