@@ -205,6 +205,10 @@ pub async fn read(
         }
         without_owners(&mut facets);
     }
+    // Nothing else asks what facets could be about.
+    for object in &mut objects {
+        object.targets = Vec::new();
+    }
     let skipped = if chosen.everything() && chosen.definitions() {
         uncovered::check(session, !chosen.without(Without::Subscriptions), allow_incomplete).await?
     } else {

@@ -201,17 +201,17 @@ pub(super) async fn copy_all(
         }
     };
     let ((alone, ()), is_lost) = watching(leader, stop, future::join(large_alone, drain)).await;
-    if is_lost {
+    // What a worker says when it is told to stop hides what made us tell it.
+    let failure = match (first_failure, alone.err()) {
+        (Some(error), Some(cause)) if error.kind() == Kind::Interrupted => Some(cause),
+        (error, cause) => error.or(cause),
+    };
+    if is_lost || is_behind(leader, failure.as_ref()).await {
         return Err(leader_lost(snapshot.in_recovery));
     }
-    if let Some(error) = first_failure {
-        // What a worker says when it is told to stop hides what made us tell it.
-        return Err(match alone {
-            Err(cause) if error.kind() == Kind::Interrupted => cause,
-            _ => error,
-        });
+    if let Some(error) = failure {
+        return Err(error);
     }
-    alone?;
     if let Some(large) = large {
         copied.large_objects = Some(large.finish().await?);
     }
@@ -223,6 +223,19 @@ pub(super) async fn copy_all(
 
 /// How often to look whether the leader's session is still there.
 const LEADER_WATCHED: Duration = Duration::from_millis(500);
+
+/// So long the leader may take to answer when others have failed.
+const LEADER_ASKED: Duration = Duration::from_secs(1);
+
+/// Whether the loss of the leader lies behind a failure of others: a connection that is opened after it cannot see its snapshot
+/// any more, and may find that out before the watch does.
+async fn is_behind(leader: &Session, failure: Option<&Error>) -> bool {
+    if !failure.is_some_and(|error| matches!(error.kind(), Kind::Connection | Kind::Database)) {
+        return false;
+    }
+    // One that is slow to answer is there.
+    tokio::time::timeout(LEADER_ASKED, leader.execute("SELECT 1")).await.is_ok_and(|answer| answer.is_err())
+}
 
 /// Does the work, and stops it when the leader's session is gone; whether it was.
 async fn watching<T>(leader: &Session, stop: &Stop, work: impl Future<Output = T>) -> (T, bool) {
