@@ -18,8 +18,8 @@ pub const LEAST_MEMORY: u64 = 64 * MIB;
 
 /// The program itself, its threads, the catalogs of an ordinary database, the connections to the store.
 const PROGRAM: u64 = 28 * MIB;
-/// A connection to the server: what is read ahead, and the driver's buffers.
-const CONNECTION: u64 = 192 * KIB;
+/// A connection to the server: what is read ahead, the text that comes of it, and the driver's buffers.
+const CONNECTION: u64 = 448 * KIB;
 /// Frames of one worker: one that is being filled, one in the codec, one between codec and part.
 const FRAMES_PER_WORKER: u64 = 3;
 const LARGEST_FRAME: u64 = MIB;

@@ -9,7 +9,7 @@ use super::{HEADER, Layout, MOST_DIMENSIONS, NULL, Outcome, TRAILER, Unusual};
 use std::sync::Arc;
 
 /// A value that comes in pieces and cannot be written in pieces is held up to so many bytes.
-const WIDEST_HELD: usize = 256 << 10;
+const WIDEST_HELD: usize = 128 << 10;
 /// What one piece, or one value that is written whole, may become; some values have a text far longer than themselves.
 const WIDEST_TEXT: usize = 4 << 20;
 /// A row whose text is longer is none that the server could write (`MaxAllocSize`, `memutils.h`): it says so better itself.
