@@ -239,8 +239,8 @@ impl fmt::Debug for Opening {
 /// What a kind hands to the plan: one statement outside loops, several inside.
 #[derive(Debug, Clone)]
 pub struct Object {
-    /// Everything in one statement.
-    pub whole: Item,
+    /// Everything in one statement; in a box, for it goes from list to list, and is large.
+    pub whole: Box<Item>,
     /// How it opens inside a loop, if it can.
     pub opened: Opening,
     /// What facets can be about. Every address that can have a comment, a privilege or a label has a target.
@@ -254,7 +254,7 @@ pub struct Object {
 impl Object {
     /// An object that is one statement wherever it stands.
     pub fn simple(whole: Item, belongs: Belongs) -> Self {
-        Object { whole, opened: Opening::default(), targets: Vec::new(), belongs, rank: 0 }
+        Object { whole: Box::new(whole), opened: Opening::default(), targets: Vec::new(), belongs, rank: 0 }
     }
 
     /// Adds a target.

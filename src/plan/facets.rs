@@ -60,7 +60,7 @@ pub(super) fn follow_parents(
             let mut needs = vec![id];
             needs.extend(facet.needs.iter().filter_map(|need| by_facet.get(need).copied()));
             by_facet.extend(facet.provides.iter().map(|provided| (*provided, facet_id)));
-            planned.push(Planned { id: facet_id, item: facet, needs });
+            planned.push(Planned { id: facet_id, item: Box::new(facet), needs });
         }
     }
     Ok(planned)
