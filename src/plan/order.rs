@@ -179,7 +179,7 @@ impl Nodes {
         let mut items = std::mem::take(&mut self.opened[object]).items().into_iter();
         if let Some(head) = items.next() {
             self.nodes[node].section = head.section;
-            self.nodes[node].item = Box::new(head);
+            *self.nodes[node].item = head;
         }
         for part in items {
             self.nodes.push(Node { section: part.section, item: Box::new(part), rank, object, head: Some(node) });
