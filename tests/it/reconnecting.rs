@@ -169,10 +169,9 @@ fn a_connection_that_opens_after_the_leader_was_lost_is_not_blamed_for_it() {
     let proxy = Proxy::before(&address(&database.url())).unwrap();
     let url = database.url().replace(&address(&database.url()), &proxy.address.to_string());
     let store = s3.location(&s3.fresh_prefix("blame"));
-    // The connection for large objects sees the snapshot only after the leader has gone, and before the watch looks again.
-    let harm = Harm::Delay(Duration::from_millis(250));
-    proxy.harm(Trigger { needle: b"SET TRANSACTION SNAPSHOT".to_vec(), connection: 2, after: 0, harm });
-    proxy.harm(Trigger { needle: b"pgstow dump: reading large objects".to_vec(), connection: 2, after: 0, harm });
+    // The connection for large objects asks for the snapshot only after the leader has gone, and before the watch looks.
+    let harm = Harm::Delay(Duration::from_millis(300));
+    proxy.harm(Trigger { needle: Vec::new(), connection: 2, after: 0, harm });
     let arguments = ["dump", "-d", &url, "--to", &store, "-j", "1", "--rate-limit", "1MiB"];
     let child = command(&s3).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();

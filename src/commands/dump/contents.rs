@@ -6,7 +6,7 @@ use crate::archive::toc::{Compression, Toc, TocEntry, created_fields};
 use crate::catalog::DatabaseRow;
 use crate::commands::memory::held;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Oid, Payload, Section, ServerVersion, literal};
+use crate::model::{Item, Oid, Payload, Section, ServerVersion, literal};
 use crate::plan::Planned;
 use crate::stream::codec::Codec;
 use std::collections::{BTreeSet, HashMap};
@@ -66,7 +66,7 @@ pub(super) fn settle(planned: &mut Vec<Planned>) -> u64 {
             text.shrink_to_fit();
             text.capacity()
         });
-        bytes += held(texts.chain([needs.capacity() * size_of::<i32>()]));
+        bytes += held(texts.chain([size_of::<Item>(), needs.capacity() * size_of::<i32>()]));
         bytes += match &item.payload {
             // The queue of rows has them, too.
             Payload::Table(data) => 2 * held([data.copy_out.capacity(), data.select.capacity()]),
@@ -200,5 +200,5 @@ fn entry(planned: Planned) -> TocEntry {
         Payload::Table(_) => Some(keys::data_name(u64::from(planned.id.unsigned_abs()), 0)),
         Payload::Blobs(_) => Some(keys::blobs_toc_key().to_owned()),
     };
-    TocEntry::of_item(planned.item, planned.id, planned.needs, file)
+    TocEntry::of_item(*planned.item, planned.id, planned.needs, file)
 }
