@@ -1,16 +1,19 @@
 //! A store in a folder: one file an object, the key its path.
 //!
 //! Always true here: an object is written to `.<name>.partial-<random>` beside its place, synced, and only then moved
-//! there; files with such names are uploads in progress, never objects. Folders are created with mode 0700 and files with
+//! there; files with such names are uploads in progress, never objects. That the names survive a power cut, too, is seen to
+//! before the next object that is new for certain (`put_new`, by which a backup's manifest comes to be), once for all
+//! objects of a folder: to sync it after each costs a disk as much as the objects. Folders are created with mode 0700 and files with
 //! 0600, for a backup holds everything the database holds. Symbolic links to folders are not followed by listings, so a
 //! link cannot make one endless.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -36,6 +39,31 @@ const CHUNK: u64 = 256 << 10;
 #[derive(Debug, Clone)]
 pub struct FolderStore {
     root: Arc<PathBuf>,
+    unsynced: Unsynced,
+}
+
+/// Folders that have got names that a power cut might take away.
+#[derive(Debug, Clone, Default)]
+struct Unsynced(Arc<Mutex<BTreeSet<PathBuf>>>);
+
+impl Unsynced {
+    fn add(&self, folder: PathBuf) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(folder);
+    }
+
+    /// Syncs them. After a failure all of them are still to be synced.
+    fn sync(&self) -> io::Result<()> {
+        let folders = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let outcome = folders.iter().try_for_each(|folder| match sync_folder(folder) {
+            // It went with what was in it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome,
+        });
+        if outcome.is_err() {
+            folders.into_iter().for_each(|folder| self.add(folder));
+        }
+        outcome
+    }
 }
 
 impl FolderStore {
@@ -45,7 +73,7 @@ impl FolderStore {
         if root.exists() && !root.is_dir() {
             return Err(Error::new(Kind::Usage, "this store is a file, not a folder").on(root.display().to_string()));
         }
-        Ok(FolderStore { root: Arc::new(root.to_owned()) })
+        Ok(FolderStore { root: Arc::new(root.to_owned()), unsynced: Unsynced::default() })
     }
 
     /// The file of a key.
@@ -65,12 +93,21 @@ impl FolderStore {
 
     async fn write(&self, key: &str, body: Bytes, replace: bool) -> Result<()> {
         let path = self.path(key)?;
-        let (root, name) = (Arc::clone(&self.root), self.name(key));
-        blocking(move || {
-            let partial = Partial::create(&root, path).map_err(|e| io_error(&e, "cannot write", &name))?;
-            write_all(partial.file(), &body, 0).map_err(|e| io_error(&e, "cannot write", &name))?;
-            partial.publish(replace).map_err(|e| io_error(&e, "cannot write", &name))
-        })
+        let (root, name, unsynced) = (Arc::clone(&self.root), self.name(key), self.unsynced.clone());
+        let write = move || {
+            let partial = Partial::create(&root, path)?;
+            write_all(partial.file(), &body, 0)?;
+            let folder = partial.folder();
+            if replace {
+                partial.publish(replace)?;
+                unsynced.add(folder);
+                return Ok(());
+            }
+            unsynced.sync()?;
+            partial.publish(replace)?;
+            sync_folder(&folder)
+        };
+        blocking(move || write().map_err(|e| io_error(&e, "cannot write", &name)))
         .await
     }
 }
@@ -262,11 +299,11 @@ impl Store for FolderStore {
 
     async fn start_upload(&self, key: &str, _class: Option<&StorageClass>) -> Result<Box<dyn Upload>> {
         let path = self.path(key)?;
-        let (root, name) = (Arc::clone(&self.root), self.name(key));
+        let (root, name, unsynced) = (Arc::clone(&self.root), self.name(key), self.unsynced.clone());
         let limits = self.limits();
         blocking(move || {
             let partial = Partial::create(&root, path).map_err(|e| io_error(&e, "cannot write", &name))?;
-            Ok(Box::new(FolderUpload::new(partial, name, limits)) as Box<dyn Upload>)
+            Ok(Box::new(FolderUpload::new(partial, name, limits, unsynced)) as Box<dyn Upload>)
         })
         .await
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{create_folders, remove_empty_folders, sync_folder};
+use super::{create_folders, remove_empty_folders};
 
 const MARK: &str = ".partial-";
 /// Digits of the random tail, in hexadecimal.
@@ -66,8 +66,8 @@ impl Partial {
         &self.file
     }
 
-    /// Makes the file durable and moves it to its place. Without `replace`, a file that is there stays and the error is
-    /// `AlreadyExists`.
+    /// Makes the file durable and moves it to its place; that its name is durable, too, is left to a sync of its folder.
+    /// Without `replace`, a file that is there stays and the error is `AlreadyExists`.
     pub(super) fn publish(mut self, replace: bool) -> io::Result<()> {
         self.file.sync_all()?;
         if replace {
@@ -81,7 +81,12 @@ impl Partial {
                 Err(_) => self.publish_without_links()?,
             }
         }
-        sync_folder(self.target.parent().unwrap_or(&self.root))
+        Ok(())
+    }
+
+    /// The folder that the file goes to.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.target.parent().unwrap_or(&self.root).to_owned()
     }
 
     /// For file systems without hard links (FAT, some network shares): takes the name first, then moves over it. A crash

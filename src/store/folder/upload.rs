@@ -12,12 +12,13 @@ use super::super::failure::{StoreProblem, store_error};
 use super::super::ledger::Ledger;
 use super::super::{Limits, Upload};
 use super::partial::Partial;
-use super::{blocking, io_error, write_all};
+use super::{Unsynced, blocking, io_error, write_all};
 
 pub(super) struct FolderUpload {
     partial: Partial,
     name: String,
     limits: Limits,
+    unsynced: Unsynced,
     progress: Mutex<Progress>,
 }
 
@@ -30,9 +31,9 @@ struct Progress {
 }
 
 impl FolderUpload {
-    pub(super) fn new(partial: Partial, name: String, limits: Limits) -> Self {
+    pub(super) fn new(partial: Partial, name: String, limits: Limits, unsynced: Unsynced) -> Self {
         let progress = Progress { ledger: Ledger::new(limits), part_size: None, early: Vec::new() };
-        FolderUpload { partial, name, limits, progress: Mutex::new(progress) }
+        FolderUpload { partial, name, limits, unsynced, progress: Mutex::new(progress) }
     }
 
     /// Notes a part and says which can be written now: this one, those that waited for part 1, or none yet.
@@ -67,13 +68,16 @@ impl Upload for FolderUpload {
     }
 
     async fn complete(self: Box<Self>) -> Result<()> {
-        let FolderUpload { partial, name, progress, .. } = *self;
+        let FolderUpload { partial, name, progress, unsynced, .. } = *self;
         blocking(move || {
             let progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
             let (_, total) = progress.ledger.finish().map_err(|error: Error| error.on(&name))?;
             // A part sent twice, longer the first time, may have left bytes behind the end.
             partial.file().set_len(total).map_err(|e| io_error(&e, "cannot write", &name))?;
-            partial.publish(true).map_err(|e| io_error(&e, "cannot write", &name))
+            let folder = partial.folder();
+            partial.publish(true).map_err(|e| io_error(&e, "cannot write", &name))?;
+            unsynced.add(folder);
+            Ok(())
         })
         .await
     }
