@@ -210,6 +210,10 @@ pub async fn read(
         }
         without_owners(&mut facets);
     }
+    // Nothing else asks what facets could be about.
+    for object in &mut objects {
+        object.targets = Vec::new();
+    }
     let skipped = if chosen.everything() && chosen.definitions() {
         uncovered::check(session, !chosen.without(Without::Subscriptions), allow_incomplete).await?
     } else {
@@ -290,7 +294,7 @@ fn questions_of_kinds(
             let read: asking::Read<Answer> = Box::new(move |rows| {
                 let objects = answers.complete(place, rows).map(|rows| (kind.objects)(&rows)).transpose()?;
                 let objects = objects.into_iter().flatten();
-                Ok(Answer::Objects(objects.map(|object| Object { rank, ..object }).collect()))
+                Ok(Answer::Objects(objects.map(|object| object.ranked(rank)).collect()))
             });
             match places.entry(question.0) {
                 Entry::Occupied(asked) => all[*asked.get()].read.push(read),

@@ -27,6 +27,7 @@ pub mod source;
 pub mod sweep;
 pub mod thaw;
 pub mod transfer;
+mod types;
 pub mod verify;
 
 pub use journal::Journal;

@@ -24,6 +24,8 @@
 //!
 //! Arrows run downward only; `tests/it/tidy.rs` holds every `use crate::` against this table.
 
+#![forbid(unsafe_code)]
+
 pub mod archive;
 pub mod catalog;
 pub mod cli;

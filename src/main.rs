@@ -1,7 +1,38 @@
-//! The `pgstow` binary: arguments, tracing, command, exit code. Everything else is in the library.
+//! The `pgstow` binary: the allocator's settings, arguments, tracing, command, exit code. Everything else is in the library.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    allocator::set();
+    pgstow::commands::memory::give_back_by(allocator::give_back);
     pgstow::cli::main()
+}
+
+/// Makes what is freed free for others. Left to itself, glibc keeps blocks of up to 32 MiB once some were freed, in up to eight
+/// arenas a processor, and a dump held half as much again as it used (mallopt(3), `M_MMAP_THRESHOLD` and "dynamic").
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "calls into the C library that take numbers, and refuse what they do not know")]
+mod allocator {
+    /// Before there is any other thread.
+    pub(super) fn set() {
+        let settings =
+            [(libc::M_ARENA_MAX, 2), (libc::M_MMAP_THRESHOLD, 128 << 10), (libc::M_TRIM_THRESHOLD, 512 << 10)];
+        for (setting, value) in settings {
+            // SAFETY: two numbers.
+            unsafe { libc::mallopt(setting, value) };
+        }
+    }
+
+    /// Also what lies between blocks that are in use.
+    pub(super) fn give_back() {
+        // SAFETY: a number.
+        unsafe { libc::malloc_trim(0) };
+    }
+}
+
+/// Other C libraries have no such settings.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+mod allocator {
+    pub(super) fn set() {}
+    pub(super) fn give_back() {}
 }

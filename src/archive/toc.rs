@@ -149,6 +149,15 @@ impl TocEntry {
         }
     }
 
+    /// What its texts and lists hold, each in bytes.
+    pub(crate) fn capacities(&self) -> impl Iterator<Item = usize> {
+        let texts = [&self.table_oid, &self.oid, &self.tag, &self.desc].into_iter();
+        let names = [&self.schema, &self.tablespace, &self.access_method, &self.owner, &self.file];
+        let statements = [&self.create, &self.drop, &self.copy];
+        let texts = texts.chain(names.into_iter().chain(statements).flatten());
+        texts.map(String::capacity).chain([self.needs.capacity() * size_of::<i32>()])
+    }
+
     /// For messages: `table public.customer`.
     pub fn label(&self) -> String {
         item::label(&self.desc, self.schema.as_deref(), &self.tag)

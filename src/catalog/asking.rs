@@ -48,8 +48,11 @@ impl<T: Send + 'static> Queue<T> {
             let named = move |error: Error| error.on(format!("reading {about}"));
             let rows = session.rows(&sql).await.map_err(named)?;
             tracing::debug!(about, count = rows.len(), "read");
-            for read in read {
-                let rows = rows.clone();
+            // Who reads last takes the answer itself.
+            let last = read.len().saturating_sub(1);
+            let mut rows = Some(rows);
+            for (number, read) in read.into_iter().enumerate() {
+                let rows = if number == last { rows.take() } else { rows.clone() }.unwrap_or_default();
                 answers.push((place, tokio::task::spawn_blocking(move || read(rows).map_err(named))));
             }
         }

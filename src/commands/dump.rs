@@ -5,6 +5,7 @@
 
 mod again;
 mod all;
+mod columns;
 mod contents;
 mod globals;
 mod large_objects;
@@ -20,7 +21,7 @@ mod writer;
 pub use all::{AllReport, dump_all, failed};
 pub(crate) use sections::word as section_word;
 
-use super::memory::{DEFAULT_MEMORY, DumpShares};
+use super::memory::{self, DEFAULT_MEMORY, DumpShares};
 use super::transfer::{Destination, Parts, patience};
 use super::{Progress, Stop};
 use crate::archive::backup_id::BackupId;
@@ -132,7 +133,7 @@ pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> 
     let work = stop.child();
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let shares = DumpShares::of(options.memory, options.jobs, options.codec, processors)?;
-    let destination = Destination {
+    let mut destination = Destination {
         store: Arc::clone(&options.store),
         folder: format!("{}/", keys::backup_folder(options.connection.database(), &id)),
         class: options.storage_class.clone(),
@@ -140,7 +141,7 @@ pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> 
         progress: Arc::clone(&progress),
         stop: work.clone(),
     };
-    match write_backup(&options, &shares, &id, &destination, &work).await {
+    match write_backup(&options, shares, &id, &mut destination, &work).await {
         Ok(manifest) => {
             progress.phase("done");
             Ok(DumpReport { manifest, folder: destination.folder, seconds: progress.seconds() })
@@ -160,9 +161,9 @@ pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> 
 /// Takes the snapshot and dumps under the eyes of the watch.
 async fn write_backup(
     options: &DumpOptions,
-    shares: &DumpShares,
+    shares: DumpShares,
     id: &BackupId,
-    destination: &Destination,
+    destination: &mut Destination,
     stop: &Stop,
 ) -> Result<Manifest> {
     destination.progress.phase("connecting");
@@ -185,19 +186,21 @@ async fn write_backup(
 
 async fn write_rows(
     options: &DumpOptions,
-    shares: &DumpShares,
+    shares: DumpShares,
     id: &BackupId,
-    destination: &Destination,
+    destination: &mut Destination,
     stop: &Stop,
     (leader, snapshot): (Session, Snapshot),
     seen: &watch::Seen,
 ) -> Result<Manifest> {
-    let progress = &destination.progress;
+    let progress = Arc::clone(&destination.progress);
     progress.phase("reading the catalogs");
     let readers = (1..options.jobs.min(CATALOG_READERS)).map(|_| follow_snapshot(options, &snapshot, READING));
     let readers = stop.unless(future::try_join_all(readers)).await?;
     let catalog = stop.unless(catalog::read(&leader, &readers, &options.selection, options.allow_incomplete)).await?;
     let Catalog { objects, facets, depends, database, skipped, mut warnings } = catalog;
+    // Much more was read than is kept.
+    memory::give_back();
     // The plan takes a processor of its own for as long as the globals take.
     let planning = tokio::task::spawn_blocking(move || plan(objects, facets, &depends));
     let (globals, more_warnings) = globals::write(options, &leader, destination).await?;
@@ -207,11 +210,18 @@ async fn write_rows(
     // What only holds a place in the order for its facets (the schema `public` as every database has it) is not written.
     planned.retain(|entry| !does_nothing(&entry.item));
     sections::keep(&mut planned, &options.selection.sections);
-    tracing::info!(items = planned.len(), "planned");
     let jobs = tables::jobs(&planned, snapshot.in_recovery);
+    let definitions = contents::settle(&mut planned);
+    tracing::info!(items = planned.len(), bytes = definitions, "planned");
+    // Rows have what the definitions leave.
+    memory::give_back();
+    let left = memory::beside(definitions, options.memory, options.jobs, options.codec);
+    let shares = DumpShares::of(left, options.jobs, options.codec, shares.codecs)?;
+    destination.parts = Parts::new(options.store.limits(), &shares, options.part_size, options.max_parts)?;
+    let destination = &*destination;
     progress.expect(jobs.tables.len() as u64, jobs.estimated_bytes());
     progress.phase("dumping");
-    let mut loaded = tables::copy_all(options, shares, &snapshot, &leader, readers, jobs, destination, stop).await?;
+    let mut loaded = tables::copy_all(options, &shares, &snapshot, &leader, readers, jobs, destination, stop).await?;
     // It held its locks until every row was read.
     stop.unless(leader.execute("SELECT 1"))
         .await

@@ -1,10 +1,12 @@
 //! One budget for memory, shared out before the work begins. Pure.
 //!
 //! Architecture invariant: what a dump or a restore holds at once depends on `--memory`, on `-j` and on the codec, never on
-//! the data. Rows of any width pass through buffers of fixed size.
+//! the data. Rows of any width pass through buffers of fixed size. Definitions are held whole; rows have what they leave.
 
 use crate::error::{Error, Kind, Result};
 use crate::stream::codec::Codec;
+
+use std::sync::OnceLock;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -16,8 +18,8 @@ pub const LEAST_MEMORY: u64 = 64 * MIB;
 
 /// The program itself, its threads, the catalogs of an ordinary database, the connections to the store.
 const PROGRAM: u64 = 28 * MIB;
-/// A connection to the server: what is read ahead, and the driver's buffers.
-const CONNECTION: u64 = 192 * KIB;
+/// A connection to the server: what is read ahead, the text that comes of it, and the driver's buffers.
+const CONNECTION: u64 = 448 * KIB;
 /// Frames of one worker: one that is being filled, one in the codec, one between codec and part.
 const FRAMES_PER_WORKER: u64 = 3;
 const LARGEST_FRAME: u64 = MIB;
@@ -29,6 +31,29 @@ const PARTS_AT_LEAST: u64 = 3;
 /// A worker of a restore: what the store sends ahead, the codec's window, decoded rows on their way to the server, and a row
 /// that is converted.
 const LOADER: u64 = 5 * MIB;
+
+/// What an allocation costs beside its bytes, and rounds up to, on the average.
+const ALLOCATION: usize = 24;
+
+/// How the program gives memory that was freed back to the system, if its allocator does not do so by itself.
+static GIVE_BACK: OnceLock<fn()> = OnceLock::new();
+
+/// Says how freed memory is given back. The first one counts.
+pub fn give_back_by(how: fn()) {
+    let _first = GIVE_BACK.set(how);
+}
+
+/// Gives back what was freed: after much work with small pieces, before there are large ones, which could not use their room.
+pub(crate) fn give_back() {
+    if let Some(how) = GIVE_BACK.get() {
+        how();
+    }
+}
+
+/// What texts and lists hold, in bytes, as the allocator counts them.
+pub(crate) fn held(capacities: impl IntoIterator<Item = usize>) -> u64 {
+    capacities.into_iter().filter(|&bytes| bytes > 0).map(|bytes| (bytes + ALLOCATION) as u64).sum()
+}
 
 /// What parts need at least, with what an allocator rounds up.
 const LEAST_PARTS: u64 = PARTS_AT_LEAST * SMALLEST_PART / 7 * 8 + MIB;
@@ -87,12 +112,24 @@ impl DumpShares {
     }
 }
 
+/// What a budget leaves beside the definitions, which are as many as they are: at the least what a dump or a restore needs.
+pub(crate) fn beside(definitions: u64, budget: u64, jobs: usize, codec: Codec) -> u64 {
+    let (left, least) = (budget.saturating_sub(definitions), least(jobs, codec));
+    if left < least {
+        let (needs, definitions) = ((least + definitions).div_ceil(MIB), definitions.div_ceil(MIB));
+        tracing::warn!(
+            "the definitions alone take {definitions} MiB, so {needs} MiB of memory are needed instead of --memory"
+        );
+    }
+    left.max(least.min(budget))
+}
+
 /// How many connections of a restore load rows at once.
 ///
 /// Errors: [`Kind::Usage`] when the budget is too small for so many connections.
-pub(crate) fn loaders(budget: u64, jobs: usize) -> Result<usize> {
+pub(crate) fn loaders(budget: u64, jobs: usize, definitions: u64) -> Result<usize> {
     enough(budget, jobs, Codec::None)?;
-    let free = budget - PROGRAM - (jobs as u64 + 1) * CONNECTION;
+    let free = beside(definitions, budget, jobs, Codec::None) - PROGRAM - (jobs as u64 + 1) * CONNECTION;
     Ok(usize::try_from((free / LOADER).max(1)).unwrap_or(usize::MAX).min(jobs.max(1)))
 }
 
@@ -108,7 +145,9 @@ pub(crate) fn enough(budget: u64, jobs: usize, codec: Codec) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CONNECTION, DEFAULT_MEMORY, DumpShares, LEAST_MEMORY, MIB, PROGRAM, SMALLEST_PART, least, loaders};
+    use super::{
+        CONNECTION, DEFAULT_MEMORY, DumpShares, LEAST_MEMORY, MIB, PROGRAM, SMALLEST_PART, beside, held, least, loaders,
+    };
     use crate::error::Kind;
     use crate::stream::codec::Codec;
     use proptest::prelude::*;
@@ -121,7 +160,18 @@ mod tests {
         assert_eq!(error.kind(), Kind::Usage);
         let hint = format!("{} MiB", least(200, Codec::None).div_ceil(MIB));
         assert!(error.hint_text().expect("a hint").contains(&hint), "{error}");
-        assert_eq!(loaders(DEFAULT_MEMORY, 4).expect("enough"), 4);
+        assert_eq!(loaders(DEFAULT_MEMORY, 4, 0).expect("enough"), 4);
+    }
+
+    #[test]
+    fn rows_have_what_the_definitions_leave_and_never_less_than_they_need() {
+        let of = |definitions| beside(definitions, DEFAULT_MEMORY, 8, Codec::None);
+        assert_eq!([of(0), of(40 * MIB), of(2 * DEFAULT_MEMORY)], [DEFAULT_MEMORY, 216 * MIB, LEAST_MEMORY]);
+        assert_eq!(loaders(LEAST_MEMORY, 8, 0).expect("enough"), 6);
+        assert!(loaders(DEFAULT_MEMORY, 64, 200 * MIB).expect("enough") < 8);
+        let shares = |definitions| DumpShares::of(of(definitions), 8, Codec::None, 2).expect("enough");
+        assert!(shares(100 * MIB).part_bytes < shares(0).part_bytes);
+        assert_eq!(held([0, 8, 16]), 72);
     }
 
     proptest! {

@@ -83,7 +83,7 @@ pub struct RestoreReport {
     /// The database restored into.
     pub database: String,
     /// The chosen entries in order, what was left out, and why.
-    pub plan: choose::Plan,
+    pub plan: Arc<choose::Plan>,
     /// What was done, or would be, about roles and tablespaces, if that was asked for.
     pub globals: Option<GlobalsReport>,
     /// Steps that an earlier run had done, when this one went on with it.
@@ -113,7 +113,7 @@ pub struct RestoreReport {
 /// statement that fails, naming its object.
 pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Stop) -> Result<RestoreReport> {
     progress.phase("reading the backup");
-    let source = stop.unless(Source::open(&options.store, &options.wanted)).await?;
+    let mut source = stop.unless(Source::open(&options.store, &options.wanted)).await?;
     if options.verify && source.manifest.is_none() {
         return Err(verify::nothing_to_compare_with());
     }
@@ -131,7 +131,7 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
         backup: source.manifest.as_ref().map(|manifest| manifest.id.clone()),
         globals: globals.as_ref().map(globals::Plan::report),
         database: options.connection.database().to_owned(),
-        plan,
+        plan: Arc::new(plan),
         resumed_after: None,
         tables: 0,
         rows: 0,
@@ -146,6 +146,7 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
         source.database().clone_into(&mut report.database);
     }
     let words = Words::of(&source.toc);
+    let held = source.held() + report.plan.held();
     if options.dry_run {
         if options.look && !options.globals.is_some_and(|choice| choice.only) {
             stop.unless(look_in_passing(&source, globals.as_ref(), &options, &words, &mut report)).await?;
@@ -168,8 +169,9 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     let start =
         start::start(&source, globals.as_ref(), &options, &words, &mut failures, &mut report, &progress, &stop).await?;
     let (connection, are_kept) = (start.session.settings().clone(), start.notes.are_kept());
-    let outcome =
-        run::run(start, &connection, &words, &options, source.clone(), &report.plan, failures, &progress, &stop).await;
+    let large = std::mem::take(&mut source.large_objects);
+    let (plan, archive) = (Arc::clone(&report.plan), run::Archive { origin: source.origin.clone(), large, held });
+    let outcome = run::run(start, &connection, &words, &options, archive, plan, failures, &progress, &stop).await;
     if outcome.is_err() {
         // An index that nobody waits for any more would be built to its end.
         connection.cancel_all().await;

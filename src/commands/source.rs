@@ -2,6 +2,7 @@
 
 use super::backups;
 use super::frozen;
+use super::memory::held;
 use super::transfer::{ArchiveObject, Origin};
 use crate::archive::manifest::{LargeObjects, Manifest, TableEntry};
 use crate::archive::toc::{Toc, TocEntry};
@@ -40,6 +41,13 @@ pub struct TableObject {
     /// What the object consists of, each part of which can be read and checked alone, the terminator last. Empty when the
     /// archive does not tell.
     pub runs: Vec<RunOfRows>,
+}
+
+impl TableObject {
+    /// The memory that it takes beside itself, in bytes.
+    pub(crate) fn held(&self) -> u64 {
+        self.object.held() + held([self.runs.capacity() * size_of::<RunOfRows>()])
+    }
 }
 
 /// A part of a table's object.
@@ -105,6 +113,19 @@ impl Source {
                 }
             }
         }
+    }
+
+    /// The memory that it takes, in bytes.
+    pub(crate) fn held(&self) -> u64 {
+        let entries = &self.toc.entries;
+        let contents = entries.iter().map(|entry| held(entry.capacities())).sum::<u64>();
+        let tables = self.tables.values().map(|table| size_of::<TableObject>() as u64 + table.held()).sum::<u64>();
+        let blob = |blob: &BlobObject| size_of::<BlobObject>() as u64 + blob.object.held();
+        let blobs = self.large_objects.values().flatten().map(blob).sum::<u64>();
+        let objects = self.objects.iter().map(|object| size_of::<ArchiveObject>() as u64 + object.held()).sum::<u64>();
+        // The manifest says again what the objects of tables and large objects say.
+        let manifest = if self.manifest.is_some() { tables + blobs } else { 0 };
+        (entries.capacity() * size_of::<TocEntry>()) as u64 + contents + tables + blobs + objects + manifest
     }
 
     /// For messages: `backup 20261124T010203Z-4f7a2c`, `archive s3://bucket/folder`.

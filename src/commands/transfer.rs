@@ -1,6 +1,6 @@
 //! One stream to one object and back: the seam between `stream` (no store) and `store` (no frames).
 
-use super::memory::DumpShares;
+use super::memory::{DumpShares, held};
 use super::{Progress, Stop};
 use crate::archive::keys;
 use crate::archive::manifest::StoredObject;
@@ -343,6 +343,13 @@ pub struct ArchiveObject {
     pub bytes: u64,
     /// The SHA-256 that the manifest promises; a stock archive promises none.
     pub sha256: Option<String>,
+}
+
+impl ArchiveObject {
+    /// The memory that it takes beside itself, in bytes.
+    pub(crate) fn held(&self) -> u64 {
+        held([self.key.capacity(), self.sha256.as_ref().map_or(0, String::capacity)])
+    }
 }
 
 impl From<&StoredObject> for ArchiveObject {

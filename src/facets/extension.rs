@@ -59,7 +59,8 @@ mod tests {
     #[test]
     fn an_object_says_each_extension_that_it_goes_with_at_its_end() {
         let mut table = fixture::table();
-        table.opened = vec![Item { create: "head;\n".to_owned(), ..table.whole.clone() }, table.whole.clone()].into();
+        table.opened =
+            vec![Item { create: "head;\n".to_owned(), ..(*table.whole).clone() }, (*table.whole).clone()].into();
         let mut objects = [table];
         let row = |object, name: &str| Row { class: class::RELATION, object: Oid(object), extension: name.to_owned() };
         append(&[row(20_000, "one"), row(20_000, "Two"), row(20_001, "of another")], &mut objects);

@@ -26,8 +26,9 @@ pub(super) fn follow_parents(
         place[node] = position;
     }
     let mut planned: Vec<Planned> = Vec::with_capacity(nodes.len() + facets.len());
-    let mut followers: Vec<Vec<Item>> = vec![Vec::new(); nodes.len()];
-    for facet in facets {
+    // By their places: a list of one Item has room for four.
+    let mut followers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    for (number, facet) in facets.iter().enumerate() {
         let direct = facet.needs.iter().find_map(|need| provider.get(&need.whole()).map(|found| found.last));
         let parent = direct.or_else(|| {
             let mut reached = Vec::new();
@@ -39,8 +40,9 @@ pub(super) fn follow_parents(
         let Some(parent) = parent else {
             return Err(Error::new(Kind::Internal, "nothing in the dump provides what this is about").on(facet.label()));
         };
-        followers[parent].push(facet);
+        followers[parent].push(number);
     }
+    let mut facets: Vec<Option<Item>> = facets.into_iter().map(Some).collect();
     let mut slots: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
     let mut ids: Vec<Option<i32>> = vec![None; slots.len()];
     let mut by_facet: AddressMap<i32> = AddressMap::default();
@@ -52,12 +54,13 @@ pub(super) fn follow_parents(
         item.section = node.section;
         let needs = graph.needs(index).iter().filter_map(|&needed| ids[needed]).collect();
         planned.push(Planned { id, item, needs });
-        for facet in std::mem::take(&mut followers[index]) {
+        for number in std::mem::take(&mut followers[index]) {
+            let Some(facet) = facets[number].take() else { continue };
             let facet_id = next_id(&planned);
             let mut needs = vec![id];
             needs.extend(facet.needs.iter().filter_map(|need| by_facet.get(need).copied()));
             by_facet.extend(facet.provides.iter().map(|provided| (*provided, facet_id)));
-            planned.push(Planned { id: facet_id, item: facet, needs });
+            planned.push(Planned { id: facet_id, item: Box::new(facet), needs });
         }
     }
     Ok(planned)

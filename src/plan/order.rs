@@ -14,7 +14,7 @@ pub struct Planned {
     /// From 1, in order, without gaps.
     pub id: i32,
     /// The Item, in its final section.
-    pub item: Item,
+    pub item: Box<Item>,
     /// The ids of what it needs; all stand before it.
     pub needs: Vec<i32>,
 }
@@ -45,7 +45,7 @@ pub fn plan(objects: Vec<Object>, facets: Vec<Item>, depends: &[Depend]) -> Resu
 
 /// One statement in the making.
 pub(super) struct Node {
-    pub(super) item: Item,
+    pub(super) item: Box<Item>,
     pub(super) section: Section,
     rank: usize,
     /// The index of the object it came from; parts share it.
@@ -179,10 +179,10 @@ impl Nodes {
         let mut items = std::mem::take(&mut self.opened[object]).items().into_iter();
         if let Some(head) = items.next() {
             self.nodes[node].section = head.section;
-            self.nodes[node].item = head;
+            *self.nodes[node].item = head;
         }
         for part in items {
-            self.nodes.push(Node { section: part.section, item: part, rank, object, head: Some(node) });
+            self.nodes.push(Node { section: part.section, item: Box::new(part), rank, object, head: Some(node) });
         }
     }
 

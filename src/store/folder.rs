@@ -68,11 +68,24 @@ impl FolderStore {
         let (root, name) = (Arc::clone(&self.root), self.name(key));
         blocking(move || {
             let partial = Partial::create(&root, path).map_err(|e| io_error(&e, "cannot write", &name))?;
-            partial.file().write_all_at(&body, 0).map_err(|e| io_error(&e, "cannot write", &name))?;
+            write_all(partial.file(), &body, 0).map_err(|e| io_error(&e, "cannot write", &name))?;
             partial.publish(replace).map_err(|e| io_error(&e, "cannot write", &name))
         })
         .await
     }
+}
+
+/// So much is written at once. Megabytes in one call cost Linux several times the processor time of the same bytes in
+/// pieces that fit its caches (measured: 0.25 to 0.38 s for 180 MB in calls of 16 MiB, 0.05 s in calls of 1 MiB).
+const WRITTEN_AT_ONCE: usize = 256 << 10;
+
+/// Writes all bytes from this place on.
+fn write_all(file: &File, bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    for piece in bytes.chunks(WRITTEN_AT_ONCE) {
+        file.write_all_at(piece, offset)?;
+        offset += piece.len() as u64;
+    }
+    Ok(())
 }
 
 /// Runs file work where it may wait.

@@ -11,29 +11,32 @@ const ORDINARY_PART: u64 = 16 * MEBIBYTE;
 /// S3's ceiling (Amazon S3 user guide, "Multipart upload limits").
 const LARGEST_PART: u64 = 5 * 1024 * MEBIBYTE;
 
-/// Cuts a stream of bytes into parts of one size, the last one excepted: some stores refuse unequal parts.
+/// Cuts a stream of bytes into parts of one size, the last one excepted: some stores refuse unequal parts. It never holds more
+/// than a part and what was given last.
 #[derive(Debug)]
 pub struct PartCutter {
     size: usize,
-    /// Pieces of the part that is not yet full; joined once, when it is.
-    pieces: Vec<Bytes>,
-    gathered: usize,
+    /// All of the part so far, as long as that is one piece.
+    only: Bytes,
+    /// All of the part so far, when it is more than one piece. It has room for a whole part from the beginning, and the system
+    /// gives it memory as it is filled.
+    gathered: BytesMut,
 }
 
 impl PartCutter {
     /// Parts of this many bytes; zero is taken for one.
     pub fn new(part_size: usize) -> Self {
-        PartCutter { size: part_size.max(1), pieces: Vec::new(), gathered: 0 }
+        PartCutter { size: part_size.max(1), only: Bytes::new(), gathered: BytesMut::new() }
     }
 
     /// Takes the next bytes and gives the parts they complete, each of exactly the size. A part that lies within the
     /// given bytes shares them; one gathered from several pieces is copied once.
     pub fn push(&mut self, mut bytes: Bytes) -> Vec<Bytes> {
         let mut parts = Vec::new();
-        while self.gathered + bytes.len() >= self.size {
-            let piece = bytes.split_to(self.size - self.gathered);
+        while self.held() + bytes.len() >= self.size {
+            let piece = bytes.split_to(self.size - self.held());
             self.keep(piece);
-            parts.push(self.join());
+            parts.push(self.take());
         }
         self.keep(bytes);
         parts
@@ -41,27 +44,28 @@ impl PartCutter {
 
     /// What is left: less than a part, possibly nothing.
     pub fn finish(mut self) -> Bytes {
-        self.join()
+        self.take()
+    }
+
+    fn held(&self) -> usize {
+        self.only.len() + self.gathered.len()
     }
 
     fn keep(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
-            self.gathered += piece.len();
-            self.pieces.push(piece);
+        if self.held() == 0 {
+            self.only = piece;
+        } else if !piece.is_empty() {
+            if self.gathered.is_empty() {
+                self.gathered = BytesMut::with_capacity(self.size);
+            }
+            self.gathered.extend_from_slice(&std::mem::take(&mut self.only));
+            self.gathered.extend_from_slice(&piece);
         }
     }
 
-    fn join(&mut self) -> Bytes {
-        let length = std::mem::take(&mut self.gathered);
-        let mut pieces = std::mem::take(&mut self.pieces);
-        if pieces.len() == 1 {
-            return pieces.swap_remove(0);
-        }
-        let mut joined = BytesMut::with_capacity(length);
-        for piece in pieces {
-            joined.extend_from_slice(&piece);
-        }
-        joined.freeze()
+    fn take(&mut self) -> Bytes {
+        let gathered = std::mem::take(&mut self.gathered);
+        if gathered.is_empty() { std::mem::take(&mut self.only) } else { gathered.freeze() }
     }
 }
 

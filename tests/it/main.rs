@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
 mod bucket;
+mod busy_stores;
 mod checking;
 mod cli;
 mod connections;

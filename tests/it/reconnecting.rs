@@ -161,3 +161,29 @@ fn without_the_session_that_holds_the_snapshot_a_dump_fails_and_leaves_nothing()
     assert_eq!(backup.s3.keys(&backup.prefix).unwrap(), Vec::<String>::new());
     assert_eq!(backup.s3.open_uploads(&backup.prefix).unwrap(), Vec::<String>::new());
 }
+
+#[test]
+fn a_connection_that_opens_after_the_leader_was_lost_is_not_blamed_for_it() {
+    let (s3, (database, _)) = (garage(), with_large_objects());
+    database.execute("CREATE TABLE long AS SELECT repeat('x', 1000) FROM generate_series(1, 40000)");
+    let proxy = Proxy::before(&address(&database.url())).unwrap();
+    let url = database.url().replace(&address(&database.url()), &proxy.address.to_string());
+    let store = s3.location(&s3.fresh_prefix("blame"));
+    // The connection for large objects asks for the snapshot only after the leader has gone, and before the watch looks.
+    let harm = Harm::Delay(Duration::from_millis(300));
+    proxy.harm(Trigger { needle: Vec::new(), connection: 2, after: 0, harm });
+    let arguments = ["dump", "-d", &url, "--to", &store, "-j", "1", "--rate-limit", "1MiB"];
+    let child = command(&s3).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let start = Instant::now();
+    while proxy.connections() < 3 {
+        assert!(start.elapsed().as_secs() < 60, "there is no third connection");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE application_name = 'pgstow dump: holding the snapshot' AND datname = current_database()";
+    while database.value(end) == "0" {
+        assert!(start.elapsed().as_secs() < 60, "there is no leader");
+    }
+    let ran = Ran::of(&child.wait_with_output().unwrap());
+    ran.failed(3, &["the session that holds the snapshot and the locks was lost"]);
+}

@@ -148,7 +148,10 @@ fn the_reader_of_imports_sees_groups_and_paths() {
 #[test]
 fn the_binary_is_thin() {
     let text = fs::read_to_string(root().join("src/main.rs")).unwrap();
-    assert!(text.lines().count() < 20, "src/main.rs holds more than a call into the library");
+    assert!(
+        text.lines().count() < 50,
+        "src/main.rs holds more than a call into the library and the allocator's settings"
+    );
 }
 
 #[test]

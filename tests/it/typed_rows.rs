@@ -1,6 +1,7 @@
-//! Rows that are loaded in binary are the rows that were dumped, whatever their values; what is unusual goes as text.
+//! Rows go in binary where their types allow it, out of the server and into it: what is dumped is to the byte what the server
+//! would have written, what is restored are the rows that were dumped, and what is unusual goes as text.
 
-use pgstow_parts::{Database, majors, server};
+use pgstow_parts::{Database, majors, oracle, server};
 
 use crate::support::{LocalBackup, Ran, assert_same_data, assert_same_schema, bare_command};
 
@@ -186,4 +187,119 @@ fn a_row_that_the_target_refuses_in_binary_is_named_and_nothing_of_its_table_sta
     assert_ne!(ran.code, Some(0));
     assert!(ran.stderr.contains("small_check") && ran.stderr.contains("line 4000, column a"), "{}", ran.stderr);
     assert_eq!(target.value("SELECT count(*) FROM t"), "0");
+}
+
+/// Dumps a database of one table by one connection: its text as the backup has it, and how often rows came in binary and
+/// how often they went on as text.
+fn dumped(source: &Database) -> (Vec<u8>, [usize; 2]) {
+    let store = tempfile::tempdir().unwrap();
+    let place = format!("file://{}", store.path().display());
+    let mut command = bare_command();
+    command.env("PGSTOW_LOG", "pgstow=debug");
+    command.args(["dump", "-d", &source.url(), "--to", &place, "-Z", "none", "-j", "1"]);
+    let ran = Ran::of(&command.output().unwrap()).fine();
+    let count = |word: &str| ran.stderr.lines().filter(|line| line.contains(word)).count();
+    let of_database = store.path().join(&source.name);
+    let backup = of_database.read_dir().unwrap().next().unwrap().unwrap().path();
+    let object = backup.join("data").read_dir().unwrap().next().expect("a table").unwrap().path();
+    let text = std::fs::read(object).unwrap();
+    (text, [count("in_binary=true"), count("rows are read as text from here on")])
+}
+
+/// What stock pg_dump has between COPY and the end of the rows, both included for ours.
+fn of_stock(source: &Database) -> Vec<u8> {
+    let script = oracle().pg_dump(&source.url(), &["-a"]).unwrap();
+    let start = script.find(" FROM stdin;\n").expect("rows") + " FROM stdin;\n".len();
+    let end = script[start..].find("\n\\.\n").expect("an end");
+    [&script.as_bytes()[start..=start + end], b"\\.\n\n\n"].concat()
+}
+
+#[track_caller]
+fn assert_same_text(source: &Database, expected: [usize; 2]) {
+    let (text, ways) = dumped(source);
+    let stock = of_stock(source);
+    let (ours, theirs) = (String::from_utf8_lossy(&text), String::from_utf8_lossy(&stock));
+    for (ours, theirs) in ours.lines().zip(theirs.lines()) {
+        assert_eq!(ours, theirs);
+    }
+    assert!(text == stock, "{} bytes in place of {}", text.len(), stock.len());
+    assert_eq!(ways, expected);
+}
+
+/// Everything that is left to the server.
+const UNUSUAL: &str = "UPDATE every SET n = NULL WHERE id = 41; UPDATE every SET f4 = 0.25, f8 = -1e-30 WHERE id IN (999999999999999999, 4)";
+/// Other formats than those of dumps; stock leaves the zone and the form of bytea as they are.
+const OTHER_FORMATS: &str = "ALTER DATABASE {} SET timezone = 'UTC'; ALTER DATABASE {} SET datestyle = 'German';
+    ALTER DATABASE {} SET intervalstyle = 'iso_8601'; ALTER DATABASE {} SET extra_float_digits = 0";
+
+#[test]
+fn what_is_read_in_binary_is_to_the_byte_the_text_of_stock_on_every_server() {
+    for major in majors() {
+        let source = Database::fresh(&server(major), "read");
+        source.execute(&OTHER_FORMATS.replace("{}", &source.name));
+        source.execute(EVERY_TYPE);
+        if major >= 14 {
+            source.execute("INSERT INTO every (id, n) VALUES (43, 'Infinity'), (44, '-Infinity')");
+        }
+        source.execute(
+            "INSERT INTO every (id, ai, at) VALUES (300, '[0:1]={1,2}', '[2:2][-1:0]={{\"[\",\"=\"}}');
+             INSERT INTO every (id, iv) VALUES (301, '-0.5 seconds'), (302, '-1 years +1 mons');
+             INSERT INTO every (id, f8) SELECT 400 + n, x FROM unnest(ARRAY[1125899906842623.75, 9007199254740991, 4503599627370497,
+                 123456789012345, 1234567890123456, 2.5e-308, 3e40, 0.00012345, 0.000099, 1e-5, 1e14, 1e15, -7.1e200]) WITH ORDINALITY AS v (x, n);
+             INSERT INTO every (id, f4) SELECT 450 + n, x FROM unnest(ARRAY[2097151.75, 16777215, 123456, 1234567, 0.0001, 0.00001, 1.2e-38, 9e19, 3.4e38]::real[])
+                 WITH ORDINALITY AS v (x, n);
+             ALTER TABLE every ALTER ba SET STORAGE EXTERNAL; INSERT INTO every (id, ba) VALUES (500, decode(repeat('00ff', 40000), 'hex'))",
+        );
+        assert_same_text(&source, [1, 1]);
+        source.execute(UNUSUAL);
+        assert_same_text(&source, [1, 0]);
+    }
+}
+
+#[test]
+fn random_values_have_the_text_of_stock() {
+    for major in [12, 15, 18] {
+        let source = Database::fresh(&server(major), "read_random");
+        source.execute(&format!("ALTER DATABASE {} SET timezone = 'UTC'", source.name));
+        // Floats of every size but the middle ones.
+        source.execute(
+            "CREATE TABLE random (f8 float8, f4 real, n numeric, ts timestamptz, d date, iv interval, ba bytea, t text, ai bigint[], af float8[]);
+             INSERT INTO random SELECT
+                (random() - 0.5) * power(10::float8, e * 2 + CASE WHEN e > 7 THEN 40 ELSE 0 END), ((0.1 + random()) * power(-1, e) * power(10::float8, CASE WHEN e > 5 THEN 21 + e % 15 ELSE e / 5 END))::real,
+                (random() - 0.5)::numeric * power(10::numeric, (random() * 40)::int) / power(7::numeric, (random() * 9)::int),
+                timestamptz '2000-01-01' + random() * interval '200000 years' - random() * interval '6000 years', date '2000-01-01' + ((random() - 0.3) * 2400000)::int,
+                make_interval(((random() - 0.5) * 9000)::int, ((random() - 0.5) * 99)::int, 0, ((random() - 0.5) * 99999)::int, 0, 0, (random() - 0.5) * 1e9),
+                decode(md5(random()::text), 'hex'), chr((1 + random() * 50000)::int) || chr((57344 + random() * 8000)::int),
+                ARRAY[(random() * 1e18)::bigint, (random() * -1e5)::bigint], ARRAY[random(), -random() * 1e14, random() / 1e200]
+             FROM (SELECT (random() * 280 - 150)::int AS e FROM generate_series(1, 40000)) x",
+        );
+        assert_same_text(&source, [1, 0]);
+    }
+}
+
+#[test]
+fn rows_that_come_in_pieces_have_the_same_text_and_what_cannot_be_held_comes_as_text() {
+    let source = Database::fresh(&server(17), "read_wide");
+    source.execute(
+        r#"CREATE TABLE wide (id integer, t text, b bytea, j jsonb, a integer[], z text);
+         INSERT INTO wide SELECT n, repeat(E'tab\tline\n\\ä€', n * 3000), decode(repeat('005c0aff', n * 20000), 'hex'), jsonb_build_object('k', repeat(E'\\"', n * 30000)),
+             array_agg(m), 'end' FROM generate_series(0, 9) n, generate_series(1, 20000) m GROUP BY n;
+         INSERT INTO wide VALUES (10, NULL, NULL, NULL, NULL, NULL), (11, '', '', 'null', '{}', repeat('x', 9000000))"#,
+    );
+    assert_same_text(&source, [1, 0]);
+    source.execute("INSERT INTO wide SELECT 12, 'too long', NULL, NULL, array_agg(m), 'an array' FROM generate_series(1, 90000) m; INSERT INTO wide SELECT n FROM generate_series(20, 99) n");
+    assert_same_text(&source, [1, 1]);
+}
+
+#[test]
+fn a_table_in_ranges_goes_on_as_text_in_each_of_them_and_loses_no_row() {
+    let source = Database::fresh(&server(16), "read_ranges");
+    source.execute(
+        "CREATE TABLE ranges (id integer, f float8, t text); ALTER TABLE ranges ALTER t SET STORAGE PLAIN;
+         INSERT INTO ranges SELECT n, CASE WHEN n % 40000 = 39999 THEN 1e22 ELSE n / 7.0 END, repeat(md5(n::text), 8) FROM generate_series(1, 120000) n",
+    );
+    let backup = LocalBackup::make(&source, &["-j", "3", "--split-above", "1MiB"]);
+    let target = Database::fresh(&source.server, "read_ranges_target");
+    restore(&backup, &target, &["--verify"]);
+    assert_same_data(&source, &target);
 }

@@ -4,8 +4,9 @@ use crate::archive::keys;
 use crate::archive::manifest::TableEntry;
 use crate::archive::toc::{Compression, Toc, TocEntry, created_fields};
 use crate::catalog::DatabaseRow;
+use crate::commands::memory::held;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Payload, Section, ServerVersion, literal};
+use crate::model::{Item, Oid, Payload, Section, ServerVersion, literal};
 use crate::plan::Planned;
 use crate::stream::codec::Codec;
 use std::collections::{BTreeSet, HashMap};
@@ -51,6 +52,29 @@ pub(super) fn number_segments(planned: &[Planned], tables: &mut [TableEntry]) ->
     }
     tables.sort_by_key(|table| table.toc_id);
     segments
+}
+
+/// Lets the Items go of what only the plan asks, and gives the bytes that they hold.
+pub(super) fn settle(planned: &mut Vec<Planned>) -> u64 {
+    let mut bytes = (planned.capacity() * size_of::<Planned>()) as u64;
+    for Planned { item, needs, .. } in planned {
+        (item.provides, item.needs, item.ignores) = (Vec::new(), Vec::new(), Vec::new());
+        let texts = [&mut item.tag, &mut item.create, &mut item.drop].into_iter();
+        let names = [&mut item.schema, &mut item.owner, &mut item.tablespace, &mut item.access_method, &mut item.copy];
+        let texts = texts.chain(names.into_iter().flatten());
+        let texts = texts.map(|text| {
+            text.shrink_to_fit();
+            text.capacity()
+        });
+        bytes += held(texts.chain([size_of::<Item>(), needs.capacity() * size_of::<i32>()]));
+        bytes += match &item.payload {
+            // The queue of rows has them, too.
+            Payload::Table(data) => 2 * held([data.copy_out.capacity(), data.select.capacity()]),
+            Payload::Blobs(data) => held([data.oids.capacity() * size_of::<Oid>()]),
+            Payload::None | Payload::Refresh => 0,
+        };
+    }
+    bytes
 }
 
 /// How many entries set the reader up.
@@ -176,5 +200,5 @@ fn entry(planned: Planned) -> TocEntry {
         Payload::Table(_) => Some(keys::data_name(u64::from(planned.id.unsigned_abs()), 0)),
         Payload::Blobs(_) => Some(keys::blobs_toc_key().to_owned()),
     };
-    TocEntry::of_item(planned.item, planned.id, planned.needs, file)
+    TocEntry::of_item(*planned.item, planned.id, planned.needs, file)
 }

@@ -3,10 +3,11 @@
 use super::ranges::{Pages, Unit};
 use super::tables::TableJob;
 use crate::error::Result;
+use crate::stream::binary::Layout;
 use crate::stream::frames::RawFrame;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// A table that is being read: several readers, one writer.
@@ -19,12 +20,24 @@ pub(super) struct OpenTable {
     left: AtomicUsize,
     /// Held by the reader whose frame goes next; through all frames of a row that is wider than one.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
+    /// Something in it was not understood in binary: whoever begins with a part of it reads text.
+    as_text: AtomicBool,
 }
 
 impl OpenTable {
     /// A reader has sent all its rows.
     pub(super) fn range_done(&self) {
         self.left.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// How its columns lie, while its rows are read in binary.
+    pub(super) fn layouts(&self) -> Option<&Arc<[Layout]>> {
+        self.job.layouts.as_ref().filter(|_| !self.as_text.load(Ordering::Relaxed))
+    }
+
+    /// From now on it is read as text.
+    pub(super) fn read_as_text(&self) {
+        self.as_text.store(true, Ordering::Relaxed);
     }
 
     /// Whether all rows have been sent. A channel that closes before that lost a reader.
@@ -64,8 +77,13 @@ impl Queue {
         let mut receiver = None;
         if let Some(job) = self.jobs.get_mut(unit.table)?.take() {
             let more = self.units.iter().take_while(|next| next.table == unit.table).count();
-            let turn = Arc::default();
-            let table = OpenTable { job, number: unit.table, left: AtomicUsize::new(more + 1), turn };
+            let table = OpenTable {
+                job,
+                number: unit.table,
+                left: AtomicUsize::new(more + 1),
+                turn: Arc::default(),
+                as_text: AtomicBool::new(false),
+            };
             let (sender, end) = mpsc::unbounded_channel();
             receiver = Some(end);
             self.open = Some((Arc::new(table), sender));

@@ -5,11 +5,12 @@ use super::pace::Pace;
 use super::queue::{Message, OpenTable, Work};
 use super::ranges::Pages;
 use super::tables::TableJob;
-use super::{DumpOptions, READING};
+use super::{DumpOptions, READING, follow_snapshot};
 use crate::commands::Progress;
 use crate::error::{Error, Kind, Result};
 use crate::model::qualified;
 use crate::postgres::{CopyOut, Piece, Session, Snapshot, allow_foreign_tables, sqlstate};
+use crate::stream::binary::{ToText, Unusual};
 use crate::stream::frames::{FrameBuilder, RawFrame};
 use crate::stream::rows::RowsDigest;
 use std::collections::HashSet;
@@ -61,7 +62,14 @@ impl Reader {
         let mut unit = Unit { line, builder, full: Vec::new(), sent: RowsDigest::default(), within: 0 };
         let mut tries = 0;
         loop {
-            let Err(error) = self.read_on(work, &mut unit).await else { return Ok(()) };
+            let error = match self.read_on(work, &mut unit).await {
+                Ok(Read::Whole) => return Ok(()),
+                Ok(Read::Unusual) => {
+                    self.go_on_as_text(work, &mut tries).await?;
+                    continue;
+                }
+                Err(error) => error,
+            };
             if !again::is_of_connection(&error) || tries == again::TRIES {
                 return Err(error);
             }
@@ -72,18 +80,36 @@ impl Reader {
         }
     }
 
+    /// Has the rest of the table as text. The COPY that runs can only be ended together with its connection.
+    async fn go_on_as_text(&mut self, work: &Work, tries: &mut u32) -> Result<()> {
+        tracing::debug!(table = work.table.job.label(), "a value is unusual: rows are read as text from here on");
+        work.table.read_as_text();
+        let (options, snapshot) = &*self.source;
+        self.session = match follow_snapshot(options, snapshot, READING).await {
+            Ok(session) => session,
+            Err(error) => again::reconnect(&self.source, READING, tries, error).await?,
+        };
+        self.locked.clear();
+        Ok(())
+    }
+
     /// Reads what is left of the unit.
-    async fn read_on(&mut self, work: &Work, unit: &mut Unit<'_>) -> Result<()> {
+    async fn read_on(&mut self, work: &Work, unit: &mut Unit<'_>) -> Result<Read> {
         let is_foreign = work.table.job.data.foreign;
         if is_foreign {
             allow_foreign_tables(&self.session, true).await?;
         }
-        self.read_rows(work, unit).await?;
-        if is_foreign { allow_foreign_tables(&self.session, false).await } else { Ok(()) }
+        let read = self.read_rows(work, unit).await?;
+        if is_foreign {
+            allow_foreign_tables(&self.session, false).await?;
+        }
+        Ok(read)
     }
 
-    async fn read_rows(&mut self, work: &Work, unit: &mut Unit<'_>) -> Result<()> {
-        let mut rows = self.session.copy_out(&self.statements(work)).await.map_err(|error| {
+    async fn read_rows(&mut self, work: &Work, unit: &mut Unit<'_>) -> Result<Read> {
+        let layouts = work.table.layouts();
+        tracing::debug!(rows = work.table.job.label(), in_binary = layouts.is_some());
+        let rows = self.session.copy_out(&self.statements(work, layouts.is_some())).await.map_err(|error| {
             let locked_out = sqlstate(&error) == Some(LOCK_NOT_AVAILABLE);
             if locked_out {
                 return error.hint(
@@ -93,35 +119,51 @@ impl Reader {
             error
         })?;
         self.locked.insert(work.table.number);
-        if !self.skip(&mut rows, unit).await? {
-            return Ok(());
+        let mut rows = Rows { copy: rows, converter: layouts.map(|layouts| ToText::new(Arc::clone(layouts))) };
+        match self.skip(&mut rows, unit).await? {
+            Skipped::ToTheRest => {}
+            Skipped::NobodyWaits => return Ok(Read::Whole),
+            Skipped::Unusual => return Ok(Read::Unusual),
         }
         loop {
-            while let Some(piece) = rows.piece() {
-                unit.take(piece);
+            loop {
+                match rows.piece() {
+                    Ok(Some(piece)) => unit.take(piece),
+                    Ok(None) => break,
+                    Err(Unusual) => return Ok(Read::Unusual),
+                }
                 if !unit.full.is_empty() {
                     break;
                 }
             }
             if unit.full.is_empty() {
-                if !rows.more().await? {
+                if !rows.copy.more().await? {
                     break;
                 }
                 continue;
             }
             if !unit.send(&self.pace).await? {
-                return Ok(());
+                return Ok(Read::Whole);
             }
         }
-        unit.finish().await
+        if !rows.are_whole() {
+            return Ok(Read::Unusual);
+        }
+        unit.finish().await?;
+        Ok(Read::Whole)
     }
 
-    /// Reads over what was taken before the connection was lost. False when the writer is gone.
-    async fn skip(&self, rows: &mut CopyOut, unit: &mut Unit<'_>) -> Result<bool> {
+    /// Reads over what was taken before the connection was lost.
+    async fn skip(&self, rows: &mut Rows, unit: &mut Unit<'_>) -> Result<Skipped> {
         let mut skipper = Skipper::new(unit.taken());
         while !skipper.is_done() {
             let mut read = 0;
-            while let Some(piece) = rows.piece() {
+            loop {
+                let piece = match rows.piece() {
+                    Ok(Some(piece)) => piece,
+                    Ok(None) => break,
+                    Err(Unusual) => return Ok(Skipped::Unusual),
+                };
                 read += piece.bytes.len() as u64;
                 if let Some(new) = skipper.pass(piece)? {
                     unit.take(new);
@@ -131,31 +173,74 @@ impl Reader {
                 }
             }
             self.pace.take(read).await;
-            if !skipper.is_done() && !rows.more().await? {
+            if !skipper.is_done() && !rows.copy.more().await? {
                 break;
             }
         }
         skipper.finish()?;
-        unit.send(&self.pace).await
+        Ok(if unit.send(&self.pace).await? { Skipped::ToTheRest } else { Skipped::NobodyWaits })
     }
 
     /// The statement that reads the rows, after the one that locks their table, unless that is locked already.
     ///
     /// The leader holds ACCESS SHARE already. If somebody queued for an exclusive lock in between, waiting here would be a
     /// deadlock that the server cannot see (`src/bin/pg_dump/parallel.c`, `lockTableForWorker`): so fail at once instead.
-    fn statements(&self, work: &Work) -> String {
+    fn statements(&self, work: &Work, in_binary: bool) -> String {
         let TableJob { schema, name, data, .. } = &work.table.job;
-        let copy = match work.pages {
+        let text = match work.pages {
             None => data.copy_out.clone(),
             Some(Pages { from, below }) => {
                 let end = below.map_or(String::new(), |below| format!(" AND ctid < '({below},0)'"));
                 format!("COPY ({} WHERE ctid >= '({from},0)'{end}) TO STDOUT;", data.select)
             }
         };
+        let copy = match text.strip_suffix(';') {
+            Some(start) if in_binary => format!("{start} WITH (FORMAT binary);"),
+            _ => text,
+        };
         if data.foreign || self.locked.contains(&work.table.number) {
             return copy;
         }
         format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT; {copy}", qualified(schema, name))
+    }
+}
+
+/// How the reading of a unit ended without an error.
+enum Read {
+    /// All of it was read, or nobody takes it any more.
+    Whole,
+    /// Something is not understood in binary.
+    Unusual,
+}
+
+/// How skipping ended without an error.
+enum Skipped {
+    ToTheRest,
+    NobodyWaits,
+    Unusual,
+}
+
+/// The rows of one COPY, as text or in binary.
+struct Rows {
+    copy: CopyOut,
+    converter: Option<ToText>,
+}
+
+impl Rows {
+    /// The next piece of COPY text of what was read already.
+    fn piece(&mut self) -> std::result::Result<Option<Piece<'_>>, Unusual> {
+        let Some(converter) = &mut self.converter else { return Ok(self.copy.piece()) };
+        while let Some(piece) = self.copy.piece() {
+            if let Some(left) = converter.push(piece.bytes, piece.left)? {
+                return Ok(Some(Piece { bytes: converter.text(), left }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// At the end: whether it is one.
+    fn are_whole(&self) -> bool {
+        self.converter.as_ref().is_none_or(ToText::is_whole)
     }
 }
 

@@ -54,7 +54,11 @@ mod tests {
         let mut planned: Vec<Planned> = entries
             .map(|(desc, section)| {
                 id += 1;
-                Planned { id, item: Item { section, ..Item::new(desc, Address::default(), None, "x") }, needs: vec![] }
+                Planned {
+                    id,
+                    item: Box::new(Item { section, ..Item::new(desc, Address::default(), None, "x") }),
+                    needs: vec![],
+                }
             })
             .into();
         keep(&mut planned, wanted);

@@ -1,5 +1,6 @@
 //! The data plane of a dump: workers take tables, or ranges of them, from one queue, longest first; each table has one writer.
 
+use super::columns;
 use super::large_objects::Shelf;
 use super::pace::Pace;
 use super::queue::Queue;
@@ -16,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{BlobsData, Payload, TableData};
 use crate::plan::Planned;
 use crate::postgres::{Session, Snapshot};
+use crate::stream::binary::Layout;
 use crate::stream::compressors::Compressors;
 use futures::future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +37,8 @@ pub(super) struct TableJob {
     pub(super) schema: String,
     pub(super) name: String,
     pub(super) data: TableData,
+    /// How its columns lie in binary; nothing where the rows come as text.
+    pub(super) layouts: Option<Arc<[Layout]>>,
 }
 
 impl TableJob {
@@ -77,6 +81,7 @@ pub(super) fn jobs(planned: &[Planned], in_recovery: bool) -> Jobs {
                     schema: entry.item.schema.clone().unwrap_or_default(),
                     name: entry.item.tag.clone(),
                     data: data.clone(),
+                    layouts: None,
                 };
                 if in_recovery && data.unlogged {
                     let reason = "the rows of an unlogged table cannot be read on a standby".to_owned();
@@ -122,7 +127,11 @@ pub(super) async fn copy_all(
     stop: &Stop,
 ) -> Result<Copied> {
     let estimated = jobs.estimated_bytes();
-    let Jobs { tables, blobs, skipped } = jobs;
+    let Jobs { mut tables, blobs, skipped } = jobs;
+    let mut layouts = stop.unless(columns::layouts(leader, &tables)).await?;
+    for job in &mut tables {
+        job.layouts = layouts.remove(&job.data.relation);
+    }
     let extents: Vec<Extent> =
         tables.iter().map(|job| Extent { bytes: job.data.estimated_bytes, pages: job.data.pages }).collect();
     let units = ranges::units(&extents, options.jobs, options.split_above);
@@ -192,17 +201,17 @@ pub(super) async fn copy_all(
         }
     };
     let ((alone, ()), is_lost) = watching(leader, stop, future::join(large_alone, drain)).await;
-    if is_lost {
+    // What a worker says when it is told to stop hides what made us tell it.
+    let failure = match (first_failure, alone.err()) {
+        (Some(error), Some(cause)) if error.kind() == Kind::Interrupted => Some(cause),
+        (error, cause) => error.or(cause),
+    };
+    if is_lost || is_behind(leader, failure.as_ref()).await {
         return Err(leader_lost(snapshot.in_recovery));
     }
-    if let Some(error) = first_failure {
-        // What a worker says when it is told to stop hides what made us tell it.
-        return Err(match alone {
-            Err(cause) if error.kind() == Kind::Interrupted => cause,
-            _ => error,
-        });
+    if let Some(error) = failure {
+        return Err(error);
     }
-    alone?;
     if let Some(large) = large {
         copied.large_objects = Some(large.finish().await?);
     }
@@ -214,6 +223,19 @@ pub(super) async fn copy_all(
 
 /// How often to look whether the leader's session is still there.
 const LEADER_WATCHED: Duration = Duration::from_millis(500);
+
+/// So long the leader may take to answer when others have failed.
+const LEADER_ASKED: Duration = Duration::from_secs(1);
+
+/// Whether the loss of the leader lies behind a failure of others: a connection that is opened after it cannot see its snapshot
+/// any more, and may find that out before the watch does.
+async fn is_behind(leader: &Session, failure: Option<&Error>) -> bool {
+    if !failure.is_some_and(|error| matches!(error.kind(), Kind::Connection | Kind::Database)) {
+        return false;
+    }
+    // One that is slow to answer is there.
+    tokio::time::timeout(LEADER_ASKED, leader.execute("SELECT 1")).await.is_ok_and(|answer| answer.is_err())
+}
 
 /// Does the work, and stops it when the leader's session is gone; whether it was.
 async fn watching<T>(leader: &Session, stop: &Stop, work: impl Future<Output = T>) -> (T, bool) {

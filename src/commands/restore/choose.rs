@@ -2,6 +2,7 @@
 
 use super::{named, ties};
 use crate::archive::toc::{Toc, TocEntry};
+use crate::commands::memory::held;
 use crate::commands::source::{Source, TableObject};
 use crate::error::{Error, Kind, Result};
 use crate::model::Section;
@@ -126,6 +127,13 @@ impl Plan {
     /// How many tables are loaded.
     pub fn table_count(&self) -> u64 {
         self.steps.iter().filter(|step| step.data.is_some()).count() as u64
+    }
+
+    /// The memory that it takes, in bytes.
+    pub(crate) fn held(&self) -> u64 {
+        let steps = self.steps.iter();
+        let all = steps.map(|step| held(step.entry.capacities()) + step.data.as_ref().map_or(0, TableObject::held));
+        (self.steps.capacity() * size_of::<Step>()) as u64 + all.sum::<u64>()
     }
 
     /// The size of all rows as COPY text in bytes.

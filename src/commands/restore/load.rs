@@ -9,7 +9,7 @@ use crate::commands::transfer::{ArchiveObject, Origin};
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{CopyIn, Session};
-use crate::stream::binary::{Converter, Receiver};
+use crate::stream::binary::{Layout, ToBinary};
 use crate::stream::codec::Codec;
 use crate::stream::statements::StatementCutter;
 use crate::stream::terminator::TerminatorStripper;
@@ -108,14 +108,14 @@ pub(super) fn copy_statements(entry: &TocEntry, is_fresh: bool, typed: bool) -> 
 /// The way of rows to the server: in binary as long as all is usual, the rest as text.
 struct Rows<'a> {
     target: &'a mut CopyIn,
-    converter: Option<Converter>,
+    converter: Option<ToBinary>,
     /// Converted rows; kept, so that it is allocated once.
     binary: Vec<u8>,
 }
 
 impl<'a> Rows<'a> {
-    fn new(target: &'a mut CopyIn, receivers: Option<&Arc<[Receiver]>>) -> Self {
-        let converter = receivers.map(|receivers| Converter::new(Arc::clone(receivers)));
+    fn new(target: &'a mut CopyIn, layouts: Option<&Arc<[Layout]>>) -> Self {
+        let converter = layouts.map(|layouts| ToBinary::new(Arc::clone(layouts)));
         Rows { target, converter, binary: Vec::new() }
     }
 
@@ -147,7 +147,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Loads one table, or a slice of its rows, by the statements given, which end as [`copy_statements`] says; `receivers` where
+/// Loads one table, or a slice of its rows, by the statements given, which end as [`copy_statements`] says; `layouts` where
 /// they are typed. Gives the number of rows that the server counted.
 ///
 /// Errors: [`Kind::Archive`] when a byte, the terminator or the number of rows is not what the manifest says. The COPY is
@@ -155,7 +155,7 @@ impl<'a> Rows<'a> {
 pub(super) async fn load_table(
     session: &Session,
     statements: &str,
-    receivers: Option<&Arc<[Receiver]>>,
+    layouts: Option<&Arc<[Layout]>>,
     data: &TableObject,
     slice: Option<&Slice>,
     origin: &Origin,
@@ -167,7 +167,7 @@ pub(super) async fn load_table(
         None => (data.rows, data.object.bytes),
     };
     let mut target = session.copy_in(statements).await?;
-    let rows = Rows::new(&mut target, receivers);
+    let rows = Rows::new(&mut target, layouts);
     let fed = match slice {
         Some(slice) => feed_slice(rows, data, slice, origin, progress).await,
         None => feed(rows, data, origin, progress).await,

@@ -2,20 +2,20 @@
 
 use super::apply::{self, Manner};
 use super::choose::{Choice, Phase, Plan, Step};
-use super::columns::{self, Receivers};
+use super::columns::{self, Layouts};
 use super::failures::{Failures, with_statement};
 use super::notes::{Notes, Piece};
 use super::start::Start;
-use super::tasks::{Work, tasks};
+use super::tasks::{LargeObjects, Work, tasks};
 use super::{RestoreOptions, Words, connect, load, statements};
 use crate::archive::Charset;
-use crate::commands::source::{BlobObject, Source, TableObject};
+use crate::commands::source::TableObject;
 use crate::commands::transfer::Origin;
 use crate::commands::{Progress, Stop, memory};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Ready;
 use crate::postgres::{ConnectionSettings, Session};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
@@ -29,15 +29,24 @@ pub(super) struct Outcome {
     pub(super) warnings: Vec<String>,
 }
 
+/// What is read beside the plan.
+pub(super) struct Archive {
+    pub(super) origin: Origin,
+    /// By the entry that brings them.
+    pub(super) large: LargeObjects,
+    /// What is held of the archive, the plan included, in bytes.
+    pub(super) held: u64,
+}
+
 /// What the workers share.
 struct Shared {
-    plan: Plan,
+    plan: Arc<Plan>,
     choice: Choice,
     keep_going: bool,
     notes: Notes,
     /// What an earlier run has restored.
     done: HashSet<Piece>,
-    large_objects: HashMap<i32, Vec<BlobObject>>,
+    large_objects: LargeObjects,
     origin: Origin,
     charset: Charset,
     progress: Arc<Progress>,
@@ -45,7 +54,7 @@ struct Shared {
     /// How many tables may be loaded at once, which is what takes memory.
     loads: Semaphore,
     /// How rows are sent.
-    receivers: Receivers,
+    layouts: Layouts,
     /// What each task is.
     work: Vec<Work>,
     state: Mutex<State>,
@@ -76,15 +85,15 @@ pub(super) async fn run(
     connection: &ConnectionSettings,
     words: &Words,
     options: &RestoreOptions,
-    source: Source,
-    plan: &Plan,
+    archive: Archive,
+    plan: Arc<Plan>,
     mut failures: Failures,
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<Outcome> {
     progress.phase("definitions");
     stop.unless(start.session.name("pgstow restore: definitions")).await?;
-    let (plan, Start { session: first, notes, before }) = (plan.clone(), start);
+    let Start { session: first, notes, before } = start;
     let mut placement = statements::Placement::of(&options.choice);
     let manner = Manner { choice: &options.choice, is_partial: plan.is_partial, keep_going: options.keep_going, notes };
     let is_open = |step: &&Step| step.phase == Phase::Definitions && !before.done.contains(&(step.entry.id, 0));
@@ -98,10 +107,12 @@ pub(super) async fn run(
         }
     }
     progress.phase("restoring");
-    let receivers = stop.unless(columns::receivers(&first, &plan)).await?;
+    // Rows have what the definitions leave.
+    memory::give_back();
+    let layouts = stop.unless(columns::layouts(&first, &plan)).await?;
     // After errors, or by now, a table of the plan may have rows that are not this restore's.
     let may_truncate = !options.keep_going && before.done.is_empty();
-    let (pieces, tasks) = tasks(&plan, &source.large_objects, before.jobs, may_truncate);
+    let (pieces, tasks) = tasks(&plan, &archive.large, before.jobs, may_truncate);
     let workers = options.jobs.max(1).min(pieces.len().max(1));
     let work = stop.child();
     let shared = Arc::new(Shared {
@@ -110,13 +121,13 @@ pub(super) async fn run(
         keep_going: options.keep_going,
         notes,
         done: before.done,
-        large_objects: source.large_objects,
-        origin: source.origin,
+        large_objects: archive.large,
+        origin: archive.origin,
         charset: words.charset.clone(),
         progress: Arc::clone(progress),
         stop: work.clone(),
-        loads: Semaphore::new(memory::loaders(options.memory, options.jobs)?),
-        receivers,
+        loads: Semaphore::new(memory::loaders(options.memory, options.jobs, archive.held)?),
+        layouts,
         work: pieces,
         state: Mutex::new(State { ready: Ready::new(tasks), failures, outcome: Outcome::default(), running: 0 }),
         changed: Notify::new(),
@@ -319,12 +330,12 @@ async fn copy_rows(
     shared: &Shared,
 ) -> Result<u64> {
     let note = shared.notes.note((step.entry.id, work.number));
-    let receivers = shared.receivers.get(&step.entry.id);
-    tracing::debug!(rows = step.label(), in_binary = receivers.is_some(), is_fresh);
-    let copy = load::copy_statements(&step.entry, is_fresh, receivers.is_some())?;
+    let layouts = shared.layouts.get(&step.entry.id);
+    tracing::debug!(rows = step.label(), in_binary = layouts.is_some(), is_fresh);
+    let copy = load::copy_statements(&step.entry, is_fresh, layouts.is_some())?;
     let begin = if note.is_some() { "BEGIN; " } else { "" };
     let statements = format!("{naming}{begin}{copy}");
     let (slice, origin) = (work.slice.as_ref(), &shared.origin);
-    let loaded = load::load_table(session, &statements, receivers, data, slice, origin, &shared.progress).await;
+    let loaded = load::load_table(session, &statements, layouts, data, slice, origin, &shared.progress).await;
     if note.is_some() { apply::conclude(session, note, loaded).await } else { loaded }
 }

@@ -23,6 +23,8 @@ pub(super) fn put(tables: &mut [TableRow], answers: &[Rows]) -> Result<()> {
     }
     for table in tables.iter_mut() {
         table.columns.sort_unstable_by_key(|column| column.number);
+        table.columns.shrink_to_fit();
+        table.checks.shrink_to_fit();
         table.checks.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     }
     for default in read::<ColumnDefault>(defaults)? {

@@ -1,7 +1,6 @@
 //! An upload in parts into a folder: all parts are equal except the last, so each has its offset in one file.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -13,7 +12,7 @@ use super::super::failure::{StoreProblem, store_error};
 use super::super::ledger::Ledger;
 use super::super::{Limits, Upload};
 use super::partial::Partial;
-use super::{blocking, io_error};
+use super::{blocking, io_error, write_all};
 
 pub(super) struct FolderUpload {
     partial: Partial,
@@ -60,7 +59,7 @@ impl Upload for FolderUpload {
         let ready = self.take(number, body)?;
         blocking(move || {
             for (offset, body) in ready {
-                file.write_all_at(&body, offset).map_err(|e| io_error(&e, "cannot write", &name))?;
+                write_all(&file, &body, offset).map_err(|e| io_error(&e, "cannot write", &name))?;
             }
             Ok(())
         })

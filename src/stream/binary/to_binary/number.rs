@@ -57,7 +57,7 @@ const DIGITS: usize = 4;
 const MOST_DIGITS: usize = 16_000;
 
 /// Number of digits to the base of 10,000, weight of the first, sign, scale, digits; what is before and behind without zeros.
-pub(super) fn numeric(text: &[u8], target: &mut Vec<u8>) -> Outcome {
+pub(in crate::stream::binary) fn numeric(text: &[u8], target: &mut Vec<u8>) -> Outcome {
     let special = match text {
         b"NaN" => Some(NOT_A_NUMBER),
         b"Infinity" => Some(INFINITE),

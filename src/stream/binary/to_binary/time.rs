@@ -129,7 +129,7 @@ fn days((year, month, day): (i64, i64, i64), before_christ: bool) -> Result<i64,
 }
 
 /// Days since 2000-01-01.
-pub(super) fn date(text: &[u8]) -> Result<i32, Unusual> {
+pub(in crate::stream::binary) fn date(text: &[u8]) -> Result<i32, Unusual> {
     match text {
         b"infinity" => return Ok(i32::MAX),
         b"-infinity" => return Ok(i32::MIN),
@@ -149,12 +149,12 @@ pub(super) fn time(text: &[u8]) -> Result<i64, Unusual> {
 }
 
 /// Microseconds since 2000-01-01 00:00:00.
-pub(super) fn timestamp(text: &[u8]) -> Result<i64, Unusual> {
+pub(in crate::stream::binary) fn timestamp(text: &[u8]) -> Result<i64, Unusual> {
     moment(text, |_| Ok(0))
 }
 
 /// Microseconds since 2000-01-01 00:00:00 UTC.
-pub(super) fn timestamptz(text: &[u8]) -> Result<i64, Unusual> {
+pub(in crate::stream::binary) fn timestamptz(text: &[u8]) -> Result<i64, Unusual> {
     moment(text, zone)
 }
 
@@ -177,7 +177,7 @@ fn moment(text: &[u8], zone: impl FnOnce(&mut Cursor<'_>) -> Result<i64, Unusual
 }
 
 /// Microseconds, days, months: `1 year 2 mons -3 days +04:05:06.7`, each of them optional but not all.
-pub(super) fn interval(text: &[u8]) -> Result<(i64, i32, i32), Unusual> {
+pub(in crate::stream::binary) fn interval(text: &[u8]) -> Result<(i64, i32, i32), Unusual> {
     let (mut months, mut days, mut clock) = (None, None, None);
     let mut years = None;
     for word in Words(text) {

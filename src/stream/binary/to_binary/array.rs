@@ -1,11 +1,8 @@
 //! Arrays, as the server writes them (`array_out` in `arrayfuncs.c`): elements between braces, quoted where they need it.
 
-use super::value::Element;
-use super::{NULL, Outcome, Unusual, with_length};
+use super::super::Element;
+use super::{MOST_DIMENSIONS, NULL, Outcome, Unusual, with_length};
 use bytes::BufMut;
-
-/// The most dimensions that an array has (`MAXDIM`).
-const MOST_DIMENSIONS: usize = 6;
 
 /// Number of dimensions, whether there are nulls, the elements' type, length and lower bound of each dimension, elements.
 pub(super) fn convert(text: &[u8], element: &Element, target: &mut Vec<u8>) -> Outcome {
@@ -97,7 +94,7 @@ impl Parser<'_> {
                     byte => self.scratch.push(byte),
                 }
             }
-            return with_length(target, |target| self.element.receiver.convert(&self.scratch, target));
+            return with_length(target, |target| self.element.layout.convert(&self.scratch, target));
         }
         let length = self.rest.iter().take_while(|byte| !b",}{\"\\ \t\n\r\x0b\x0c".contains(byte)).count();
         let (text, rest) = self.rest.split_at(length);
@@ -112,19 +109,19 @@ impl Parser<'_> {
             }
             // The server reads any case of it, and writes but one.
             text if text.eq_ignore_ascii_case(b"NULL") => Err(Unusual),
-            text => with_length(target, |target| self.element.receiver.convert(text, target)),
+            text => with_length(target, |target| self.element.layout.convert(text, target)),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::value::{Element, Receiver};
+    use super::super::super::{Element, Layout};
     use super::convert;
 
-    fn sent(receiver: Receiver, text: &str) -> Option<Vec<u8>> {
+    fn sent(layout: Layout, text: &str) -> Option<Vec<u8>> {
         let mut target = Vec::new();
-        let element = Element { oid: 7, receiver };
+        let element = Element { oid: 7, layout };
         convert(text.as_bytes(), &element, &mut target).ok().map(|()| target)
     }
 
@@ -134,17 +131,17 @@ mod tests {
 
     #[test]
     fn elements_follow_the_dimensions() {
-        assert_eq!(sent(Receiver::Int4, "{}"), Some(numbers(&[0, 0, 7])));
-        assert_eq!(sent(Receiver::Int4, "{5,NULL}"), Some(numbers(&[1, 1, 7, 2, 1, 4, 5, -1])));
+        assert_eq!(sent(Layout::Int4, "{}"), Some(numbers(&[0, 0, 7])));
+        assert_eq!(sent(Layout::Int4, "{5,NULL}"), Some(numbers(&[1, 1, 7, 2, 1, 4, 5, -1])));
         let square = numbers(&[2, 0, 7, 2, 1, 2, 1, 4, 1, 4, 2, 4, 3, 4, 4]);
-        assert_eq!(sent(Receiver::Int4, "{{1,2},{3,4}}"), Some(square));
+        assert_eq!(sent(Layout::Int4, "{{1,2},{3,4}}"), Some(square));
         let quoted = [&numbers(&[1, 0, 7, 3, 1, 4])[..], b"a,\"}", &numbers(&[0, 4]), b"NULL"].concat();
-        assert_eq!(sent(Receiver::Text, r#"{"a,\"}","","NULL"}"#), Some(quoted));
+        assert_eq!(sent(Layout::Text, r#"{"a,\"}","","NULL"}"#), Some(quoted));
     }
 
     #[test]
     fn what_is_written_otherwise_is_left_to_the_server() {
-        assert_eq!(sent(Receiver::Text, "{null}"), None);
+        assert_eq!(sent(Layout::Text, "{null}"), None);
         for text in [
             "",
             "{",
@@ -162,7 +159,7 @@ mod tests {
             "{{}}",
             "{{{{{{{1}}}}}}}",
         ] {
-            assert_eq!(sent(Receiver::Int4, text), None, "{text}");
+            assert_eq!(sent(Layout::Int4, text), None, "{text}");
         }
     }
 }
