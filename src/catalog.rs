@@ -22,7 +22,7 @@ use crate::facets::{self, Facets, Subjects};
 use crate::model::{
     Address, AddressMap, AddressSet, Belongs, Depend, Item, Object, Oid, Question, Rows, ServerVersion,
 };
-use crate::objects::{self, KINDS, statistics_data, subscription};
+use crate::objects::{self, KINDS, schema, statistics_data, subscription};
 use crate::postgres::{Session, decode};
 use asking::Asked;
 use chosen::Chosen;
@@ -193,7 +193,12 @@ pub async fn read(
     let members = Members::of(&rows, &relations);
     let made_by_extensions: Vec<Object> = objects.extract_if(.., |object| members.holds(object)).collect();
     objects.retain(|object| chosen.keeps(object));
-    drop_half_attachments(&mut objects);
+    drop_half_ownerships(&mut objects);
+    if chosen.by_schema() {
+        for object in &mut objects {
+            schema::make_if_missing(&mut object.whole);
+        }
+    }
     facets::extension::append(&extensions, &mut objects);
     let (mut facets, loose) = facets(&found, &objects, &made_by_extensions, &members, &chosen)?;
     objects.extend(loose);
@@ -334,19 +339,11 @@ fn asked<R: DeserializeOwned + 'static>(
     }
 }
 
-/// An attachment ties two relations, an ownership a sequence and a table, a membership a publication and a table or schema;
-/// where only one of them was selected there is nothing to tie, as with `pg_dump -t`.
-fn drop_half_attachments(objects: &mut Vec<Object>) {
-    let ties = |object: &Object| {
-        matches!(
-            object.whole.desc,
-            "TABLE ATTACH"
-                | "INDEX ATTACH"
-                | "SEQUENCE OWNED BY"
-                | "PUBLICATION TABLE"
-                | "PUBLICATION TABLES IN SCHEMA"
-        )
-    };
+/// An ownership ties a sequence and a table; where only one of them was selected there is nothing to tie, as with `pg_dump -t`.
+/// Attachments and memberships of publications come along with the partition and the publication alone: the target may have
+/// the other one.
+fn drop_half_ownerships(objects: &mut Vec<Object>) {
+    let ties = |object: &Object| object.whole.desc == "SEQUENCE OWNED BY";
     if !objects.iter().any(ties) {
         return;
     }

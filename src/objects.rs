@@ -37,7 +37,7 @@ mod policy;
 mod publication;
 mod range_type;
 mod rule;
-mod schema;
+pub mod schema;
 mod sequence;
 pub mod statistics_data;
 pub mod subscription;

@@ -28,6 +28,8 @@ pub(super) struct Chosen {
     everything: bool,
     whole_schemas: bool,
     by_table: bool,
+    /// Schemas were named, and they come with the schemas themselves.
+    by_schema: bool,
     schemas: HashSet<String>,
     extensions: HashSet<Oid>,
     parts: HashMap<Oid, Part>,
@@ -54,6 +56,7 @@ impl Chosen {
             everything: selection.everything(),
             whole_schemas: selection.schemas.is_empty() && !selection.by_table(),
             by_table: selection.by_table(),
+            by_schema: !selection.schemas.is_empty() && !selection.by_table(),
             schemas,
             extensions,
             parts,
@@ -73,6 +76,11 @@ impl Chosen {
     /// Nothing was narrowed by `-n` or `-t`, so that privileges in `pg_catalog` count, too.
     pub(super) fn whole_schemas(&self) -> bool {
         self.whole_schemas
+    }
+
+    /// Whether schemas were named, so that a target may lack even those that every database is born with.
+    pub(super) fn by_schema(&self) -> bool {
+        self.by_schema
     }
 
     /// Whether changed privileges of this extension's members are wanted. Those of built-in ones always are.
@@ -214,7 +222,8 @@ fn parts(
             // A configuration table's rows come with its extension, or with its schema or by its name all the same
             // (`processExtensionTables`).
             Some(extension) => {
-                let wanted = extensions.contains(&extension) || named || (in_schema && !selection.by_table());
+                let by_schema = !selection.schemas.is_empty() && !selection.by_table();
+                let wanted = extensions.contains(&extension) || named || (in_schema && by_schema);
                 let schema_excluded = selection.exclude_schemas.iter().any(|p| p.matches_schema(&relation.schema));
                 wanted && !excluded.contains(&relation.oid) && !schema_excluded
             }
@@ -312,7 +321,9 @@ fn expect_matches(
     let unmatched: Vec<_> = patterns.iter().filter(|pattern| !fits(pattern)).collect();
     if let (Some(first), true) = (unmatched.first(), strict || unmatched.len() == patterns.len()) {
         let error = Error::new(Kind::Usage, format!("no matching {what}s were found")).on(format!("pattern {first}"));
-        return Err(if what == "table" && !first.has_schema() {
+        return Err(if first.fits_the_system(what) {
+            error.hint("what is the server's own (pg_catalog, information_schema) is never dumped")
+        } else if what == "table" && !first.has_schema() {
             error.hint("a name without schema is looked up in the search path only; write schema.table, or *.table")
         } else {
             error

@@ -54,6 +54,18 @@ impl Pattern {
         self.name.is_match(schema)
     }
 
+    /// Whether the pattern, one for schemas or tables, asks for something in a schema of the server's own.
+    pub(super) fn fits_the_system(&self, what: &str) -> bool {
+        let schema = match what {
+            "schema" => Some(&self.name),
+            "table" => self.schema.as_ref(),
+            _ => None,
+        };
+        schema.is_some_and(|schema| {
+            ["pg_catalog", "pg_toast", "information_schema"].iter().any(|name| schema.is_match(name))
+        })
+    }
+
     /// Whether the pattern says in which schema to look.
     pub fn has_schema(&self) -> bool {
         self.schema.is_some()

@@ -68,9 +68,8 @@ const SCHEMAS: Question = Question(
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1",
 );
 
-/// Extensions but the built-in one.
-const EXTENSIONS: Question =
-    Question("SELECT e.oid, e.extname AS name FROM pg_catalog.pg_extension e WHERE e.oid >= 16384 ORDER BY 2");
+/// All extensions: a pattern may fit the built-in one alone, although nothing of it is dumped.
+const EXTENSIONS: Question = Question("SELECT e.oid, e.extname AS name FROM pg_catalog.pg_extension e ORDER BY 2");
 
 /// The search path that the session would have had, for patterns without a schema mean what is visible through it, and the
 /// room for locks: that of every process that may hold any, and the tenth that the server adds (`LockManagerShmemSize`,

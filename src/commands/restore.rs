@@ -20,6 +20,7 @@ mod start;
 pub(super) mod statements;
 mod target;
 mod tasks;
+mod ties;
 mod verify;
 
 pub use choose::{Choice, Step};
@@ -176,7 +177,7 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
         connection.cancel_all().await;
     }
     let outcome = outcome.map_err(|error| if are_kept { start::or_resume(error) } else { error })?;
-    report.warnings.extend(outcome.warning);
+    report.warnings.extend(outcome.warnings);
     report.tables = outcome.tables;
     report.rows = outcome.rows;
     report.errors = outcome.errors;

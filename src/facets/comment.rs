@@ -4,7 +4,7 @@ use super::{Facets, Subjects};
 use crate::model::{Address, Oid, Question, literal};
 use serde::Deserialize;
 
-/// Every comment on something that initdb did not make, and on schema `public`, which every database starts with: there
+/// Every comment on something that initdb did not make (large objects may have any number), and on schema `public`, which every database starts with: there
 /// the standard comment is left out, and a removed one is said to be empty, so that the target loses its own. An extension
 /// gets its comment from its control file when it is made, so one whose comment was removed says that too.
 pub const QUESTION: Question = Question(
@@ -12,7 +12,7 @@ pub const QUESTION: Question = Question(
 FROM pg_catalog.pg_description d
 LEFT JOIN pg_catalog.pg_type a ON d.classoid = 'pg_catalog.pg_type'::pg_catalog.regclass AND a.oid = d.objoid
 AND EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.oid = a.typelem AND e.typarray = a.oid)
-WHERE d.objoid >= 16384
+WHERE (d.objoid >= 16384 OR d.classoid = 'pg_catalog.pg_largeobject'::pg_catalog.regclass)
 AND NOT (d.classoid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
 AND d.objoid IN (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public'))
 UNION ALL

@@ -4,14 +4,14 @@ use super::{Facets, Subjects};
 use crate::model::{Address, Oid, Question, ident, literal};
 use serde::Deserialize;
 
-/// Every security label on something that initdb did not make. An ordinary role may not read `pg_subscription`, and then its
+/// Every security label on something that initdb did not make (large objects may have any number). An ordinary role may not read `pg_subscription`, and then its
 /// subscriptions are not dumped either.
 pub const QUESTION: Question = Question(
     "SELECT l.classoid AS class, l.objoid AS object, l.objsubid AS sub, a.typelem AS element, l.provider, l.label
 FROM pg_catalog.pg_seclabel l
 LEFT JOIN pg_catalog.pg_type a ON l.classoid = 'pg_catalog.pg_type'::pg_catalog.regclass AND a.oid = l.objoid
 AND EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.oid = a.typelem AND e.typarray = a.oid)
-WHERE l.objoid >= 16384
+WHERE l.objoid >= 16384 OR l.classoid = 'pg_catalog.pg_largeobject'::pg_catalog.regclass
 OR l.objoid IN (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public')
 UNION ALL
 SELECT l.classoid, l.objoid, 0, NULL, l.provider, l.label

@@ -8,7 +8,7 @@
 
 use super::{Facets, Place, Subjects};
 use crate::model::privilege::{AccessList, Grant, Wording};
-use crate::model::{Address, Item, Oid, Question, Section, Target, class, ident};
+use crate::model::{Address, Item, Oid, Question, Target, class, ident};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 
@@ -205,7 +205,8 @@ pub fn items(rows: &[Row], subjects: &Subjects<'_>) -> Facets {
 }
 
 /// The `ACL` entries of things that no kind describes, for PostgreSQL brings them along: functions of `pg_catalog`,
-/// built-in languages. They hang on nothing, so they are post-data entries of their own; `None` for all other rows.
+/// built-in languages. They hang on nothing, so they are entries of their own, before the data, where `pg_dump` has what it
+/// says of such things; `None` for all other rows.
 pub fn system_item(row: &Row) -> Option<Item> {
     let SystemName { word, name, arguments } = row.system.as_ref()?;
     let bare = match (name, arguments) {
@@ -222,7 +223,6 @@ pub fn system_item(row: &Row) -> Option<Item> {
     let create = row.statements(&on);
     (!create.is_empty()).then(|| Item {
         owner: Some(row.owner.clone()),
-        section: Section::PostData,
         create,
         ..Item::new("ACL", Address::default(), in_schema.then_some("pg_catalog"), tag)
     })

@@ -122,8 +122,8 @@ fn member_table(row: &Row, table: &Table) -> Object {
             format!("{} {}", row.name, table.name),
         )
     };
-    let belongs = Belongs { schema: Some(table.schema.clone()), relation: Some(table.table_oid), owned_by: None };
-    Object::simple(item, belongs)
+    // The publication's, and so a part of every dump that has publications, whether the table is one or not.
+    Object::simple(item, Belongs::default())
 }
 
 fn member_schema(row: &Row, schema: &Schema) -> Object {
@@ -139,7 +139,7 @@ fn member_schema(row: &Row, schema: &Schema) -> Object {
             format!("{} {}", row.name, schema.schema),
         )
     };
-    Object::simple(item, words::in_schema(&schema.schema))
+    Object::simple(item, Belongs::default())
 }
 
 #[cfg(test)]

@@ -27,6 +27,14 @@ const BUILT_IN: &str = "public";
 /// The owner that servers from 15 on give to `public`; targets older than 14 do not have this role.
 const BUILT_IN_OWNER: &str = "pg_database_owner";
 
+/// What a dump of chosen schemas says of `public`, when that is one of them. `pg_dump` says CREATE SCHEMA there, which fails in
+/// every database that has not lost it; where it is missing, nothing else would make it.
+pub fn make_if_missing(item: &mut Item) {
+    if item.desc == "SCHEMA" && item.tag == BUILT_IN {
+        item.create = format!("CREATE SCHEMA IF NOT EXISTS {BUILT_IN};\n");
+    }
+}
+
 fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         let address = Address::new(class::SCHEMA, row.oid);

@@ -39,6 +39,7 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, coalesc
     c.relallfrozen AS frozen, -- <18: NULL::integer AS frozen,
     (SELECT pg_catalog.json_object_agg(a.attname, a.attnum) FROM pg_catalog.pg_attribute a
         WHERE i.indexrelid IS NOT NULL AND a.attrelid = c.oid) AS numbers,
+    c.relkind = 'm' AS filled_late, -- !rows: false AS filled_late,
     coalesce(k.list, '[]') AS columns
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -66,6 +67,8 @@ struct Row {
     frozen: Option<i32>,
     /// Of an index's columns, whose names another server may give otherwise.
     numbers: Option<std::collections::HashMap<String, i32>>,
+    /// It is filled when all data is there, and only then is there something to know.
+    filled_late: bool,
     columns: Vec<Column>,
 }
 
@@ -90,7 +93,7 @@ fn statistics(row: &Row) -> Object {
         create += &call("pg_restore_attribute_stats", row, &of_column(row, column));
     }
     let itself = Address::new(class::RELATION, row.oid);
-    let late = matches!(row.kind, 'm' | 'i' | 'I');
+    let late = row.filled_late || matches!(row.kind, 'i' | 'I');
     let item = Item {
         section: if late { Section::PostData } else { Section::Data },
         create,
@@ -151,7 +154,7 @@ mod tests {
     #[test]
     fn an_index_names_its_columns_by_number_and_leaves_out_what_is_not_known() {
         let row = r#"{"oid":"9","schema":"s","name":"it's","kind":"i","table_oid":"8","version":"150018","pages":2,
-            "tuples":"300","visible":0,"frozen":null,"numbers":{"expr":1},"columns":[{"name":"expr","inherited":false,
+            "tuples":"300","visible":0,"frozen":null,"numbers":{"expr":1},"filled_late":false,"columns":[{"name":"expr","inherited":false,
             "values":[["null_frac","0.5","real"],["most_common_vals",null,"text"],null]}]}"#;
         let objects = objects(&answers(&[row.to_owned()])).expect("a row of the question's shape");
         assert_eq!(objects[0].whole.section, Section::PostData);

@@ -11,8 +11,8 @@ pub(super) const KIND: Kind = Kind { name: "user mappings", questions: &[QUESTIO
 /// The view shows options to those who may use the mapping; the table behind it, to superusers only.
 const QUESTION: Question = Question(
     "SELECT m.umid AS oid, m.usename AS user, m.umuser = 0 AS is_public, m.srvname AS server,
-  coalesce(m.umoptions, '{}') AS options
-FROM pg_user_mappings m
+  pg_get_userbyid(s.srvowner) AS owner, coalesce(m.umoptions, '{}') AS options
+FROM pg_user_mappings m JOIN pg_foreign_server s ON s.oid = m.srvid
 ORDER BY m.srvname, m.usename",
 );
 
@@ -22,6 +22,8 @@ struct Row {
     user: String,
     is_public: bool,
     server: String,
+    /// Of the server: who restores as each owner has to make it as that one.
+    owner: String,
     options: Vec<String>,
 }
 
@@ -31,6 +33,7 @@ fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
         let user = if row.is_public { "PUBLIC".to_owned() } else { ident(&row.user) };
         let words = format!("{user} SERVER {}", ident(&row.server));
         let whole = Item {
+            owner: Some(row.owner.clone()),
             create: format!("CREATE USER MAPPING FOR {words}{};\n", words::options_clause(&row.options)),
             drop: format!("DROP USER MAPPING FOR {words};\n"),
             ..Item::new("USER MAPPING", address, None, format!("USER MAPPING {} SERVER {}", row.user, row.server))

@@ -24,7 +24,7 @@ const QUESTION: Question = Question(
             'collation_schema', con.nspname, 'collation', co.collname,
             'default_oid', d.oid, 'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
             'storage', CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage END,
-            'compression', CASE WHEN a.attcompression <> '' THEN a.attcompression END, -- <14: 'compression', NULL,
+            'compression', CASE WHEN a.attcompression <> '' THEN a.attcompression END, -- <14: 'compression', NULL, -- !toast-compression: 'compression', NULL,
             'statistics', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
             'options', coalesce(a.attoptions, '{}')) ORDER BY a.attnum), '[]')
         FROM pg_catalog.pg_attribute a

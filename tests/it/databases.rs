@@ -69,7 +69,7 @@ pub(crate) fn source(server: &Server, how: &str, wanted: &[&str]) -> Database {
 }
 
 /// `labels_14` is a part of `labels`.
-fn named(fixture: &Fixture, wanted: &[&str]) -> bool {
+pub(crate) fn named(fixture: &Fixture, wanted: &[&str]) -> bool {
     wanted.iter().any(|name| fixture.name.split('_').next() == Some(*name))
 }
 

@@ -44,6 +44,7 @@ mod resuming;
 mod round_trip;
 mod scheduling;
 mod selection;
+mod selection_contents;
 mod selection_far;
 mod selection_table;
 mod stock_archives;

@@ -106,6 +106,91 @@ fn definitions_of_the_whole_shop_come_without_rows() {
     assert_same_schema(&source, &target);
 }
 
+/// A tree of partitions in two schemas, published together with a table that is in neither.
+fn tied() -> Database {
+    let database = Database::fresh(&server(18), "tied");
+    database.execute(
+        "CREATE SCHEMA a; CREATE SCHEMA b;
+         CREATE TABLE a.tree (id integer PRIMARY KEY) PARTITION BY RANGE (id); CREATE INDEX twice ON a.tree ((id * 2));
+         CREATE TABLE b.leaf PARTITION OF a.tree FOR VALUES FROM (0) TO (10); INSERT INTO a.tree VALUES (7);
+         CREATE TABLE plain (id integer); CREATE PUBLICATION across FOR TABLE b.leaf, plain, TABLES IN SCHEMA a",
+    );
+    database
+}
+
+#[test]
+fn what_ties_a_chosen_thing_to_another_is_done_where_the_target_has_that_and_said_where_not() {
+    let source = tied();
+    let attached = "SELECT count(*) FROM pg_inherits";
+    let published = "SELECT count(*) FROM pg_publication_rel";
+    let sorts = [(["-t", "b.leaf"], "CREATE SCHEMA b", "SELECT"), (["-n", "b"], "SELECT", "DROP SCHEMA b")];
+    for (arguments, made, dropped) in sorts {
+        let backup = Backup::make(&garage(), &source, &arguments);
+        let alone = Database::fresh(&source.server, "alone");
+        alone.execute(made);
+        let said = backup.restore(&alone, &["--json"]).fine().json();
+        let words = "left out, for neither what was restored nor the target has what it would be joined to: \
+                     table attach b.leaf, index attach b.leaf_pkey, index attach b.leaf_expr_idx";
+        let said: BTreeSet<&str> = said["warnings"][0].as_str().unwrap().split([':', ',']).map(str::trim).collect();
+        assert_eq!(said, words.split([':', ',']).map(str::trim).collect());
+        assert_eq!(alone.value("SELECT id FROM b.leaf"), "7");
+        assert_eq!(alone.value(attached), "0");
+
+        // Into the tree, which lost this leaf.
+        let tree = Database::fresh(&source.server, "tree");
+        Backup::make(&garage(), &source, &["-T", "b.leaf"]).restore(&tree, &[]).fine();
+        tree.execute(dropped);
+        let said = backup.restore(&tree, &["--json"]).fine().json();
+        assert_eq!(said["warnings"].as_array().map(Vec::len), Some(0), "{said}");
+        assert_eq!(tree.value(attached), source.value(attached));
+        assert_eq!(tree.value("SELECT id FROM a.tree"), "7");
+    }
+
+    // A publication says all that it publishes, as stock's does.
+    let backup = Backup::make(&garage(), &source, &["-N", "a", "-T", "plain"]);
+    let target = Database::fresh(&source.server, "published");
+    let said = backup.restore(&target, &[]).fine().stdout;
+    for tie in
+        ["publication table public.across plain", "publication tables in schema a.across a", "table attach b.leaf"]
+    {
+        assert!(said.contains(tie), "{tie} is not said: {said}");
+    }
+    assert_eq!(target.value(published), "1");
+    let target = Database::fresh(&source.server, "published");
+    target.execute("CREATE TABLE plain (id integer); CREATE SCHEMA a");
+    backup.restore(&target, &[]).fine();
+    assert_eq!(target.value(published), "2");
+    assert_eq!(target.value("SELECT count(*) FROM pg_publication_namespace"), "1");
+
+    // The same of a part of a whole backup.
+    let whole = Backup::make(&garage(), &source, &[]);
+    let target = Database::fresh(&source.server, "part_of_tied");
+    let said = whole.restore(&target, &["-N", "a"]).fine().stdout;
+    assert!(said.contains("table attach b.leaf"), "{said}");
+    // Anything else about such a tie is an error as ever.
+    let target = Database::fresh(&source.server, "unfit");
+    target.execute("CREATE SCHEMA a; CREATE TABLE a.tree (id integer, other text) PARTITION BY RANGE (id)");
+    whole.restore(&target, &["-n", "b"]).failed(4, &["table attach b.leaf"]);
+}
+
+#[test]
+fn schema_public_is_made_where_it_was_chosen_and_is_missing() {
+    let source = small();
+    source.execute("CREATE TABLE public.plain (id integer)");
+    let backup = Backup::make(&garage(), &source, &["-n", "public"]);
+    let (usual, without) = (Database::fresh(&source.server, "usual"), Database::fresh(&source.server, "without"));
+    without.execute("DROP SCHEMA public");
+    for target in [&usual, &without] {
+        backup.restore(target, &[]).fine();
+        assert_eq!(target.value("SELECT count(*) FROM public.plain"), "0");
+    }
+    // The rest of such a backup's words are stock's, so its pg_restore makes it, too.
+    let plain = crate::support::LocalBackup::make(&source, &["-n", "public", "-Z", "none"]);
+    let stock = Database::fresh(&source.server, "by_stock");
+    oracle().pg_restore18(&stock.url(), &plain.folder(), &["-e"]).unwrap();
+    assert_eq!(stock.value("SELECT count(*) FROM public.plain"), "0");
+}
+
 #[test]
 fn a_pattern_that_matches_nothing_is_an_error() {
     let source = small();

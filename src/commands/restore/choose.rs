@@ -1,6 +1,6 @@
 //! Which entries of a table of contents are restored, in which phase, and why the others are not. Pure.
 
-use super::named;
+use super::{named, ties};
 use crate::archive::toc::{Toc, TocEntry};
 use crate::commands::memory::held;
 use crate::commands::source::{Source, TableObject};
@@ -196,6 +196,7 @@ pub(crate) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Pla
     }
     plan.left_out = left_out.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
     plan.left_out.sort();
+    ties::put_off(&mut plan.steps);
     Ok(plan)
 }
 

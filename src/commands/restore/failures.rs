@@ -1,5 +1,7 @@
 //! What failed in a restore: the first failure ends it, unless the user chose to go on.
 
+use super::choose::Step;
+use super::ties;
 use crate::error::{Error, Kind, Result};
 
 /// So much of a failed statement is printed.
@@ -10,11 +12,26 @@ const STATEMENT_SHOWN: usize = 300;
 pub(super) struct Failures {
     keep_going: bool,
     errors: Vec<String>,
+    untied: Vec<String>,
 }
 
 impl Failures {
     pub(super) fn new(keep_going: bool) -> Self {
-        Failures { keep_going, errors: Vec::new() }
+        Failures { keep_going, errors: Vec::new(), untied: Vec::new() }
+    }
+
+    /// Whether a step failed only because it ties something to what is not there; then it is noted, and is no failure.
+    pub(super) fn let_pass(&mut self, step: &Step, error: &Error) -> bool {
+        let passes = ties::lacks_an_end(step, error);
+        if passes {
+            self.untied.push(step.label());
+        }
+        passes
+    }
+
+    /// A warning about all that was let pass.
+    pub(super) fn warning(&self) -> Option<String> {
+        ties::words(&self.untied)
     }
 
     /// What failed, for the report.

@@ -26,7 +26,7 @@ pub(super) struct Outcome {
     pub(super) tables: u64,
     pub(super) rows: u64,
     pub(super) errors: Vec<String>,
-    pub(super) warning: Option<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 /// What is read beside the plan.
@@ -100,7 +100,9 @@ pub(super) async fn run(
     for step in plan.steps.iter().filter(is_open) {
         let applied =
             stop.unless(async { Ok(apply::apply(&first, None, step, 0, manner, &mut placement).await) }).await?;
-        if let Err((sql, error)) = applied {
+        if let Err((sql, error)) = applied
+            && !failures.let_pass(step, &error)
+        {
             failures.add(error.on(step.label()), &sql)?;
         }
     }
@@ -169,8 +171,10 @@ pub(super) async fn run(
     };
     if let Some(session) = last {
         let steps: Vec<&Step> = shared.plan.steps.iter().filter(|step| step.phase == Phase::EventTriggers).collect();
-        outcome.warning = stop.unless(apply::finish(&session, &steps, shared.manner(), &mut failures)).await?;
+        let word = stop.unless(apply::finish(&session, &steps, shared.manner(), &mut failures)).await?;
+        outcome.warnings.extend(word);
     }
+    outcome.warnings.extend(failures.warning());
     outcome.errors = failures.into_errors();
     Ok(outcome)
 }
@@ -283,6 +287,7 @@ async fn run_step(session: &Session, work: &Work, shared: &Shared, habits: &mut 
     let step = piece.as_ref().unwrap_or(step);
     match apply::apply(session, naming, step, work.number, shared.manner(), &mut habits.placement).await {
         Ok(()) => Ok(None),
+        Err((_, error)) if lock(&shared.state)?.failures.let_pass(step, &error) => Ok(None),
         Err((sql, error)) => Err(with_statement(error.on(step.label()), &sql)),
     }
 }

@@ -189,7 +189,7 @@ fn create(entry: &TocEntry, is_partial: bool) -> Option<String> {
             oid_array(entry)
         ));
     }
-    if is_partial && entry.desc == "SCHEMA" {
+    if is_partial && entry.desc == "SCHEMA" && !create.starts_with("CREATE SCHEMA IF NOT EXISTS ") {
         return Some(create.replacen("CREATE SCHEMA ", "CREATE SCHEMA IF NOT EXISTS ", 1));
     }
     Some(create.to_owned())

@@ -126,9 +126,9 @@ pub(super) async fn drop_objects(
 /// SQLSTATEs (PostgreSQL documentation, appendix A).
 const DEPENDENT_OBJECTS_STILL_EXIST: &str = "2BP01";
 const INVALID_TABLE_DEFINITION: &str = "42P16";
-const UNDEFINED_TABLE: &str = "42P01";
-const UNDEFINED_OBJECT: &str = "42704";
-const INVALID_SCHEMA_NAME: &str = "3F000";
+pub(super) const UNDEFINED_TABLE: &str = "42P01";
+pub(super) const UNDEFINED_OBJECT: &str = "42704";
+pub(super) const INVALID_SCHEMA_NAME: &str = "3F000";
 
 /// `-C`: makes the database on the first connection and opens one to it.
 pub(super) async fn create_database(
