@@ -15,8 +15,9 @@ fn main() -> ExitCode {
 mod allocator {
     /// Before there is any other thread.
     pub(super) fn set() {
-        let settings =
-            [(libc::M_ARENA_MAX, 2), (libc::M_MMAP_THRESHOLD, 128 << 10), (libc::M_TRIM_THRESHOLD, 512 << 10)];
+        // Parts are blocks of their own, and frames are not: to map and clear each frame anew took a tenth more of the client's
+        // processor time (128 KiB in place of 4 MiB, a dump of 0.6 GB with zstd:1).
+        let settings = [(libc::M_ARENA_MAX, 2), (libc::M_MMAP_THRESHOLD, 4 << 20), (libc::M_TRIM_THRESHOLD, 4 << 20)];
         for (setting, value) in settings {
             // SAFETY: two numbers.
             unsafe { libc::mallopt(setting, value) };

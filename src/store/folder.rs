@@ -107,8 +107,7 @@ impl FolderStore {
             partial.publish(replace)?;
             sync_folder(&folder)
         };
-        blocking(move || write().map_err(|e| io_error(&e, "cannot write", &name)))
-        .await
+        blocking(move || write().map_err(|e| io_error(&e, "cannot write", &name))).await
     }
 }
 
