@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use pgstow::commands::memory;
+
 fn main() -> ExitCode {
     allocator::set();
-    pgstow::commands::memory::give_back_by(allocator::give_back);
+    memory::speak_to(memory::Allocator { give_back: allocator::give_back, keep_below: allocator::keep_below });
     pgstow::cli::main()
 }
 
@@ -15,10 +17,15 @@ fn main() -> ExitCode {
 mod allocator {
     /// Before there is any other thread.
     pub(super) fn set() {
-        // Parts are blocks of their own, and frames are not: to map and clear each frame anew took a tenth more of the client's
-        // processor time (128 KiB in place of 4 MiB, a dump of 0.6 GB with zstd:1).
-        let settings = [(libc::M_ARENA_MAX, 2), (libc::M_MMAP_THRESHOLD, 4 << 20), (libc::M_TRIM_THRESHOLD, 4 << 20)];
-        for (setting, value) in settings {
+        // SAFETY: two numbers.
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
+        keep_below(128 << 10);
+    }
+
+    /// Blocks from this size on are the system's again when they are freed.
+    pub(super) fn keep_below(bytes: usize) {
+        let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+        for (setting, value) in [(libc::M_MMAP_THRESHOLD, bytes), (libc::M_TRIM_THRESHOLD, bytes.saturating_mul(4))] {
             // SAFETY: two numbers.
             unsafe { libc::mallopt(setting, value) };
         }
@@ -35,5 +42,8 @@ mod allocator {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 mod allocator {
     pub(super) fn set() {}
+
+    pub(super) fn keep_below(_bytes: usize) {}
+
     pub(super) fn give_back() {}
 }

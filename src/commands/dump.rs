@@ -215,6 +215,7 @@ async fn write_rows(
     tracing::info!(items = planned.len(), bytes = definitions, "planned");
     // Rows have what the definitions leave.
     memory::give_back();
+    memory::keep_frames(options.memory);
     let left = memory::beside(definitions, options.memory, options.jobs, options.codec);
     let shares = DumpShares::of(left, options.jobs, options.codec, shares.codecs)?;
     destination.parts = Parts::new(options.store.limits(), &shares, options.part_size, options.max_parts)?;
