@@ -23,6 +23,8 @@ const CONNECTION: u64 = 448 * KIB;
 /// Frames of one worker: one that is being filled, one in the codec, one between codec and part.
 const FRAMES_PER_WORKER: u64 = 3;
 const LARGEST_FRAME: u64 = MIB;
+/// Blocks that are smaller are frames; larger ones are parts.
+const KEPT_BELOW: usize = 4 << 20;
 const SMALLEST_FRAME: u64 = 32 * KIB;
 /// The smallest part that S3 takes, unless it is the last.
 const SMALLEST_PART: u64 = 5 * MIB;
@@ -62,7 +64,7 @@ pub(crate) fn give_back() {
 /// one anew took a tenth more of the processor time of a dump's client (0.6 GB with zstd:1).
 pub(crate) fn keep_frames(budget: u64) {
     if let Some(allocator) = ALLOCATOR.get().filter(|_| budget >= DEFAULT_MEMORY) {
-        (allocator.keep_below)(2 * LARGEST_FRAME as usize);
+        (allocator.keep_below)(KEPT_BELOW);
     }
 }
 

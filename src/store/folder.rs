@@ -60,7 +60,9 @@ impl Unsynced {
             outcome => outcome,
         });
         if outcome.is_err() {
-            folders.into_iter().for_each(|folder| self.add(folder));
+            for folder in folders {
+                self.add(folder);
+            }
         }
         outcome
     }
