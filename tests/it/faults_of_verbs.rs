@@ -109,11 +109,13 @@ fn a_verification_never_takes_a_fault_of_the_way_for_a_sound_backup_or_the_other
             assert_done_or_said(&format!("{harm:?} at {request}"), harm, &way.run(request, (after, harm), arguments));
         }
     }
-    // Far within an object.
+    // Far within an object, which therefore has to be a large one.
+    let objects = way.s3.keys(&format!("{}data/", backup.folder())).unwrap();
+    let large = objects.iter().find(|key| way.s3.get(key).unwrap().len() > 1_000_000).expect("a large object");
     for (after, harm) in [(900_000, Harm::Reset), (900_000, Harm::Truncate), (900_000, Harm::Silence)] {
-        way.run("/data/", (after, harm), full).fine();
+        way.run(large, (after, harm), full).fine();
     }
-    way.run("/data/", (900_000, Harm::CorruptAnswer), full).failed(6, &[]);
+    way.run(large, (900_000, Harm::CorruptAnswer), full).failed(6, &[]);
     pgstow(&way.s3, full).fine();
 }
 

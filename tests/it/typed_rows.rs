@@ -283,7 +283,7 @@ fn rows_that_come_in_pieces_have_the_same_text_and_what_cannot_be_held_comes_as_
     source.execute(
         r#"CREATE TABLE wide (id integer, t text, b bytea, j jsonb, a integer[], z text);
          INSERT INTO wide SELECT n, repeat(E'tab\tline\n\\ä€', n * 3000), decode(repeat('005c0aff', n * 20000), 'hex'), jsonb_build_object('k', repeat(E'\\"', n * 30000)),
-             array_agg(m), 'end' FROM generate_series(0, 9) n, generate_series(1, 20000) m GROUP BY n;
+             array_agg(m), 'end' FROM generate_series(0, 9) n, generate_series(1, 12000) m GROUP BY n;
          INSERT INTO wide VALUES (10, NULL, NULL, NULL, NULL, NULL), (11, '', '', 'null', '{}', repeat('x', 9000000))"#,
     );
     assert_same_text(&source, [1, 0]);
