@@ -19,7 +19,7 @@ mod allocator {
     pub(super) fn set() {
         // SAFETY: two numbers.
         unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
-        keep_below(128 << 10);
+        keep_below(pgstow::commands::memory::KEPT_BELOW);
     }
 
     /// Blocks from this size on are the system's again when they are freed.

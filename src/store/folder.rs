@@ -51,20 +51,19 @@ impl Unsynced {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(folder);
     }
 
-    /// Syncs them. After a failure all of them are still to be synced.
+    /// Syncs them. After a failure it and all after it are still to be synced. Nobody else goes on meanwhile: two dumps may write
+    /// to one store, and neither manifest may come before the names of its own objects.
     fn sync(&self) -> io::Result<()> {
-        let folders = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let outcome = folders.iter().try_for_each(|folder| match sync_folder(folder) {
-            // It went with what was in it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            outcome => outcome,
-        });
-        if outcome.is_err() {
-            for folder in folders {
-                self.add(folder);
+        let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(folder) = folders.first() {
+            match sync_folder(folder) {
+                // It went with what was in it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                outcome => outcome?,
             }
+            folders.pop_first();
         }
-        outcome
+        Ok(())
     }
 }
 

@@ -1,5 +1,20 @@
 //! How values lie in binary COPY: what the receive function of a type takes, and its send function gives.
 
+/// The signs of a numeric (`numeric.c`).
+pub(super) const POSITIVE: u16 = 0;
+pub(super) const NEGATIVE: u16 = 0x4000;
+pub(super) const NOT_A_NUMBER: u16 = 0xC000;
+pub(super) const INFINITE: u16 = 0xD000;
+pub(super) const NEGATIVE_INFINITE: u16 = 0xF000;
+
+/// Times are in microseconds; so many of them are a second, and so on.
+pub(super) const SECOND: i64 = 1_000_000;
+pub(super) const MINUTE: i64 = 60 * SECOND;
+pub(super) const HOUR: i64 = 60 * MINUTE;
+pub(super) const DAY: i64 = 24 * HOUR;
+/// Days from 1 March of the year 0 to 1 January 2000, from which dates count.
+pub(super) const EPOCH: i64 = 730_425;
+
 /// How the values of a column lie; named by the receive functions, what send functions give is the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layout {

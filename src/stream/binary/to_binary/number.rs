@@ -1,6 +1,7 @@
 //! Numbers, as the server writes them.
 
 use super::{Outcome, Unusual};
+use crate::stream::binary::layout::{INFINITE, NEGATIVE, NEGATIVE_INFINITE, NOT_A_NUMBER, POSITIVE};
 use bytes::BufMut;
 
 /// Digits with an optional minus.
@@ -45,12 +46,6 @@ macro_rules! float {
 float!(float4, f32);
 float!(float8, f64);
 
-/// The signs of `numeric_recv` (`numeric.c`).
-const POSITIVE: u16 = 0;
-const NEGATIVE: u16 = 0x4000;
-const NOT_A_NUMBER: u16 = 0xC000;
-const INFINITE: u16 = 0xD000;
-const NEGATIVE_INFINITE: u16 = 0xF000;
 /// Decimal digits of one digit of `numeric`, whose base is 10,000.
 const DIGITS: usize = 4;
 /// More digits than this are left to the server, whose limits are somewhere behind.

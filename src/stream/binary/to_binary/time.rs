@@ -2,13 +2,8 @@
 //! `EncodeInterval` in `datetime.c`).
 
 use super::Unusual;
+use crate::stream::binary::layout::{DAY, EPOCH, HOUR, MINUTE, SECOND};
 
-const SECOND: i64 = 1_000_000;
-const MINUTE: i64 = 60 * SECOND;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
-/// Days from 1 March of the year 0 to 1 January 2000, the epoch of PostgreSQL.
-const EPOCH: i64 = 730_425;
 /// A year beyond this is left to the server; its last is 294276, or 5874897 in a date.
 const LAST_YEAR: i64 = 6_000_000;
 

@@ -1,6 +1,7 @@
 //! Numbers, as the server writes them with `extra_float_digits` above zero.
 
 use super::{Outcome, Unusual};
+use crate::stream::binary::layout::{INFINITE, NEGATIVE, NEGATIVE_INFINITE, NOT_A_NUMBER, POSITIVE};
 
 /// Adds an integer's digits.
 pub(super) fn integer(value: impl itoa::Integer, text: &mut Vec<u8>) {
@@ -146,11 +147,6 @@ fn signed(digits: &[u8]) -> Result<i32, Unusual> {
     std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or(Unusual)
 }
 
-const POSITIVE: u16 = 0;
-const NEGATIVE: u16 = 0x4000;
-const NOT_A_NUMBER: u16 = 0xC000;
-const INFINITE: u16 = 0xD000;
-const NEGATIVE_INFINITE: u16 = 0xF000;
 /// The greatest scale that a column can be declared with; a longer tail of zeros is left to the server, for it makes a long
 /// text of few bytes.
 const LARGEST_SCALE: u16 = 1000;

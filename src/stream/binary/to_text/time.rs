@@ -3,15 +3,12 @@
 
 use super::number::integer;
 use super::{Outcome, Unusual};
+use crate::stream::binary::layout::{DAY, EPOCH, HOUR, MINUTE, SECOND};
 
-const SECOND: i64 = 1_000_000;
-const MINUTE: i64 = 60 * SECOND;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
 /// Days of 400 years, after which the calendar begins again.
 const ERA: u32 = 146_097;
-/// Days from 1 March of the year -4800, twelve eras before the year 0, to 1 January 2000, the epoch of PostgreSQL.
-const EPOCH: i64 = 730_425 + 12 * ERA as i64;
+/// Days are counted from twelve eras before the year 0, so that there are no negative ones.
+const SHIFT: i64 = EPOCH + 12 * ERA as i64;
 /// The first day that the server knows, 4714-11-24 BC.
 const FIRST_DAY: i64 = -2_451_545;
 
@@ -112,7 +109,7 @@ fn calendar(days: i64, text: &mut Vec<u8>) -> Result<bool, Unusual> {
         return Err(Unusual);
     }
     // No day is beyond the last date, of the year 5874897, and small numbers are divided faster.
-    let days = u32::try_from(days + EPOCH).map_err(|_| Unusual)?;
+    let days = u32::try_from(days + SHIFT).map_err(|_| Unusual)?;
     let day = days % ERA;
     // The day of the era without the leap days before it, to the last of 400 years.
     let year_of_era = (day - day / 1460 + day / 36_524 - day / (ERA - 1)) / 365;
