@@ -234,7 +234,7 @@ async fn commit(copying: &Copying, manifest: &Manifest, text: Bytes, jobs: usize
     stop.unless(copying.look(manifest)).await?;
     let Destination { store, folder, progress, .. } = &copying.destination;
     let (key, bytes) = (format!("{folder}{}", keys::manifest_key()), text.len() as u64);
-    match stop.unless(store.put_new(&key, text.clone())).await {
+    match copying.destination.soon(store.put_new(&key, text.clone())).await {
         Ok(()) => {}
         // Somebody else copied the same backup meanwhile.
         Err(error) if problem(&error) == Some(StoreProblem::AlreadyExists) => {

@@ -283,7 +283,7 @@ async fn write_rows(
         warnings,
     };
     let manifest_key = format!("{}{}", destination.folder, keys::manifest_key());
-    stop.unless(options.store.put_new(&manifest_key, Bytes::from(manifest.encode()))).await?;
+    destination.soon(options.store.put_new(&manifest_key, Bytes::from(manifest.encode()))).await?;
     Ok(manifest)
 }
 

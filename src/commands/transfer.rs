@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const PARTS_IN_FLIGHT: usize = 4;
 /// The memory for parts is handed out in pieces of this many bytes.
 const UNIT: u64 = 64 << 10;
-/// So long after a stop, an upload may still be completed or aborted.
+/// So long after a stop, what is being written may still be written, and an upload completed or aborted.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 /// While a failure is cleaned up, a store that is silent for so long is given up.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(10);
@@ -134,10 +134,10 @@ impl Destination {
         if waiting.is_empty() {
             let body = cutter.finish();
             let length = body.len() as u64;
-            self.stop.unless(self.store.put(&full_key, body, self.class_of(key))).await?;
+            self.soon(self.store.put(&full_key, body, self.class_of(key))).await?;
             self.progress.moved_stored(length);
         } else {
-            let upload = self.stop.unless(self.store.start_upload(&full_key, self.class_of(key))).await?;
+            let upload = self.soon(self.store.start_upload(&full_key, self.class_of(key))).await?;
             let sending = Sending { destination: self, upload: upload.as_ref(), part_size, room: Some(room), cutter };
             match self.stop.unless(sending.all(waiting, counted.as_mut())).await {
                 Ok(()) => self.soon(upload.complete()).await?,
@@ -152,14 +152,15 @@ impl Destination {
         Ok(StoredObject { key: key.to_owned(), bytes: total, sha256: digest.finish() })
     }
 
-    /// Ends an upload. After a stop it has a moment for that; what it could not end, the sweep of the folder does.
-    async fn soon(&self, ending: impl Future<Output = Result<()>>) -> Result<()> {
+    /// Lets a request end that makes something in the store or ends an upload. After a stop it has a moment for that, for
+    /// what is given up on its way may be done after the sweep of the folder looked; what did not end, the sweep removes.
+    pub(crate) async fn soon<T>(&self, request: impl Future<Output = Result<T>>) -> Result<T> {
         let too_late = async {
             self.stop.asked().await;
             tokio::time::sleep(LAST_MOMENT).await;
         };
         tokio::select! {
-            outcome = ending => outcome,
+            outcome = request => outcome,
             () = too_late => Err(Stop::interrupted()),
         }
     }

@@ -11,6 +11,10 @@ use crate::support::{Backup, Ran, command};
 /// How long a stop may take; what a busy machine adds is in it.
 const SOON: Duration = Duration::from_secs(4);
 
+/// Requests of which the store hears only after the signal, whether somebody still waits for the answer or not.
+const LATE: [&str; 2] = ["x-id=PutObject", "POST /"];
+const HEARD: Duration = Duration::from_millis(250);
+
 fn start(s3: &pgstow_parts::S3, arguments: &[&str]) -> Child {
     command(s3).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -56,7 +60,9 @@ fn a_dump_stops_soon_whatever_it_waits_for() {
         ("reading the catalogs", &before_server, "pg_depend"),
         ("reading rows", &before_server, "COPY public.big"),
         ("reading large objects", &before_server, "lo_get("),
+        ("writing a small object", &before_store, LATE[0]),
         ("looking for the bucket or beginning an upload", &before_store, "?uploads"),
+        ("beginning an upload that the store hears of late", &before_store, LATE[1]),
         ("sending a part", &before_store, "partNumber=2"),
         ("completing an upload", &before_store, "<CompleteMultipartUpload"),
         ("writing the manifest", &before_store, "if-none-match"),
@@ -64,12 +70,17 @@ fn a_dump_stops_soon_whatever_it_waits_for() {
     for (number, (what, proxy, needle)) in cases.into_iter().enumerate() {
         let prefix = s3.fresh_prefix("stopping");
         let before = proxy.harmed();
-        proxy.harm(Trigger { needle: needle.as_bytes().to_vec(), connection: 0, after: 0, harm: Harm::Silence });
+        let late = LATE.contains(&needle);
+        let harm = if late { Harm::Late(HEARD) } else { Harm::Silence };
+        proxy.harm(Trigger { needle: needle.as_bytes().to_vec(), connection: 0, after: 0, harm });
         let store = s3.location(&prefix);
         let child = start(&shaky, &["dump", "-d", &url, "--to", &store, "-j", "2", "-Z", "none"]);
         wait_until(what, || proxy.harmed() > before);
         stop(what, child, if number % 2 == 0 { "-TERM" } else { "-INT" });
         proxy.heal();
+        if late {
+            std::thread::sleep(HEARD * 2);
+        }
         assert_eq!(s3.open_uploads(&prefix).unwrap(), Vec::<String>::new(), "{what}");
         assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new(), "{what}");
         assert_left(what, &database);

@@ -17,6 +17,8 @@ pub enum Harm {
     Reset,
     /// What is sent does not arrive, and the sender sees a reset.
     Lost,
+    /// What is sent arrives late, even if its sender has left by then.
+    Late(Duration),
     /// What comes back is cut off and ends as if it were complete.
     Truncate,
     /// Nothing comes back any more, and the connection stays open.
@@ -135,10 +137,16 @@ async fn pass(mut client: TcpStream, server: SocketAddr, number: usize, shared: 
     // The end of what was sent before, for a needle that two reads divide.
     let mut tail: Vec<u8> = Vec::new();
     let mut pulled: Option<Trigger> = None;
+    let mut late = false;
     loop {
         tokio::select! {
             length = client.read(&mut up) => {
-                let length = length.ok().filter(|length| *length > 0)?;
+                let Some(length) = length.ok().filter(|length| *length > 0) else {
+                    // A server that sees its client leave may not do what it was late to hear of.
+                    let answer = async { while server.read(&mut down).await.is_ok_and(|length| length > 0) {} };
+                    let _ended = if late { tokio::time::timeout(Duration::from_secs(1), answer).await.ok() } else { None };
+                    return None;
+                };
                 let sent = &mut up[..length];
                 let heads = sent.windows(HEAD_OF_REQUEST.len()).filter(|part| *part == HEAD_OF_REQUEST).count();
                 shared.requests.fetch_add(heads, Ordering::Relaxed);
@@ -151,6 +159,11 @@ async fn pass(mut client: TcpStream, server: SocketAddr, number: usize, shared: 
                     shared.harmed.fetch_add(1, Ordering::Relaxed);
                     let _reset = (client.set_zero_linger(), server.set_zero_linger());
                     return None;
+                }
+                if let Some(Trigger { harm: Harm::Late(time), .. }) = pulled {
+                    shared.harmed.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(time).await;
+                    (pulled, late) = (None, true);
                 }
                 if let Some(Trigger { needle, harm: Harm::Answer(status, body), .. }) = &pulled {
                     shared.harmed.fetch_add(1, Ordering::Relaxed);
@@ -204,7 +217,7 @@ async fn pass(mut client: TcpStream, server: SocketAddr, number: usize, shared: 
                     }
                     Harm::Delay(time) => tokio::time::sleep(time).await,
                     Harm::CorruptAnswer => down[after] ^= 1,
-                    Harm::CorruptRequest | Harm::Lost | Harm::Answer(..) => {}
+                    Harm::CorruptRequest | Harm::Lost | Harm::Late(_) | Harm::Answer(..) => {}
                 }
                 client.write_all(&down[after..length]).await.ok()?;
             }
