@@ -1,49 +1,44 @@
-//! The `pgstow` binary: the allocator's settings, arguments, tracing, command, exit code. Everything else is in the library.
+//! The `pgstow` binary: the allocator, arguments, tracing, command, exit code. Everything else is in the library.
 
 use std::process::ExitCode;
 
 use pgstow::commands::memory;
 
 fn main() -> ExitCode {
-    allocator::set();
-    memory::speak_to(memory::Allocator { give_back: allocator::give_back, keep_below: allocator::keep_below });
+    memory::speak_to(memory::Allocator { keep_freed: allocator::keep_freed });
     pgstow::cli::main()
 }
 
-/// Makes what is freed free for others. Left to itself, glibc keeps blocks of up to 32 MiB once some were freed, in up to eight
-/// arenas a processor, and a dump held half as much again as it used (mallopt(3), `M_MMAP_THRESHOLD` and "dynamic").
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[expect(unsafe_code, reason = "calls into the C library that take numbers, and refuse what they do not know")]
+/// Catalogs are millions of small texts, for which the C library's allocator takes twice the processor time of this one.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "a name by which the allocator finds its settings, and one that is changed later")]
 mod allocator {
-    /// Before there is any other thread.
-    pub(super) fn set() {
-        // SAFETY: two numbers.
-        unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
-        keep_below(pgstow::commands::memory::KEPT_BELOW);
-    }
+    use std::time::Duration;
 
-    /// Blocks from this size on are the system's again when they are freed.
-    pub(super) fn keep_below(bytes: usize) {
-        let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
-        for (setting, value) in [(libc::M_MMAP_THRESHOLD, bytes), (libc::M_TRIM_THRESHOLD, bytes.saturating_mul(4))] {
-            // SAFETY: two numbers.
-            unsafe { libc::mallopt(setting, value) };
-        }
-    }
+    use tikv_jemallocator::Jemalloc;
 
-    /// Also what lies between blocks that are in use.
-    pub(super) fn give_back() {
-        // SAFETY: a number.
-        unsafe { libc::malloc_trim(0) };
+    #[global_allocator]
+    static ALLOCATOR: Jemalloc = Jemalloc;
+
+    /// What is freed is the system's again at once, for memory is promised to be bounded. Few arenas, for each has what it has
+    /// freed for itself (jemalloc(3), "TUNING").
+    #[used]
+    #[unsafe(export_name = "_rjem_malloc_conf")]
+    static SETTINGS: &[u8; 61] = b"narenas:4,dirty_decay_ms:0,muzzy_decay_ms:0,tcache_max:4096\0\0";
+
+    /// All arenas, those to come, too (jemalloc(3), `MALLCTL_ARENAS_ALL`).
+    const EVERY_ARENA: &[u8] = b"arena.4096.dirty_decay_ms\0";
+
+    /// What is freed serves whoever asks next for so long, before it is the system's.
+    pub(super) fn keep_freed(time: Duration) {
+        let milliseconds = isize::try_from(time.as_millis()).unwrap_or(isize::MAX);
+        // SAFETY: the name ends in a zero byte, and its value is an `ssize_t`. A refusal costs time only.
+        let _refused = unsafe { tikv_jemalloc_ctl::raw::write(EVERY_ARENA, milliseconds) };
     }
 }
 
-/// Other C libraries have no such settings.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+/// Elsewhere the system's allocator is left to itself.
+#[cfg(not(target_os = "linux"))]
 mod allocator {
-    pub(super) fn set() {}
-
-    pub(super) fn keep_below(_bytes: usize) {}
-
-    pub(super) fn give_back() {}
+    pub(super) fn keep_freed(_time: std::time::Duration) {}
 }

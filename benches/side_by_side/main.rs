@@ -72,6 +72,7 @@ fn main() {
                 both.reverse();
             }
             for (times, run) in both {
+                bench.settle();
                 times.push(run());
             }
         }

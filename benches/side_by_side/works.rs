@@ -72,6 +72,19 @@ impl Bench {
         self.scratch.path().join(name).display().to_string()
     }
 
+    /// A place where nothing is; what was there is removed now, by which neither side loses time.
+    fn free_place(&self, name: &str) -> String {
+        let place = self.place(name);
+        let _fresh = std::fs::remove_dir_all(&place);
+        place
+    }
+
+    /// Has everything written that earlier runs left in memory, so that no run waits for the disk on account of another.
+    pub(crate) fn settle(&self) {
+        self.mixed.execute("CHECKPOINT");
+        self.shell("sync");
+    }
+
     fn s3_url(&self, name: &str) -> String {
         self.s3.location(name)
     }
@@ -80,11 +93,11 @@ impl Bench {
         rivals::shell(self.stock, &self.s3, line)
     }
 
-    /// `pg_dump -Fd` with two jobs and the fastest compression that it has.
+    /// `pg_dump -Fd` with two jobs and the fastest compression that it has. Its place is made free at once.
     fn stock_dump(&self, database: &Database, name: &str) -> String {
-        let place = self.place(name);
+        let place = self.free_place(name);
         let (codec, url) = (self.stock.codec, database.url());
-        format!("rm -rf {place}; $BIN/pg_dump -Fd -j {JOBS} -Z {codec} -f {place} -d '{url}'")
+        format!("$BIN/pg_dump -Fd -j {JOBS} -Z {codec} -f {place} -d '{url}'")
     }
 
     fn stock_restore(&self, target: &Database, name: &str) -> String {
@@ -121,8 +134,7 @@ impl Bench {
     }
 
     fn dump_to_folder(&self, database: &Database, name: &str) -> f64 {
-        let place = self.place(name);
-        let _fresh = std::fs::remove_dir_all(&place);
+        let place = self.free_place(name);
         self.pgstow(&["dump", "-d", &database.url(), "--to", &format!("file://{place}"), "-j", JOBS, "-Z", OURS])
     }
 
@@ -247,9 +259,8 @@ impl Bench {
                 goal: 0.6,
                 ours: Box::new(|| self.restore(&self.s3.location("kept"))),
                 theirs: Box::new(|| {
-                    let (place, target) = (self.place("fetched"), self.target());
-                    let copy =
-                        format!("rm -rf {place}; $AWS s3 cp --quiet --recursive {} {place}", self.s3_url("stock"));
+                    let (place, target) = (self.free_place("fetched"), self.target());
+                    let copy = format!("$AWS s3 cp --quiet --recursive {} {place}", self.s3_url("stock"));
                     self.shell(&format!("{copy}; {}", self.stock_restore(&target, "fetched")))
                 }),
             },

@@ -199,8 +199,6 @@ async fn write_rows(
     let readers = stop.unless(future::try_join_all(readers)).await?;
     let catalog = stop.unless(catalog::read(&leader, &readers, &options.selection, options.allow_incomplete)).await?;
     let Catalog { objects, facets, depends, database, skipped, mut warnings } = catalog;
-    // Much more was read than is kept.
-    memory::give_back();
     // The plan takes a processor of its own for as long as the globals take.
     let planning = tokio::task::spawn_blocking(move || plan(objects, facets, &depends));
     let (globals, more_warnings) = globals::write(options, &leader, destination).await?;
@@ -214,7 +212,6 @@ async fn write_rows(
     let definitions = contents::settle(&mut planned);
     tracing::info!(items = planned.len(), bytes = definitions, "planned");
     // Rows have what the definitions leave.
-    memory::give_back();
     memory::keep_frames(options.memory);
     let left = memory::beside(definitions, options.memory, options.jobs, options.codec);
     let shares = DumpShares::of(left, options.jobs, options.codec, shares.codecs)?;

@@ -33,14 +33,12 @@ impl Bench {
             rival: "`pg_dump -s -Fd`".to_owned(),
             goal: 0.5,
             ours: Box::new(|| {
-                let place = self.place("ours_definitions");
-                let _fresh = std::fs::remove_dir_all(&place);
-                let store = format!("file://{place}");
+                let store = format!("file://{}", self.free_place("ours_definitions"));
                 self.pgstow(&["dump", "-s", "-d", &self.many_tables.url(), "--to", &store, "-j", JOBS])
             }),
             theirs: Box::new(|| {
-                let (place, url) = (self.place("stock_definitions"), self.many_tables.url());
-                self.shell(&format!("rm -rf {place}; $BIN/pg_dump -s -Fd -f {place} -d '{url}'"))
+                let (place, url) = (self.free_place("stock_definitions"), self.many_tables.url());
+                self.shell(&format!("$BIN/pg_dump -s -Fd -f {place} -d '{url}'"))
             }),
         }
     }

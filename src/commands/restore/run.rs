@@ -108,7 +108,6 @@ pub(super) async fn run(
     }
     progress.phase("restoring");
     // Rows have what the definitions leave.
-    memory::give_back();
     let layouts = stop.unless(columns::layouts(&first, &plan)).await?;
     // After errors, or by now, a table of the plan may have rows that are not this restore's.
     let may_truncate = !options.keep_going && before.done.is_empty();

@@ -89,7 +89,7 @@ fn start_garage() -> Result<(S3, Watched)> {
         let place = folder.display();
         let configuration = format!(
             "metadata_dir = \"{place}/meta\"\ndata_dir = \"{place}/data\"\ndb_engine = \"sqlite\"\n\
-             metadata_fsync = false\ndata_fsync = false\nreplication_factor = 1\n\
+             metadata_fsync = false\ndata_fsync = false\nreplication_factor = 1\ncompression_level = \"none\"\n\
              rpc_bind_addr = \"127.0.0.1:{rpc}\"\nrpc_public_addr = \"127.0.0.1:{rpc}\"\nrpc_secret = \"{}\"\n\
              [s3_api]\napi_bind_addr = \"127.0.0.1:{api}\"\ns3_region = \"{}\"\n",
             "5".repeat(64),
