@@ -239,7 +239,8 @@ mod tests {
             })
         };
         let columns = [column("90", 1, "id"), column("90", 2, "Of"), column("91", 5, "a"), column("91", 6, "b")];
-        let found = objects(&[Rows::of_json(&[row]), Rows::of_json(&columns), Rows::of_json(&[])]).expect("rows of the promised shape");
+        let found = objects(&[Rows::of_json(&[row]), Rows::of_json(&columns), Rows::of_json(&[])])
+            .expect("rows of the promised shape");
         found[0].whole.create.clone()
     }
 

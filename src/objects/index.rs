@@ -9,7 +9,8 @@ use crate::model::{
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 
-pub(super) const KIND: Kind = Kind { name: "indexes", questions: &[QUESTION, table::COLUMNS, CLASSES, RIVALS], objects };
+pub(super) const KIND: Kind =
+    Kind { name: "indexes", questions: &[QUESTION, table::COLUMNS, CLASSES, RIVALS], objects };
 
 /// Invalid indexes are left out as in `getIndexes` (`pg_dump.c`), save for a partitioned table's, which is invalid until
 /// every partition has its part. The statistics targets are those of expression columns.
