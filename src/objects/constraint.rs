@@ -1,7 +1,7 @@
 //! Constraints that come after the rows: keys, exclusions, foreign keys, and checks that are not validated.
 
 use super::index::{attached, marks};
-use super::key::KeyColumns;
+use super::key::{KeyColumns, RIVALS, Rivals};
 use super::words::option_setting;
 use super::{Kind, each, table};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -10,7 +10,7 @@ use crate::model::{
 };
 use serde::Deserialize;
 
-pub(super) const KIND: Kind = Kind { name: "constraints", questions: &[QUESTION, table::COLUMNS], objects };
+pub(super) const KIND: Kind = Kind { name: "constraints", questions: &[QUESTION, table::COLUMNS, RIVALS], objects };
 
 /// Validated checks and NOT NULLs stand in their tables. A foreign key that a partition has from its parent, or that a
 /// parent has towards a partition of the referenced table, is made with the parent's (`conparentid`).
@@ -98,13 +98,13 @@ struct Row {
 }
 
 fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
-    let columns = KeyColumns::of(&rows[1])?;
+    let (columns, rivals) = (KeyColumns::of(&rows[1])?, Rivals::of(&rows[2])?);
     each(&rows[..1], |row: Row, objects| {
         let definition = match &row.definition {
             Some(definition) => definition.clone(),
             None => plain_definition(&row, &columns)?,
         };
-        objects.push(constraint(&row, &definition));
+        objects.push(constraint(&row, &definition, &rivals));
         Ok(())
     })
 }
@@ -141,7 +141,7 @@ fn action(when: &str, letter: &str) -> String {
     format!("{when} {action}")
 }
 
-fn constraint(row: &Row, definition: &str) -> Object {
+fn constraint(row: &Row, definition: &str, rivals: &Rivals) -> Object {
     let address = Address::new(class::CONSTRAINT, row.oid);
     let relation = |oid| Address::new(class::RELATION, oid);
     let table = qualified(&row.schema, &row.table_name);
@@ -181,6 +181,7 @@ fn constraint(row: &Row, definition: &str) -> Object {
         }
         create += &marks(&row.schema, &row.table_name, row.table_kind, index, row.clustered, row.replica_identity);
         provides.push(relation(row.index_oid));
+        needs.extend(rivals.before(row.index_oid));
         targets.push(Target {
             address: relation(row.index_oid),
             on: format!("INDEX {index_name}"),
@@ -238,7 +239,8 @@ mod tests {
             })
         };
         let columns = [column("90", 1, "id"), column("90", 2, "Of"), column("91", 5, "a"), column("91", 6, "b")];
-        let found = objects(&[Rows::of_json(&[row]), Rows::of_json(&columns)]).expect("rows of the promised shape");
+        let found = objects(&[Rows::of_json(&[row]), Rows::of_json(&columns), Rows::of_json(&[])])
+            .expect("rows of the promised shape");
         found[0].whole.create.clone()
     }
 

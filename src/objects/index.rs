@@ -1,6 +1,6 @@
 //! Indexes that belong to no constraint, and the attachment of partitions' indexes to their parents'.
 
-use super::key::KeyColumns;
+use super::key::{KeyColumns, RIVALS, Rivals};
 use super::{Kind, each, read, table};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::{
@@ -9,7 +9,8 @@ use crate::model::{
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 
-pub(super) const KIND: Kind = Kind { name: "indexes", questions: &[QUESTION, table::COLUMNS, CLASSES], objects };
+pub(super) const KIND: Kind =
+    Kind { name: "indexes", questions: &[QUESTION, table::COLUMNS, CLASSES, RIVALS], objects };
 
 /// Invalid indexes are left out as in `getIndexes` (`pg_dump.c`), save for a partitioned table's, which is invalid until
 /// every partition has its part. The statistics targets are those of expression columns.
@@ -134,14 +135,14 @@ impl Classes {
 }
 
 fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
-    let (columns, classes) = (KeyColumns::of(&rows[1])?, Classes::of(&rows[2])?);
+    let (columns, classes, rivals) = (KeyColumns::of(&rows[1])?, Classes::of(&rows[2])?, Rivals::of(&rows[3])?);
     each(&rows[..1], |row: Row, objects| {
         if row.constraint_oid.is_none() {
             let definition = match &row.definition {
                 Some(definition) => definition.clone(),
                 None => plain_definition(&row, &columns, &classes)?,
             };
-            objects.push(index(&row, &definition));
+            objects.push(index(&row, &definition, &rivals));
         }
         objects.extend(attachment(&row));
         Ok(())
@@ -194,7 +195,7 @@ fn relation(oid: Oid) -> Address {
     Address::new(class::RELATION, oid)
 }
 
-fn index(row: &Row, definition: &str) -> Object {
+fn index(row: &Row, definition: &str, rivals: &Rivals) -> Object {
     let name = qualified(&row.schema, &row.name);
     let mut create = format!("{definition};\n");
     for (column, target) in &row.statistics {
@@ -211,7 +212,7 @@ fn index(row: &Row, definition: &str) -> Object {
         create,
         // A partition's index goes with its parent's, and cannot be dropped alone.
         drop: if is_part { String::new() } else { format!("DROP INDEX {name};\n") },
-        needs: vec![relation(row.table_oid)],
+        needs: std::iter::once(relation(row.table_oid)).chain(rivals.before(row.oid)).collect(),
         ..Item::new("INDEX", relation(row.oid), Some(&row.schema), &row.name)
     };
     Object::simple(item, belongs(row)).with_target(Target {
@@ -299,6 +300,7 @@ mod tests {
             vec![row],
             vec![column(1, "id", "23", "0"), column(2, "Text", "25", "950")],
             vec![class("1978", "int4_ops", "23"), class("1981", "oid_ops", "26"), class("3126", "text_ops", "25")],
+            vec![],
         ];
         let found = objects(&answers.map(|rows| Rows::of_json(&rows))).map_err(|error| error.to_string())?;
         Ok(found[0].whole.create.clone())

@@ -1,6 +1,6 @@
 //! Views and materialized views, and the refresh of the latter.
 
-use super::words::option_setting;
+use super::words::{option_setting, own_settings};
 use super::{Kind, each, words};
 use crate::error::Result;
 use crate::model::{
@@ -224,9 +224,8 @@ fn materialized(row: &Row) -> Object {
         if let Some(compression) = compression {
             create += &format!("{alter} SET COMPRESSION {compression};\n");
         }
-        if !column.options.is_empty() {
-            let options: Vec<String> = column.options.iter().map(|option| option_setting("", option)).collect();
-            create += &format!("{alter} SET ({});\n", options.join(", "));
+        if let Some(settings) = own_settings(&column.options) {
+            create += &format!("{alter} {settings};\n");
         }
     }
     let mut provides = row.shell();

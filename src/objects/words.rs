@@ -98,6 +98,14 @@ pub(super) fn option_setting(namespace: &str, option: &str) -> String {
     format!("{namespace}{}={value}", ident(name))
 }
 
+/// `SET (...)` from a column's `attoptions`, or nothing where none is a user's: minor releases since November 2026 keep a
+/// version of the column's definition there as `pg_attver`, which their own pg_dump leaves out and older servers refuse.
+pub(super) fn own_settings(options: &[String]) -> Option<String> {
+    let options = options.iter().filter(|option| !option.starts_with("pg_attver="));
+    let settings: Vec<String> = options.map(|option| option_setting("", option)).collect();
+    (!settings.is_empty()).then(|| format!("SET ({})", settings.join(", ")))
+}
+
 /// ` OPTIONS (...)` from an array of `name=value` as foreign-data objects store them, or nothing if there are none.
 /// Only the first `=` separates, for a name cannot hold one (`transformRelOptions`, `access/common/reloptions.c`).
 pub(super) fn options_clause(options: &[String]) -> String {

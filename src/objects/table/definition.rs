@@ -3,7 +3,7 @@
 
 use super::row::{Column, TableRow};
 use crate::model::{ident, literal, qualified};
-use crate::objects::words::option_setting;
+use crate::objects::words::{option_setting, own_settings};
 
 /// Everything in one statement, or in one CREATE followed by its ALTERs.
 pub(super) fn whole(row: &TableRow) -> String {
@@ -190,9 +190,8 @@ fn column_settings(row: &TableRow, column: &Column) -> Vec<String> {
     if let Some(compression) = compression {
         statements.push(alter_column(row, column, &format!("SET COMPRESSION {compression}")));
     }
-    if !column.options.is_empty() {
-        let options: Vec<String> = column.options.iter().map(|option| option_setting("", option)).collect();
-        statements.push(alter_column(row, column, &format!("SET ({})", options.join(", "))));
+    if let Some(settings) = own_settings(&column.options) {
+        statements.push(alter_column(row, column, &settings));
     }
     if !column.server_options.is_empty() {
         statements.push(alter_column(

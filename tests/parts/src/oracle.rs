@@ -199,7 +199,8 @@ impl Oracle {
     }
 
     /// The schema of a database as `pg_dump -s` writes it, without what differs between two equal databases: the random
-    /// key of `\restrict`, and the comments with version numbers.
+    /// key of `\restrict`, the comments with version numbers, and the versions of columns (`pg_attver`) that servers write
+    /// among a column's options since November 2026, which a pg_dump of their own release leaves out.
     pub fn schema(&self, url: &str) -> Result<String> {
         self.schema_with(url, &["-s", "--quote-all-identifiers"])
     }
@@ -214,6 +215,16 @@ impl Oracle {
         let kept = script.lines().filter(|line| {
             !["\\restrict ", "\\unrestrict ", "-- Dumped from", "-- Dumped by"].iter().any(|no| line.starts_with(no))
         });
-        Ok(kept.collect::<Vec<_>>().join("\n"))
+        Ok(kept.filter_map(without_versions).collect::<Vec<_>>().join("\n"))
     }
+}
+
+/// A line of a script without `pg_attver=NUMBER` among a column's options, or nothing where no other option stands there.
+fn without_versions(line: &str) -> Option<String> {
+    let Some((start, options)) = line.split_once(" SET (").filter(|(_, options)| options.contains("pg_attver=")) else {
+        return Some(line.to_owned());
+    };
+    let options = options.strip_suffix(");").unwrap_or(options).split(", ");
+    let kept: Vec<&str> = options.filter(|option| !option.starts_with("pg_attver=")).collect();
+    (!kept.is_empty()).then(|| format!("{start} SET ({});", kept.join(", ")))
 }
