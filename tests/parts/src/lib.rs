@@ -22,6 +22,7 @@ pub mod compare;
 pub mod fetch;
 pub mod fixtures;
 pub mod moto;
+pub mod network;
 pub mod oracle;
 pub mod proxy;
 pub mod s3;
@@ -30,6 +31,7 @@ pub mod tls;
 pub mod watchdog;
 
 pub use moto::{Iam, moto};
+pub use network::Network;
 pub use oracle::{Oracle, oracle};
 pub use proxy::{Harm, Proxy, Trigger};
 pub use s3::{S3, folder_s3, garage};

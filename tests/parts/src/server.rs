@@ -15,6 +15,7 @@ use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use crate::cache::{folder, output, server_user, temp_folder, which};
 use crate::fetch::{Binaries, debian_server, embedded_server, newest_folder, stock_tools};
+use crate::network::{Network, SERVER_ADDRESS};
 use crate::oracle::oracle;
 use crate::watchdog::Watched;
 use crate::{Result, blocking, say};
@@ -177,11 +178,37 @@ impl Server {
         if let Some((uid, gid)) = user {
             chown(&folder, Some(uid), Some(gid)).map_err(|error| format!("{}: {error}", folder.display()))?;
         }
-        let started = Self::start_in(binaries, &folder, user, &|data| make_cluster(binaries, data, user));
+        let started = Self::start_in(binaries, &folder, user, None, &|data| make_cluster(binaries, data, user));
         if started.is_err() {
             let _ = fs::remove_dir_all(&folder);
         }
         started
+    }
+
+    /// A fetched server for the caller alone on the server's host of a network. Its own URLs lead over its Unix socket, past
+    /// the network; [`Server::far_url`] leads over it.
+    pub fn beyond(network: &Network, major: u16) -> Result<Server> {
+        let binaries = embedded_server(major)?;
+        let folder = temp_folder("server")?;
+        let user = server_user();
+        if let Some((uid, gid)) = user {
+            chown(&folder, Some(uid), Some(gid)).map_err(|error| format!("{}: {error}", folder.display()))?;
+        }
+        let make = |data: &Path| make_cluster(&binaries, data, user);
+        let started = Self::start_in(&binaries, &folder, user, Some(network), &make);
+        if started.is_err() {
+            let _ = fs::remove_dir_all(&folder);
+        }
+        let server = started?;
+        server.write_file("pg_hba.conf", "local all all trust\nhost all all samenet trust\n")?;
+        server.execute("postgres", "SELECT pg_catalog.pg_reload_conf()")?;
+        Ok(server)
+    }
+
+    /// The URL of a database for the client of the network that this server is beyond.
+    pub fn far_url(&self, database: &str) -> String {
+        let port = self.socket().map_or(0, |(_, port)| port);
+        format!("postgresql://postgres@{SERVER_ADDRESS}:{port}/{database}")
     }
 
     /// Makes a standby of this server, which follows it by streaming and is stopped like any other. Not for the user's own
@@ -197,7 +224,7 @@ impl Server {
         }
         let url = self.url("postgres");
         let copy = |data: &Path| copy_cluster(&url, data, user);
-        let started = Self::start_in(binaries, &folder, user, &copy);
+        let started = Self::start_in(binaries, &folder, user, None, &copy);
         if started.is_err() {
             let _ = fs::remove_dir_all(&folder);
         }
@@ -233,11 +260,13 @@ impl Server {
         Ok(())
     }
 
-    /// Starts a server on a free port with the cluster that `make` puts into the folder it is given.
+    /// Starts a server on a free port, beyond a network or on this host, with the cluster that `make` puts into the folder it
+    /// is given.
     fn start_in(
         binaries: &Binaries,
         folder: &Path,
         user: Option<(u32, u32)>,
+        beyond: Option<&Network>,
         make: &dyn Fn(&Path) -> Result<()>,
     ) -> Result<Server> {
         let data = folder.join("data");
@@ -249,7 +278,6 @@ impl Server {
             let mut postgres = program(binaries, "postgres", folder);
             postgres.arg("-D").arg(&data).arg("-p").arg(port.to_string()).arg("-k").arg(folder);
             for setting in [
-                "listen_addresses=127.0.0.1",
                 "fsync=off",
                 "full_page_writes=off",
                 "wal_level=logical",
@@ -262,8 +290,17 @@ impl Server {
             ] {
                 postgres.arg("-c").arg(setting);
             }
-            let watched = Watched::start(&postgres, user, folder, "QUIT")?;
-            let before = format!("postgresql://postgres@127.0.0.1:{port}/");
+            let address = if beyond.is_some() { SERVER_ADDRESS } else { "127.0.0.1" };
+            postgres.arg("-c").arg(format!("listen_addresses={address}"));
+            let (watched, host) = match beyond {
+                None => (Watched::start(&postgres, user, folder, "QUIT")?, address.to_owned()),
+                // To enter the network takes rights that the server must not have.
+                Some(network) => {
+                    let host = folder.display().to_string().replace('/', "%2F");
+                    (Watched::start(&network.on_server(&postgres, user), None, folder, "QUIT")?, host)
+                }
+            };
+            let before = format!("postgresql://postgres@{host}:{port}/");
             let mut inner = Inner {
                 major: 0,
                 before,
