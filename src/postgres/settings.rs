@@ -548,6 +548,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_dump_asks_is_acknowledged_as_soon_as_a_keepalive_would_be() {
+        let within = |text: &str| resolve(text, &[]).for_asking().answer_within();
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(within("user=u"), seconds(120));
+        assert_eq!(within("user=u keepalives_idle=2 keepalives_interval=1 keepalives_count=3"), seconds(5));
+        assert_eq!(within("user=u keepalives=0"), None);
+        assert_eq!(resolve("user=u", &[]).answer_within(), None);
+    }
+
+    #[test]
     fn the_password_file_is_asked_by_host_port_database_and_user() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join(".pgpass");
