@@ -9,6 +9,7 @@ use crate::model::{Item, Payload, Section, item};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 const MAGIC: &[u8] = b"PGDMP";
 /// The directory format writes the tar format's code (`pg_backup_directory.c`, `InitArchiveFmt_Directory`).
@@ -76,8 +77,8 @@ pub struct Toc {
     pub server_version: String,
     /// The dumper's version, free text, for display only.
     pub dumper_version: String,
-    /// The entries, in the order of restore.
-    pub entries: Vec<TocEntry>,
+    /// The entries, in the order of restore; shared, for a plan of what to do with them holds them, too.
+    pub entries: Vec<Arc<TocEntry>>,
 }
 
 /// One entry; the fields are those of `struct _tocEntry`, `pg_backup_archiver.h`.
@@ -235,7 +236,7 @@ impl Toc {
 
     /// The encoding of all rows, and of the names before they were read.
     pub fn charset(&self) -> Charset {
-        self.entries.iter().find_map(encoding_of).unwrap_or_default()
+        self.entries.iter().find_map(|entry| encoding_of(entry)).unwrap_or_default()
     }
 
     /// What string literals in the statements rely on (`processStdStringsEntry`, `pg_backup_archiver.c`).
@@ -352,7 +353,7 @@ fn encoding_of(entry: &TocEntry) -> Option<Charset> {
     statement.split('\'').nth(1).map(Charset::named)
 }
 
-fn decode_entries(reader: &mut Reader<'_>, format: (u8, u8), charset: &mut Charset) -> Result<Vec<TocEntry>> {
+fn decode_entries(reader: &mut Reader<'_>, format: (u8, u8), charset: &mut Charset) -> Result<Vec<Arc<TocEntry>>> {
     let count = reader.integer()?;
     if count < 0 {
         return Err(damaged("the number of its entries is negative"));
@@ -369,7 +370,7 @@ fn decode_entries(reader: &mut Reader<'_>, format: (u8, u8), charset: &mut Chars
         if let Some(named) = encoding_of(&entry) {
             *charset = named;
         }
-        entries.push(entry);
+        entries.push(Arc::new(entry));
     }
     Ok(entries)
 }

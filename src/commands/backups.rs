@@ -45,9 +45,16 @@ pub async fn manifest(store: &dyn Store, place: &Place) -> Result<Option<Manifes
 
 /// The manifest in a folder, which ends in a slash or is empty; nothing when there is none.
 pub async fn manifest_in(store: &dyn Store, folder: &str) -> Result<Option<Manifest>> {
-    let Some(text) = manifest_text(store, folder).await? else { return Ok(None) };
+    match manifest_bytes(store, folder).await? {
+        Some(_) => manifest_there(store, folder).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The manifest in a folder that has one.
+pub async fn manifest_there(store: &dyn Store, folder: &str) -> Result<Manifest> {
     let named = |error: Error| error.on(format!("{folder}{}", keys::manifest_key()));
-    Manifest::decode(&text).map(Some).map_err(named)
+    Manifest::decode(&text(store, folder).await?).map_err(named)
 }
 
 /// Whether a folder, which ends in a slash, has a manifest and is thus a backup.
@@ -55,19 +62,33 @@ pub async fn is_complete(store: &dyn Store, folder: &str) -> Result<bool> {
     Ok(store.head(&format!("{folder}{}", keys::manifest_key())).await?.is_some())
 }
 
-/// The manifest in a folder as it lies there, unchecked.
-pub async fn manifest_text(store: &dyn Store, folder: &str) -> Result<Option<Bytes>> {
+/// The size of the manifest in a folder, in bytes; nothing when there is none.
+pub async fn manifest_bytes(store: &dyn Store, folder: &str) -> Result<Option<u64>> {
     let key = format!("{folder}{}", keys::manifest_key());
     let Some(meta) = store.head(&key).await? else { return Ok(None) };
     if meta.size > MANIFEST_LIMIT {
         return Err(Error::new(Kind::Archive, "the manifest is larger than any that pgstow writes").on(key));
     }
+    Ok(Some(meta.size))
+}
+
+/// The manifest in a folder as it lies there, unchecked.
+pub async fn manifest_text(store: &dyn Store, folder: &str) -> Result<Option<Bytes>> {
+    match manifest_bytes(store, folder).await? {
+        Some(_) => text(store, folder).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The text of a manifest that is there.
+async fn text(store: &dyn Store, folder: &str) -> Result<Bytes> {
+    let key = format!("{folder}{}", keys::manifest_key());
     let mut stream = store.get(&key, None).await?;
     let mut text = Vec::new();
     while let Some(chunk) = stream.next().await {
         text.extend_from_slice(&chunk?);
     }
-    Ok(Some(text.into()))
+    Ok(text.into())
 }
 
 /// The newest complete backup of a database.

@@ -129,6 +129,7 @@ pub struct DumpReport {
 /// Dumps the database. On any failure, a stop included, uploads are aborted, what was written is removed as far as that
 /// is possible, and no manifest is left.
 pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> Result<DumpReport> {
+    let options = DumpOptions { connection: options.connection.for_asking(), ..options };
     let id = BackupId::new(jiff::Timestamp::now());
     let work = stop.child();
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

@@ -22,6 +22,7 @@ mod target;
 mod tasks;
 mod ties;
 mod verify;
+mod watch;
 
 pub use choose::{Choice, Step};
 pub use globals::{GlobalsChoice, GlobalsReport};
@@ -171,7 +172,11 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     let (connection, are_kept) = (start.session.settings().clone(), start.notes.are_kept());
     let large = std::mem::take(&mut source.large_objects);
     let (plan, archive) = (Arc::clone(&report.plan), run::Archive { origin: source.origin.clone(), large, held });
-    let outcome = run::run(start, &connection, &words, &options, archive, plan, failures, &progress, &stop).await;
+    let running = run::run(start, &connection, &words, &options, archive, plan, failures, &progress, &stop);
+    let outcome = tokio::select! {
+        outcome = running => outcome,
+        error = watch::server_gone(&connection) => Err(error),
+    };
     if outcome.is_err() {
         // An index that nobody waits for any more would be built to its end.
         connection.cancel_all().await;

@@ -88,7 +88,7 @@ pub(crate) struct Source {
     /// Its manifest; a stock archive has none.
     pub(crate) manifest: Option<Manifest>,
     /// Table data by the id of its entry.
-    pub(crate) tables: HashMap<i32, TableObject>,
+    pub(crate) tables: HashMap<i32, Arc<TableObject>>,
     /// The contents of large objects by the id of their entry.
     pub(crate) large_objects: HashMap<i32, Vec<BlobObject>>,
 }
@@ -118,14 +118,15 @@ impl Source {
     /// The memory that it takes, in bytes.
     pub(crate) fn held(&self) -> u64 {
         let entries = &self.toc.entries;
-        let contents = entries.iter().map(|entry| held(entry.capacities())).sum::<u64>();
+        let shared = |capacities| held([size_of::<TocEntry>()]) + capacities;
+        let contents = entries.iter().map(|entry| shared(held(entry.capacities()))).sum::<u64>();
         let tables = self.tables.values().map(|table| size_of::<TableObject>() as u64 + table.held()).sum::<u64>();
         let blob = |blob: &BlobObject| size_of::<BlobObject>() as u64 + blob.object.held();
         let blobs = self.large_objects.values().flatten().map(blob).sum::<u64>();
         let objects = self.objects.iter().map(|object| size_of::<ArchiveObject>() as u64 + object.held()).sum::<u64>();
         // The manifest says again what the objects of tables and large objects say.
         let manifest = if self.manifest.is_some() { tables + blobs } else { 0 };
-        (entries.capacity() * size_of::<TocEntry>()) as u64 + contents + tables + blobs + objects + manifest
+        (entries.capacity() * size_of::<Arc<TocEntry>>()) as u64 + contents + tables + blobs + objects + manifest
     }
 
     /// For messages: `backup 20261124T010203Z-4f7a2c`, `archive s3://bucket/folder`.
@@ -183,7 +184,7 @@ async fn backup(origin: Origin, manifest: Manifest) -> Result<Source> {
     let toc = read_toc(&origin, &toc_object).await?;
     let others = manifest.stored_objects().filter(|object| object.key != toc_object.key);
     let objects = others.map(ArchiveObject::from).collect();
-    let tables = manifest.tables.iter().map(|table| (table.toc_id, TableObject::from(table))).collect();
+    let tables = manifest.tables.iter().map(|table| (table.toc_id, Arc::new(TableObject::from(table)))).collect();
     let mut large_objects = HashMap::new();
     if let Some(large) = &manifest.large_objects {
         let entry = toc.entries.iter().find(|entry| entry.desc == "BLOBS").ok_or_else(|| {
@@ -253,7 +254,7 @@ async fn stock(origin: Origin, without_manifest: bool) -> Result<Source> {
                     entry.file.as_deref().and_then(|name| files.compressed_or_not(name)).ok_or_else(missing)?;
                 let raw_bytes = object.bytes;
                 objects.push(object.clone());
-                tables.insert(entry.id, TableObject { object, rows: None, raw_bytes, runs: Vec::new() });
+                tables.insert(entry.id, Arc::new(TableObject { object, rows: None, raw_bytes, runs: Vec::new() }));
             }
             "BLOBS" => {
                 let list = entry.file.as_deref().and_then(|name| files.exactly(name));
@@ -314,7 +315,7 @@ fn tell_encoding(toc: &mut Toc) {
         return;
     }
     let option = format!(" WITH (ENCODING {});\n", crate::model::literal(charset.name()));
-    for copy in toc.entries.iter_mut().filter_map(|entry| entry.copy.as_mut()) {
+    for copy in toc.entries.iter_mut().filter_map(|entry| Arc::make_mut(entry).copy.as_mut()) {
         if let Some(start) = copy.trim_end().strip_suffix(';') {
             *copy = format!("{start}{option}");
         }
@@ -342,7 +343,7 @@ fn spell_out_privileges(toc: &mut Toc) -> Result<()> {
         };
         let Some(create) = &entry.create else { continue };
         let texts: Vec<String> = oids.iter().map(|oid| for_large_object(create, oid)).collect();
-        entry.create = Some(texts.concat());
+        Arc::make_mut(entry).create = Some(texts.concat());
     }
     Ok(())
 }

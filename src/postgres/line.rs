@@ -54,7 +54,7 @@ impl Plain {
             socket.set_tcp_keepalive(&options)?;
         }
         #[cfg(target_os = "linux")]
-        if let Some(timeout) = settings.tcp_user_timeout {
+        if let Some(timeout) = settings.tcp_user_timeout.or_else(|| settings.answer_within()) {
             socket.set_tcp_user_timeout(Some(timeout))?;
         }
         Ok(Plain::Tcp(stream))
@@ -64,10 +64,10 @@ impl Plain {
 /// How long a connection is idle before the first keepalive. libpq leaves the kernel's two hours, but the connection that
 /// holds the snapshot is idle for as long as a dump takes, and address translators and load balancers forget one after a few
 /// minutes (AWS: 350 s) without a word to either end.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+pub(super) const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// What has not answered so many keepalives, so far apart, is gone: two minutes after the last word.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_COUNT: u32 = 6;
+pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const KEEPALIVE_COUNT: u32 = 6;
 
 /// Whether to ask for encryption before the login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! `pqConnectOptions2` and `conninfo_add_defaults` in `src/interfaces/libpq/fe-connect.c`.
 
 use super::conninfo::{self, KEYWORDS, Treatment, Values, usage};
+use super::line::{KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
 use super::pgpass::PasswordFile;
 use super::service;
 use super::session::Canceller;
@@ -104,6 +105,8 @@ pub struct ConnectionSettings {
     pub(super) connect_timeout: Option<Duration>,
     pub(super) tcp_user_timeout: Option<Duration>,
     pub(super) keepalives: Keepalives,
+    /// See [`ConnectionSettings::for_asking`].
+    pub(super) only_asks: bool,
     pub(super) target: TargetServer,
     pub(super) shuffle_hosts: bool,
     pub(super) channel_binding: ChannelBinding,
@@ -182,6 +185,7 @@ impl ConnectionSettings {
                 interval: positive(&values, "keepalives_interval")?.map(Duration::from_secs),
                 count: positive(&values, "keepalives_count")?.map(|count| u32::try_from(count).unwrap_or(u32::MAX)),
             },
+            only_asks: false,
             target: choice(
                 &values,
                 "target_session_attrs",
@@ -219,6 +223,24 @@ impl ConnectionSettings {
         let values = conninfo::parse(text)?;
         let server = ["host", "hostaddr", "service"].iter().any(|name| values.is_given(name));
         Ok((server, values.get("dbname").is_some()))
+    }
+
+    /// For sessions that send questions alone, each of which fits what the server takes in at once. What is not acknowledged as long
+    /// as keepalives would go without an answer is given up, unless `tcp_user_timeout` says otherwise: keepalives are not sent
+    /// as long as something is on its way, and systems wait a quarter of an hour for that.
+    ///
+    /// Not for sessions that send rows: a server that is busy takes nothing in for a while, and the system would give up on it, too
+    /// (`tcp(7)`), though it is there.
+    #[must_use]
+    pub fn for_asking(&self) -> Self {
+        ConnectionSettings { only_asks: true, ..self.clone() }
+    }
+
+    /// How long what was sent may stay without an acknowledgement.
+    pub(super) fn answer_within(&self) -> Option<Duration> {
+        let Keepalives { enabled, idle, interval, count } = &self.keepalives;
+        let probing = interval.unwrap_or(KEEPALIVE_INTERVAL) * count.unwrap_or(KEEPALIVE_COUNT);
+        (self.only_asks && *enabled).then(|| idle.unwrap_or(KEEPALIVE_IDLE) + probing)
     }
 
     /// Cancels whatever runs in any session that was opened from these settings or a clone of them: a statement whose
@@ -523,6 +545,16 @@ mod tests {
         assert_eq!(settings.tls.mode, SslMode::Prefer);
         assert_eq!(resolve("user=u sslrootcert=system", &[]).tls.mode, SslMode::VerifyFull);
         assert_eq!(resolve("user=u connect_timeout=0", &[]).connect_timeout, None);
+    }
+
+    #[test]
+    fn what_a_dump_asks_is_acknowledged_as_soon_as_a_keepalive_would_be() {
+        let within = |text: &str| resolve(text, &[]).for_asking().answer_within();
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(within("user=u"), seconds(120));
+        assert_eq!(within("user=u keepalives_idle=2 keepalives_interval=1 keepalives_count=3"), seconds(5));
+        assert_eq!(within("user=u keepalives=0"), None);
+        assert_eq!(resolve("user=u", &[]).answer_within(), None);
     }
 
     #[test]

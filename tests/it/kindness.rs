@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use pgstow_parts::{Database, Harm, Proxy, Trigger, garage, server};
+use pgstow_parts::{Database, Harm, Proxy, Server, Trigger, garage, server};
 
 use crate::connections::pair;
 use crate::faults::{address, behind, source};
@@ -19,7 +19,9 @@ fn with_rows(hint: &str) -> Database {
 /// Runs something while another session holds the table for itself for some seconds.
 fn while_locked<T>(database: &Database, seconds: u32, work: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
-        scope.spawn(|| database.execute(&format!("BEGIN; LOCK TABLE rows; SELECT pg_sleep({seconds}); COMMIT")));
+        // It may be ended before its time.
+        let hold = format!("BEGIN; LOCK TABLE rows; SELECT pg_sleep({seconds}); COMMIT");
+        scope.spawn(move || database.server.execute(&database.name, &hold));
         wait_for(
             database,
             "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()",
@@ -43,6 +45,32 @@ fn a_dump_waits_for_a_lock_no_longer_than_it_was_told() {
     let (url, store) = (database.url(), s3.location(&prefix));
     let ran = while_locked(&database, 6, || pgstow(&s3, &["dump", "-d", &url, "--to", &store, "--lock-timeout", "1s"]));
     ran.failed(4, &["55P03", "lock timeout"]);
+    assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_server_without_room_for_all_locks_is_told_so_before_any_is_taken() {
+    let s3 = garage();
+    let server = Server::own_with(18, "max_locks_per_transaction = 10\n").unwrap();
+    let database = Database::fresh(&server, "locks");
+    database.execute("CREATE TABLE rows (id integer)");
+    for thousand in 0..4 {
+        // Each in its own transaction, for that many tables do not fit one either.
+        let make = "EXECUTE format('CREATE TABLE many_%s_%s (id integer)', {thousand}, n); COMMIT;";
+        let make = make.replace("{thousand}", &thousand.to_string());
+        database.execute(&format!("DO $$ BEGIN FOR n IN 1..1000 LOOP {make} END LOOP; END $$"));
+    }
+    let prefix = s3.fresh_prefix("locks");
+    let (url, store) = (database.url(), s3.location(&prefix));
+    // Who takes the first lock has to wait for this one.
+    let ran = while_locked(&database, 60, || {
+        let start = Instant::now();
+        let ran = pgstow(&s3, &["dump", "-d", &url, "--to", &store]);
+        assert!(start.elapsed() < Duration::from_secs(40), "it waited: {ran:?}");
+        database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+        ran
+    });
+    ran.failed(4, &["4001 relations have to be locked", "raise max_locks_per_transaction (now 10)"]);
     assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new());
 }
 

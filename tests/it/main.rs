@@ -21,6 +21,7 @@ mod faults_of_verbs;
 mod fidelity;
 mod globals;
 mod guiding;
+mod half_open;
 mod hostile;
 mod interop;
 mod interop_codecs;

@@ -1,6 +1,7 @@
 //! What a target lacks is said before anything is touched, each with what to do about it.
 
 use std::fs;
+use std::sync::Arc;
 
 use pgstow::archive::manifest::StoredObject;
 use pgstow::archive::{Manifest, Toc};
@@ -29,7 +30,7 @@ fn reword(backup: &LocalBackup, desc: &str, from: &str, to: &str) {
     change(backup, |toc, _| {
         let mut done = false;
         for entry in toc.entries.iter_mut().filter(|entry| entry.desc == desc) {
-            let create = entry.create.as_mut().unwrap();
+            let create = Arc::make_mut(entry).create.as_mut().unwrap();
             done |= create.contains(from);
             *create = create.replace(from, to);
         }
@@ -76,7 +77,7 @@ fn access_methods_languages_and_libraries_that_the_target_lacks_are_named_with_a
     reword(&backup, "FUNCTION", "LANGUAGE sql", "LANGUAGE plnothing");
     change(&backup, |toc, _| {
         for entry in toc.entries.iter_mut().filter(|entry| entry.desc == "TABLE" && entry.tag == "t") {
-            entry.access_method = Some("columns".to_owned());
+            Arc::make_mut(entry).access_method = Some("columns".to_owned());
         }
     });
     let own = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {

@@ -1,6 +1,7 @@
 //! What a restore does to a target that is not empty, lacks roles, or may not be touched.
 
 use std::fs;
+use std::sync::Arc;
 
 use pgstow::archive::Toc;
 use pgstow_parts::{Database, garage, server};
@@ -160,10 +161,11 @@ fn everything_that_the_target_lacks_is_said_at_once_before_anything_is_touched()
     // The one server here lacks nothing that it could have dumped, so the table of contents is made to need more.
     let path = backup.folder().join("toc.dat");
     let mut toc = Toc::decode(&fs::read(&path).unwrap()).unwrap();
-    let mut extension = toc.entries.iter().find(|entry| entry.desc == "FUNCTION").unwrap().clone();
+    let function = toc.entries.iter().find(|entry| entry.desc == "FUNCTION").unwrap();
+    let mut extension = pgstow::archive::TocEntry::clone(function);
     (extension.id, extension.desc, extension.tag) = (9_001, "EXTENSION".into(), "no_such_extension".into());
     extension.create = Some("CREATE EXTENSION no_such_extension;\n".into());
-    for entry in &mut toc.entries {
+    for entry in toc.entries.iter_mut().map(Arc::make_mut) {
         match entry.desc.as_str() {
             "TABLE" => {
                 entry.owner = Some("no such role".into());
@@ -177,7 +179,7 @@ fn everything_that_the_target_lacks_is_said_at_once_before_anything_is_touched()
             _ => {}
         }
     }
-    toc.entries.insert(3, extension);
+    toc.entries.insert(3, extension.into());
     fs::write(&path, toc.encode().unwrap()).unwrap();
     fs::remove_file(backup.folder().join("manifest.json")).unwrap();
     let target = Database::fresh(&source.server, "lacking_target");

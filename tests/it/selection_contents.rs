@@ -323,7 +323,8 @@ fn group(entry: &TocEntry) -> Vec<&str> {
 }
 
 fn keys(toc: &Toc, entry: &TocEntry) -> Vec<String> {
-    let of_group = |id: &i32| toc.entries.iter().find(|other| other.id == *id).map(group).unwrap_or_default();
+    let of_group =
+        |id: &i32| toc.entries.iter().find(|other| other.id == *id).map(|entry| group(entry)).unwrap_or_default();
     match entry.desc.as_str() {
         "BLOB METADATA" => group(entry).into_iter().map(|oid| format!("BLOB - {oid}")).collect(),
         "BLOBS" => vec!["BLOBS".to_owned()],

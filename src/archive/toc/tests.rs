@@ -4,6 +4,7 @@ use super::{Compression, Toc, TocEntry, created_fields};
 use crate::error::Kind;
 use crate::model::{Address, Item, Oid, Payload, Section, TableData, class};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 fn entry(id: i32) -> TocEntry {
     TocEntry {
@@ -35,7 +36,7 @@ fn toc(version: (u8, u8, u8), compression: Compression, entries: Vec<TocEntry>) 
         database: "shop".to_owned(),
         server_version: "18.4".to_owned(),
         dumper_version: "pgstow 0.1.0".to_owned(),
-        entries,
+        entries: entries.into_iter().map(Arc::new).collect(),
     }
 }
 
@@ -239,6 +240,7 @@ fn some_toc() -> impl Strategy<Value = Toc> {
             let mut toc = toc(version, compression, entries);
             toc.database = database;
             for (id, entry) in (1..).zip(&mut toc.entries) {
+                let entry = Arc::make_mut(entry);
                 entry.id = id;
                 entry.relkind = entry.relkind.filter(|_| version.1 >= 16);
             }

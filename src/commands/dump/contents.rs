@@ -10,6 +10,7 @@ use crate::model::{Item, Oid, Payload, Section, ServerVersion, literal};
 use crate::plan::Planned;
 use crate::stream::codec::Codec;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// The version of the archive: `1.15` where frames need a codec that older readers lack, `1.14` otherwise, for
 /// `pg_restore` 12 and newer reads that.
@@ -90,18 +91,20 @@ pub(super) fn table_of_contents(
 ) -> Result<Toc> {
     let compression = compression(codec)?;
     let next_id = planned.last().map_or(1, |entry| entry.id + 1);
-    let mut entries = vec![
+    let mut entries: Vec<Arc<TocEntry>> = [
         setting(next_id, "ENCODING", format!("SET client_encoding = {};\n", literal(data_encoding(database)))),
         setting(next_id + 1, "STDSTRINGS", "SET standard_conforming_strings = 'on';\n".to_owned()),
         setting(next_id + 2, "SEARCHPATH", "SELECT pg_catalog.set_config('search_path', '', false);\n".to_owned()),
-    ];
+    ]
+    .map(Arc::new)
+    .into();
     let further = Further::of(&planned, segments);
     entries.reserve(planned.len() + segments.len());
     for planned in planned {
         let first = entry(planned);
         let segments = further.segments_of(&first);
-        entries.push(further.waiting(first));
-        entries.extend(segments);
+        entries.push(Arc::new(further.waiting(first)));
+        entries.extend(segments.into_iter().map(Arc::new));
     }
     Ok(Toc {
         version: compression.version(),

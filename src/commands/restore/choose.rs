@@ -2,12 +2,12 @@
 
 use super::{named, ties};
 use crate::archive::toc::{Toc, TocEntry};
-use crate::commands::memory::held;
 use crate::commands::source::{Source, TableObject};
 use crate::error::{Error, Kind, Result};
 use crate::model::Section;
 use crate::model::item::label;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// What the user chose of the backup.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,11 +92,11 @@ pub enum Phase {
 #[derive(Debug, Clone)]
 pub struct Step {
     /// The entry of the table of contents.
-    pub entry: TocEntry,
+    pub entry: Arc<TocEntry>,
     /// When it runs.
     pub phase: Phase,
     /// The object with its rows, for table data.
-    pub data: Option<TableObject>,
+    pub data: Option<Arc<TableObject>>,
 }
 
 impl Step {
@@ -107,8 +107,8 @@ impl Step {
 
     /// The step with another statement in place of its own.
     pub(super) fn with_statement(&self, statement: &str) -> Step {
-        let entry = TocEntry { create: Some(statement.to_owned()), ..self.entry.clone() };
-        Step { entry, phase: self.phase, data: None }
+        let entry = TocEntry { create: Some(statement.to_owned()), ..TocEntry::clone(&self.entry) };
+        Step { entry: Arc::new(entry), phase: self.phase, data: None }
     }
 }
 
@@ -129,11 +129,9 @@ impl Plan {
         self.steps.iter().filter(|step| step.data.is_some()).count() as u64
     }
 
-    /// The memory that it takes, in bytes.
+    /// The memory that it takes beside its archive, with which it shares all that is large, in bytes.
     pub(crate) fn held(&self) -> u64 {
-        let steps = self.steps.iter();
-        let all = steps.map(|step| held(step.entry.capacities()) + step.data.as_ref().map_or(0, TableObject::held));
-        (self.steps.capacity() * size_of::<Step>()) as u64 + all.sum::<u64>()
+        (self.steps.capacity() * size_of::<Step>()) as u64
     }
 
     /// The size of all rows as COPY text in bytes.
@@ -148,7 +146,7 @@ impl Plan {
 /// contents and the manifest do not fit one another.
 pub(crate) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Plan> {
     let toc = &source.toc;
-    let mut data = source.tables.clone();
+    let mut data: HashMap<i32, &Arc<TableObject>> = source.tables.iter().map(|(&id, table)| (id, table)).collect();
     let selected = named::selected(toc, choice)?;
     let listed = listed(toc, choice)?;
     let mut plan = Plan { is_partial: selected.is_some() || listed.is_some(), ..Plan::default() };
@@ -181,7 +179,11 @@ pub(crate) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Pla
         match reason {
             Some("") => {}
             Some(reason) => *left_out.entry(reason).or_default() += 1,
-            None => plan.steps.push(Step { entry: entry.clone(), phase: phase(entry, pre_data), data: has_rows }),
+            None => plan.steps.push(Step {
+                entry: Arc::clone(entry),
+                phase: phase(entry, pre_data),
+                data: has_rows.cloned(),
+            }),
         }
     }
     if let Some(id) = data.keys().next() {

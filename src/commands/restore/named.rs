@@ -83,7 +83,7 @@ fn in_schema(entry: &TocEntry, choice: &Choice) -> bool {
 }
 
 fn add_what_hangs_on(toc: &Toc, selected: &mut HashSet<i32>) {
-    let by_id: HashMap<i32, &TocEntry> = toc.entries.iter().map(|entry| (entry.id, entry)).collect();
+    let by_id: HashMap<i32, &TocEntry> = toc.entries.iter().map(|entry| (entry.id, entry.as_ref())).collect();
     let is_relation = |id: &i32| by_id.get(id).is_some_and(|entry| RELATIONS.contains(&entry.desc.as_str()));
     let ties = |entry: &TocEntry| matches!(entry.desc.as_str(), "SEQUENCE OWNED BY" | "DEFAULT");
     let sequences: Vec<i32> = toc

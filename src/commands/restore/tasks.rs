@@ -7,6 +7,7 @@ use crate::commands::source::{BlobObject, TableObject};
 use crate::plan::{Lock, Task};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// With more connections than this, one that loads a table alone takes longer than several, although rows that come in slices
 /// are not frozen: measured with two, where frozen rows spare the indexes half as much as loading them takes.
@@ -71,7 +72,7 @@ fn pieces_of_work(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate: 
         // the work gains more by many connections, or where it has no index.
         let pays =
             is_made && jobs <= MOST_FOR_FROZEN_ROWS && of.entry.needs.iter().any(|need| indexed.contains_key(need));
-        let gains = |data: &&TableObject| !pays && data.raw_bytes > plan.raw_bytes() / (2 * jobs.max(1) as u64);
+        let gains = |data: &&Arc<TableObject>| !pays && data.raw_bytes > plan.raw_bytes() / (2 * jobs.max(1) as u64);
         let cut = data.filter(gains).zip(slices::size(plan.raw_bytes(), jobs));
         let parts = cut.map_or_else(Vec::new, |(data, size)| slices(data, size));
         if parts.is_empty() {
@@ -246,21 +247,22 @@ mod tests {
     use crate::commands::transfer::ArchiveObject;
     use crate::model::{Address, Item};
     use crate::plan::Lock;
+    use std::sync::Arc;
 
     fn step(desc: &'static str, id: i32, create: &str) -> Step {
         let needs = if id == 1 { Vec::new() } else { vec![1] };
         let item = Item { create: create.to_owned(), ..Item::new(desc, Address::default(), Some("s"), "t") };
         let phase = if id == 1 { Phase::Definitions } else { Phase::Parallel };
-        Step { entry: TocEntry::of_item(item, id, needs, None), phase, data: None }
+        Step { entry: TocEntry::of_item(item, id, needs, None).into(), phase, data: None }
     }
 
     /// A table with rows in four runs, and what is built on it.
     fn plan(raw_bytes: u64, built: &[Step]) -> Plan {
         let mut rows = step("TABLE DATA", 2, "");
-        rows.entry.copy = Some("COPY s.t (id) FROM stdin;\n".to_owned());
+        Arc::make_mut(&mut rows.entry).copy = Some("COPY s.t (id) FROM stdin;\n".to_owned());
         let run = RunOfRows { bytes: 9, raw_bytes: raw_bytes / 4, rows: 1, checksum: 1 };
         let object = ArchiveObject { key: "data/2.dat".to_owned(), bytes: 36, sha256: None };
-        rows.data = Some(TableObject { object, rows: Some(4), raw_bytes, runs: vec![run; 4] });
+        rows.data = Some(TableObject { object, rows: Some(4), raw_bytes, runs: vec![run; 4] }.into());
         let steps = [&[step("TABLE", 1, "CREATE TABLE s.t ();"), rows][..], built].concat();
         Plan { steps, ..Plan::default() }
     }

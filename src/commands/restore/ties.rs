@@ -86,7 +86,7 @@ mod tests {
 
     fn step(id: i32, desc: &'static str, tag: &str, needs: &[i32], create: &str) -> Step {
         let item = Item { create: create.to_owned(), ..Item::new(desc, Address::default(), Some("S"), tag) };
-        Step { entry: TocEntry::of_item(item, id, needs.to_vec(), None), phase: Phase::Definitions, data: None }
+        Step { entry: TocEntry::of_item(item, id, needs.to_vec(), None).into(), phase: Phase::Definitions, data: None }
     }
 
     #[test]

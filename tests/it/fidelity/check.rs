@@ -134,7 +134,7 @@ impl Backup {
                 entry.copy.as_deref().unwrap_or_default()
             )
         };
-        entries.map(text).collect()
+        entries.map(|entry| text(entry)).collect()
     }
 
     fn digests(&self) -> compare::Fingerprints {

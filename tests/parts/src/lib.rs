@@ -21,7 +21,9 @@ pub mod cache;
 pub mod compare;
 pub mod fetch;
 pub mod fixtures;
+pub mod installed;
 pub mod moto;
+pub mod network;
 pub mod oracle;
 pub mod proxy;
 pub mod s3;
@@ -29,11 +31,13 @@ pub mod server;
 pub mod tls;
 pub mod watchdog;
 
+pub use installed::installed_server;
 pub use moto::{Iam, moto};
+pub use network::Network;
 pub use oracle::{Oracle, oracle};
 pub use proxy::{Harm, Proxy, Trigger};
 pub use s3::{S3, folder_s3, garage};
-pub use server::{Database, Server, installed_server, majors, server};
+pub use server::{Database, Server, majors, server};
 
 /// What can go wrong here is told to a person in one sentence, so an error is that sentence.
 pub type Result<T> = std::result::Result<T, String>;

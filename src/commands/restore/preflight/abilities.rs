@@ -20,7 +20,7 @@ struct MethodRow {
 
 /// Everything of this sort that the chosen entries need and the target lacks.
 pub(super) async fn lacking(session: &Session, plan: &Plan, lacks: &mut Vec<Lack>) -> Result<()> {
-    let entries = || plan.steps.iter().map(|step| &step.entry);
+    let entries = || plan.steps.iter().map(|step| step.entry.as_ref());
     let statistics = entries().filter(|entry| entry.desc == "STATISTICS DATA").count();
     if statistics > 0 && session.version().major() < TAKES_STATISTICS {
         lacks.push(Lack {

@@ -56,7 +56,7 @@ pub(super) async fn look(
         }
     };
     let mut tried: HashMap<&str, Option<String>> = HashMap::new();
-    for entry in plan.steps.iter().map(|step| &step.entry).filter(|entry| entry.desc == "COLLATION") {
+    for entry in plan.steps.iter().map(|step| step.entry.as_ref()).filter(|entry| entry.desc == "COLLATION") {
         let Some(settings) = settings(entry) else { continue };
         if !tried.contains_key(settings) {
             let version = match try_settings(session, settings, place).await? {
@@ -75,7 +75,7 @@ pub(super) async fn look(
         let version = tried.get(settings).and_then(Option::as_deref);
         differing(entry.schema.as_deref().unwrap_or_default(), &entry.tag, version, "in the backup");
     }
-    let named = named(plan.steps.iter().map(|step| &step.entry));
+    let named = named(plan.steps.iter().map(|step| step.entry.as_ref()));
     let known = of_the_system(session, &named, place).await?;
     for (name, users) in &named {
         match known.get(name) {
