@@ -26,14 +26,18 @@ mod allocator {
     #[unsafe(export_name = "_rjem_malloc_conf")]
     static SETTINGS: &[u8; 61] = b"narenas:4,dirty_decay_ms:0,muzzy_decay_ms:0,tcache_max:4096\0\0";
 
-    /// All arenas, those to come, too (jemalloc(3), `MALLCTL_ARENAS_ALL`).
-    const EVERY_ARENA: &[u8] = b"arena.4096.dirty_decay_ms\0";
+    /// As many as the settings say.
+    const ARENAS: usize = 4;
 
     /// What is freed serves whoever asks next for so long, before it is the system's.
     pub(super) fn keep_freed(time: Duration) {
         let milliseconds = isize::try_from(time.as_millis()).unwrap_or(isize::MAX);
-        // SAFETY: the name ends in a zero byte, and its value is an `ssize_t`. A refusal costs time only.
-        let _refused = unsafe { tikv_jemalloc_ctl::raw::write(EVERY_ARENA, milliseconds) };
+        let there = (0..ARENAS).map(|arena| format!("arena.{arena}.dirty_decay_ms\0"));
+        for name in std::iter::once("arenas.dirty_decay_ms\0".to_owned()).chain(there) {
+            // SAFETY: the name ends in a zero byte, and its value is an `ssize_t`. Arenas that are still to come refuse, and
+            // begin with what the first name has.
+            let _to_come = unsafe { tikv_jemalloc_ctl::raw::write(name.as_bytes(), milliseconds) };
+        }
     }
 }
 

@@ -134,6 +134,7 @@ pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> 
     let work = stop.child();
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let shares = DumpShares::of(options.memory, options.jobs, options.codec, processors)?;
+    memory::keep_freed(options.memory);
     let mut destination = Destination {
         store: Arc::clone(&options.store),
         folder: format!("{}/", keys::backup_folder(options.connection.database(), &id)),
@@ -213,7 +214,6 @@ async fn write_rows(
     let definitions = contents::settle(&mut planned);
     tracing::info!(items = planned.len(), bytes = definitions, "planned");
     // Rows have what the definitions leave.
-    memory::keep_frames(options.memory);
     let left = memory::beside(definitions, options.memory, options.jobs, options.codec);
     let shares = DumpShares::of(left, options.jobs, options.codec, shares.codecs)?;
     destination.parts = Parts::new(options.store.limits(), &shares, options.part_size, options.max_parts)?;

@@ -24,7 +24,7 @@ const CONNECTION: u64 = 448 * KIB;
 /// Frames of one worker: one that is being filled, one in the codec, one between codec and part.
 const FRAMES_PER_WORKER: u64 = 3;
 const LARGEST_FRAME: u64 = MIB;
-/// So long freed memory waits for the next frame, where there is room.
+/// So long freed memory waits for whoever asks next, where there is room.
 const FREED_KEPT: Duration = Duration::from_millis(200);
 const SMALLEST_FRAME: u64 = 32 * KIB;
 /// The smallest part that S3 takes, unless it is the last.
@@ -52,10 +52,10 @@ pub fn speak_to(allocator: Allocator) {
     let _first = ALLOCATOR.set(allocator);
 }
 
-/// Lets frames be made of the memory of earlier ones where the budget has room for what is free, and only there, for one
+/// Lets what is new be made of the memory of what is gone where the budget has room for what is free, and only there, for one
 /// process may make several dumps: to map and clear each frame anew took a sixth more of the processor time of a dump's
 /// client (0.6 GB with zstd:1).
-pub(crate) fn keep_frames(budget: u64) {
+pub(crate) fn keep_freed(budget: u64) {
     if let Some(allocator) = ALLOCATOR.get() {
         (allocator.keep_freed)(if budget >= DEFAULT_MEMORY { FREED_KEPT } else { Duration::ZERO });
     }
