@@ -198,6 +198,9 @@ pub(super) async fn lock(session: &Session, relations: &[&Relation], role: &str)
         session.execute(&statement).await.map_err(|error| {
             let first = batch.first().map(|r| item::label("TABLE", Some(&r.schema), &r.name)).unwrap_or_default();
             let on = if batch.len() == 1 { first } else { format!("{first} and {} more", batch.len() - 1) };
+            if error.kind() == Kind::Connection {
+                return error.on(on);
+            }
             Error::new(Kind::Database, "cannot lock")
                 .on(on)
                 .hint("a table that was dropped just now, or whose name changed, makes a dump start over")

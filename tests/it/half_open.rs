@@ -144,8 +144,10 @@ fn while_held(database: &Database, work: impl FnOnce()) {
         while database.value(&asleep) == "0" {
             std::thread::sleep(Duration::from_millis(20));
         }
-        work();
+        // Whatever comes of it, for the scope ends when the session does.
+        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         database.execute(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity {named}"));
+        worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
 }
 

@@ -49,6 +49,8 @@ impl Work {
 fn pieces_of_work(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate: bool) -> Vec<Work> {
     let made = heaps_made_and_loaded_at_once(plan);
     let (indexed, rows) = (indexes_of_tables(plan), rows_of_tables(plan));
+    // A sum over all steps, so it is made once.
+    let all_bytes = plan.raw_bytes();
     let side_by_side = Phase::Parallel..=Phase::Last;
     let mut work = Vec::new();
     for (step, of) in plan.steps.iter().enumerate().filter(|(_, step)| side_by_side.contains(&step.phase)) {
@@ -72,8 +74,8 @@ fn pieces_of_work(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate: 
         // the work gains more by many connections, or where it has no index.
         let pays =
             is_made && jobs <= MOST_FOR_FROZEN_ROWS && of.entry.needs.iter().any(|need| indexed.contains_key(need));
-        let gains = |data: &&Arc<TableObject>| !pays && data.raw_bytes > plan.raw_bytes() / (2 * jobs.max(1) as u64);
-        let cut = data.filter(gains).zip(slices::size(plan.raw_bytes(), jobs));
+        let gains = |data: &&Arc<TableObject>| !pays && data.raw_bytes > all_bytes / (2 * jobs.max(1) as u64);
+        let cut = data.filter(gains).zip(slices::size(all_bytes, jobs));
         let parts = cut.map_or_else(Vec::new, |(data, size)| slices(data, size));
         if parts.is_empty() {
             work.push(Work { is_fresh, ..Work::whole(step) });
