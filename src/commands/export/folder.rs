@@ -15,10 +15,14 @@ use futures::{StreamExt, TryStreamExt};
 use std::collections::HashSet;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 /// So many objects are copied at once.
 const COPIES_AT_ONCE: usize = 4;
+/// How often, and how long after one another, a folder is removed in which a file is being made.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Copies every object of the archive, the table of contents and then the manifest last: until those are there the
 /// folder is no archive. On a failure, what was written is removed.
@@ -41,13 +45,27 @@ pub(super) async fn copy(
     let outcome = stop.unless(copy_all(source, folder, progress, report)).await;
     if outcome.is_err() {
         // It was empty when this began, so everything in it is from here.
-        let removed = std::fs::remove_dir_all(folder);
+        let removed = remove(folder).await;
         let restored = if was_there { removed.and_then(|()| std::fs::create_dir(folder)) } else { removed };
         if let Err(error) = restored {
             tracing::warn!(folder = %folder.display(), %error, "could not remove the unfinished copy");
         }
     }
     outcome
+}
+
+/// Removes the folder with all that is in it. A file that was being made when the copy ended may come still, once.
+async fn remove(folder: &Path) -> std::io::Result<()> {
+    let mut attempts = 0;
+    loop {
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty && attempts < ATTEMPTS => {
+                attempts += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 async fn copy_all(source: &Source, folder: &Path, progress: &Progress, report: &mut ExportReport) -> Result<()> {
