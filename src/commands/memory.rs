@@ -61,6 +61,13 @@ pub(crate) fn keep_freed(budget: u64) {
     }
 }
 
+/// What the process takes now, in bytes, where the system tells (`VmRSS`, proc_pid_status(5) of Linux).
+pub(crate) fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    size.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(KIB)
+}
+
 /// What texts and lists hold, in bytes, as the allocator counts them.
 pub(crate) fn held(capacities: impl IntoIterator<Item = usize>) -> u64 {
     capacities.into_iter().filter(|&bytes| bytes > 0).map(|bytes| (bytes + ALLOCATION) as u64).sum()

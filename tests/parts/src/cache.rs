@@ -57,16 +57,18 @@ pub fn server_user() -> Option<(u32, u32)> {
     Some(ids("postgres").or_else(|| ids("nobody")).unwrap_or((65534, 65534)))
 }
 
-/// A new empty folder in the temporary folder, `pgstow-<hint>-<process>-<number>`, of mode 0755.
+/// A new empty folder in `$PGSTOW_SCRATCH`, else in the temporary folder: `pgstow-<hint>-<process>-<number>`, of mode 0755.
 ///
 /// The path stays short, for a Unix socket in it may have 107 bytes; and for root it is always in `/tmp`, which the
-/// server's user can reach too.
+/// server's user can reach too, unless `$PGSTOW_SCRATCH` names another place.
 pub fn temp_folder(hint: &str) -> Result<PathBuf> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let named = std::env::var_os("PGSTOW_SCRATCH").filter(|value| !value.is_empty()).map(PathBuf::from);
     let wanted = std::env::temp_dir();
     // Asking `is_root` here would go round in a circle; HOME=/root is guess enough for a preference.
     let roots = std::env::var_os("HOME").is_some_and(|home| home == "/root");
-    let base = if wanted.as_os_str().len() > 50 || roots { PathBuf::from("/tmp") } else { wanted };
+    let usual = || if wanted.as_os_str().len() > 50 || roots { PathBuf::from("/tmp") } else { wanted };
+    let base = named.unwrap_or_else(usual);
     loop {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = base.join(format!("pgstow-{hint}-{}-{number}", std::process::id()));

@@ -13,6 +13,7 @@
 //! | `PGSTOW_TEST_PG` | the seven servers: one URL of a superuser, without TLS |
 //! | `PGSTOW_TEST_S3_ENDPOINT`, `PGSTOW_TEST_S3_BUCKET`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION` | Garage |
 //! | `PGSTOW_PARTS` | the place of the cache folder |
+//! | `PGSTOW_SCRATCH` | the temporary folder, for the data of servers and stores |
 //!
 //! Everything blocks, and nothing here may run on the caller's async runtime: SQL and S3 calls get a thread and a
 //! runtime of their own, so that plain and async tests can both use them.
