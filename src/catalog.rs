@@ -429,7 +429,11 @@ fn facets(
             return Err(Error::new(Kind::Internal, "a comment, privilege or label has an object that cannot bear it")
                 .on(format!("catalog {} object {} column {}", lost.class, lost.object, lost.sub)));
         }
-        items.extend(found);
+        if items.is_empty() {
+            items = found;
+        } else {
+            items.extend(found);
+        }
     }
     let loose = if chosen.definitions() && chosen.whole_schemas() && !chosen.without(Without::Privileges) {
         let of_system = privileges.iter().filter_map(facets::privilege::system_item);

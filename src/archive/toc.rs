@@ -183,29 +183,27 @@ impl Toc {
     /// The bytes of `toc.dat`. What the version has no place for (a relkind before 1.16, an access method before 1.14) is
     /// left out.
     pub fn encode(&self) -> Result<Vec<u8>> {
+        let mut encoder = self.encoder(self.entries.len())?;
+        for entry in &self.entries {
+            encoder.add(entry)?;
+        }
+        encoder.finish()
+    }
+
+    /// What writes so many entries piece by piece behind this header; entries of its own are not looked at.
+    ///
+    /// Errors: as for [`Toc::encode`].
+    pub fn encoder(&self, count: usize) -> Result<Encoder> {
         let format = (self.version.0, self.version.1);
         if !(OLDEST..=WITH_RELKIND).contains(&format) {
             return Err(Error::new(Kind::Internal, format!("cannot write archive version {}.{}", format.0, format.1)));
         }
         let mut writer = Writer::default();
         self.encode_header(format, &mut writer)?;
-        let count = i32::try_from(self.entries.len())
+        let promised = i32::try_from(count)
             .map_err(|error| Error::new(Kind::Incomplete, "too many entries for an archive").because(error))?;
-        writer.integer(count);
-        let mut ids = HashSet::with_capacity(self.entries.len());
-        for entry in &self.entries {
-            if entry.id <= 0 || !ids.insert(entry.id) {
-                let message = format!("entry id {} is not a positive number used once", entry.id);
-                return Err(Error::new(Kind::Internal, message).on(entry.label()));
-            }
-            if entry.had_dumper != entry.file.as_ref().is_some_and(|file| !file.is_empty()) {
-                // Stock would restore nothing and say nothing.
-                let message = "an entry must have a data file exactly if it has data";
-                return Err(Error::new(Kind::Internal, message).on(entry.label()));
-            }
-            encode_entry(entry, format, &mut writer).map_err(|error| error.on(entry.label()))?;
-        }
-        Ok(writer.bytes)
+        writer.integer(promised);
+        Ok(Encoder { format, writer, ids: HashSet::with_capacity(count), count })
     }
 
     fn encode_header(&self, format: (u8, u8), writer: &mut Writer) -> Result<()> {
@@ -248,6 +246,55 @@ impl Toc {
     /// Reads archives of version 1.12 to 1.16. Names in another encoding than UTF-8 are converted. The bytes are not trusted: whatever they are, this returns.
     pub fn decode(bytes: &[u8]) -> Result<Toc> {
         decode(bytes).map_err(|error| error.on(toc_key()))
+    }
+}
+
+/// Writes a table of contents piece by piece; [`Toc::encoder`] makes one.
+#[derive(Debug)]
+pub struct Encoder {
+    format: (u8, u8),
+    writer: Writer,
+    ids: HashSet<i32>,
+    count: usize,
+}
+
+impl Encoder {
+    /// Writes the next entry.
+    ///
+    /// Errors: [`Kind::Internal`] for an entry that stock would misread, naming it.
+    pub fn add(&mut self, entry: &TocEntry) -> Result<()> {
+        if entry.id <= 0 || !self.ids.insert(entry.id) {
+            let message = format!("entry id {} is not a positive number used once", entry.id);
+            return Err(Error::new(Kind::Internal, message).on(entry.label()));
+        }
+        if entry.had_dumper != entry.file.as_ref().is_some_and(|file| !file.is_empty()) {
+            // Stock would restore nothing and say nothing.
+            let message = "an entry must have a data file exactly if it has data";
+            return Err(Error::new(Kind::Internal, message).on(entry.label()));
+        }
+        encode_entry(entry, self.format, &mut self.writer).map_err(|error| error.on(entry.label()))
+    }
+
+    /// How many bytes wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.writer.bytes.len()
+    }
+
+    /// What was written since the last time.
+    pub fn take(&mut self) -> Vec<u8> {
+        let room = Vec::with_capacity(self.writer.bytes.len());
+        std::mem::replace(&mut self.writer.bytes, room)
+    }
+
+    /// The rest.
+    ///
+    /// Errors: [`Kind::Internal`] when there were not as many entries as promised.
+    pub fn finish(self) -> Result<Vec<u8>> {
+        if self.ids.len() == self.count {
+            return Ok(self.writer.bytes);
+        }
+        let message = format!("{} entries were promised and {} came", self.count, self.ids.len());
+        Err(Error::new(Kind::Internal, message).on(toc_key()))
     }
 }
 

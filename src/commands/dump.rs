@@ -21,7 +21,7 @@ mod writer;
 pub use all::{AllReport, dump_all, failed};
 pub(crate) use sections::word as section_word;
 
-use super::memory::{self, DEFAULT_MEMORY, DumpShares};
+use super::memory::{self, DEFAULT_MEMORY, DumpShares, Taken};
 use super::transfer::{Destination, Parts, patience};
 use super::{Progress, Stop};
 use crate::archive::backup_id::BackupId;
@@ -199,6 +199,7 @@ async fn write_rows(
     progress.phase("reading the catalogs");
     let readers = (1..options.jobs.min(CATALOG_READERS)).map(|_| follow_snapshot(options, &snapshot, READING));
     let readers = stop.unless(future::try_join_all(readers)).await?;
+    let before = Taken::look();
     let catalog = stop.unless(catalog::read(&leader, &readers, &options.selection, options.allow_incomplete)).await?;
     let Catalog { objects, facets, depends, database, skipped, mut warnings } = catalog;
     // The plan takes a processor of its own for as long as the globals take.
@@ -207,14 +208,15 @@ async fn write_rows(
     warnings.extend(more_warnings);
     let planned = planning.await.map_err(|error| Error::new(Kind::Internal, "the plan failed").because(error))?;
     let mut planned = planned?;
+    let at_once = Taken::look().since(before);
     // What only holds a place in the order for its facets (the schema `public` as every database has it) is not written.
     planned.retain(|entry| !does_nothing(&entry.item));
     sections::keep(&mut planned, &options.selection.sections);
     let jobs = tables::jobs(&planned, snapshot.in_recovery);
     let definitions = contents::settle(&mut planned);
-    tracing::info!(items = planned.len(), bytes = definitions, "planned");
+    tracing::info!(items = planned.len(), bytes = definitions, at_once, "planned");
     // Rows have what the definitions leave.
-    let left = memory::beside(definitions, options.memory, options.jobs, options.codec);
+    let left = memory::beside(definitions, at_once, options.memory, options.jobs, options.codec);
     let shares = DumpShares::of(left, options.jobs, options.codec, shares.codecs)?;
     destination.parts = Parts::new(options.store.limits(), &shares, options.part_size, options.max_parts)?;
     let destination = &*destination;
@@ -227,14 +229,10 @@ async fn write_rows(
         .map_err(|error| watch::leader_lost(snapshot.in_recovery).because(error))?;
     let segments = contents::number_segments(&planned, &mut loaded.tables);
     progress.phase("finishing");
-    let items = planned.len() as u64;
-    let toc = contents::table_of_contents(planned, &segments, options.codec, &database, leader.version())?;
-    let toc_bytes = Bytes::from(toc.encode()?);
-    // Freeing a large one takes about as long as writing it did, and nobody has to wait for that.
-    std::thread::spawn(move || drop(toc));
-    let toc = destination
-        .write(keys::toc_key(), destination.part_size(toc_bytes.len() as u64), futures::stream::iter([Ok(toc_bytes)]))
-        .await?;
+    let (items, codec) = (planned.len() as u64, options.codec);
+    let (server, named) = (leader.version(), database.clone());
+    let toc = contents::pieces(move |send| contents::write(planned, &segments, codec, &named, server, send));
+    let toc = destination.write(keys::toc_key(), destination.part_size(definitions), toc).await?;
     let mut skipped: Vec<Skipped> = skipped.into_iter().map(|(object, reason)| Skipped { object, reason }).collect();
     skipped.extend(loaded.skipped);
     let small: Vec<u64> = std::iter::once(&toc).chain(globals.iter().map(|all| &all.object)).map(|o| o.bytes).collect();

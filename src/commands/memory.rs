@@ -61,11 +61,35 @@ pub(crate) fn keep_freed(budget: u64) {
     }
 }
 
-/// What the process takes now, in bytes, where the system tells (`VmRSS`, proc_pid_status(5) of Linux).
-pub(crate) fn resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    size.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(KIB)
+/// The memory of the process, in bytes; zero where the system does not tell (Linux does, see `proc_pid_status(5)`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Now (`VmRSS`).
+    now: u64,
+    /// At the most so far (`VmHWM`).
+    most: u64,
+}
+
+impl Taken {
+    /// What the system says.
+    pub(crate) fn look() -> Taken {
+        std::fs::read_to_string("/proc/self/status").map_or_else(|_| Taken::default(), |status| Taken::read(&status))
+    }
+
+    fn read(status: &str) -> Taken {
+        let size = |name| {
+            let size = status.lines().find_map(|line| line.strip_prefix(name))?;
+            size.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(KIB)
+        };
+        Taken { now: size("VmRSS:").unwrap_or(0), most: size("VmHWM:").unwrap_or(0) }
+    }
+
+    /// The most that was taken on top since then, as far as two looks tell. One process may do many things one after another, so a
+    /// height of earlier says nothing.
+    pub(crate) fn since(self, then: Taken) -> u64 {
+        let most = if self.most > then.most { self.most } else { self.now };
+        most.saturating_sub(then.now)
+    }
 }
 
 /// What texts and lists hold, in bytes, as the allocator counts them.
@@ -131,10 +155,12 @@ impl DumpShares {
 }
 
 /// What a budget leaves beside the definitions, which are as many as they are: at the least what a dump or a restore needs.
-pub(crate) fn beside(definitions: u64, budget: u64, jobs: usize, codec: Codec) -> u64 {
+/// `at_once` bytes were taken while they were made or read; all of them are the definitions'.
+pub(crate) fn beside(definitions: u64, at_once: u64, budget: u64, jobs: usize, codec: Codec) -> u64 {
     let (left, least) = (budget.saturating_sub(definitions), least(jobs, codec));
-    if left < least {
-        let (needs, definitions) = ((least + definitions).div_ceil(MIB), definitions.div_ceil(MIB));
+    let needs = (least + definitions).max(PROGRAM + at_once);
+    if needs > budget {
+        let (needs, definitions) = (needs.div_ceil(MIB), definitions.max(at_once).div_ceil(MIB));
         tracing::warn!(
             "the definitions alone take {definitions} MiB, so {needs} MiB of memory are needed instead of --memory"
         );
@@ -145,9 +171,9 @@ pub(crate) fn beside(definitions: u64, budget: u64, jobs: usize, codec: Codec) -
 /// How many connections of a restore load rows at once.
 ///
 /// Errors: [`Kind::Usage`] when the budget is too small for so many connections.
-pub(crate) fn loaders(budget: u64, jobs: usize, definitions: u64) -> Result<usize> {
+pub(crate) fn loaders(budget: u64, jobs: usize, definitions: u64, at_once: u64) -> Result<usize> {
     enough(budget, jobs, Codec::None)?;
-    let free = beside(definitions, budget, jobs, Codec::None) - PROGRAM - (jobs as u64 + 1) * CONNECTION;
+    let free = beside(definitions, at_once, budget, jobs, Codec::None) - PROGRAM - (jobs as u64 + 1) * CONNECTION;
     Ok(usize::try_from((free / LOADER).max(1)).unwrap_or(usize::MAX).min(jobs.max(1)))
 }
 
@@ -164,7 +190,8 @@ pub(crate) fn enough(budget: u64, jobs: usize, codec: Codec) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::{
-        CONNECTION, DEFAULT_MEMORY, DumpShares, LEAST_MEMORY, MIB, PROGRAM, SMALLEST_PART, beside, held, least, loaders,
+        CONNECTION, DEFAULT_MEMORY, DumpShares, LEAST_MEMORY, MIB, PROGRAM, SMALLEST_PART, Taken, beside, held, least,
+        loaders,
     };
     use crate::error::Kind;
     use crate::stream::codec::Codec;
@@ -178,18 +205,28 @@ mod tests {
         assert_eq!(error.kind(), Kind::Usage);
         let hint = format!("{} MiB", least(200, Codec::None).div_ceil(MIB));
         assert!(error.hint_text().expect("a hint").contains(&hint), "{error}");
-        assert_eq!(loaders(DEFAULT_MEMORY, 4, 0).expect("enough"), 4);
+        assert_eq!(loaders(DEFAULT_MEMORY, 4, 0, 0).expect("enough"), 4);
     }
 
     #[test]
     fn rows_have_what_the_definitions_leave_and_never_less_than_they_need() {
-        let of = |definitions| beside(definitions, DEFAULT_MEMORY, 8, Codec::None);
+        let of = |definitions| beside(definitions, 0, DEFAULT_MEMORY, 8, Codec::None);
         assert_eq!([of(0), of(40 * MIB), of(2 * DEFAULT_MEMORY)], [DEFAULT_MEMORY, 216 * MIB, LEAST_MEMORY]);
-        assert_eq!(loaders(LEAST_MEMORY, 8, 0).expect("enough"), 6);
-        assert!(loaders(DEFAULT_MEMORY, 64, 200 * MIB).expect("enough") < 8);
+        assert_eq!(loaders(LEAST_MEMORY, 8, 0, 0).expect("enough"), 6);
+        assert!(loaders(DEFAULT_MEMORY, 64, 200 * MIB, 0).expect("enough") < 8);
         let shares = |definitions| DumpShares::of(of(definitions), 8, Codec::None, 2).expect("enough");
         assert!(shares(100 * MIB).part_bytes < shares(0).part_bytes);
         assert_eq!(held([0, 8, 16]), 72);
+    }
+
+    #[test]
+    fn what_was_taken_is_read_as_linux_writes_it() {
+        let now = Taken::read("Name:\tpgstow\nVmHWM:\t    4096 kB\nVmRSS:\t    1024 kB\n");
+        assert_eq!(now, Taken { now: MIB, most: 4 * MIB });
+        assert_eq!(Taken::read("Name:\tpgstow\n"), Taken::default());
+        let higher = Taken { now: 2 * MIB, most: 8 * MIB };
+        // What was higher before is not on account of what came since.
+        assert_eq!([higher.since(now), Taken { most: now.most, ..higher }.since(now)], [7 * MIB, MIB]);
     }
 
     proptest! {

@@ -29,6 +29,7 @@ pub use globals::{GlobalsChoice, GlobalsReport};
 pub use preflight::Lack;
 pub use verify::Comparison;
 
+use super::memory::Taken;
 use super::source::{Source, Wanted};
 use super::{Progress, Stop};
 use crate::archive::toc::Toc;
@@ -114,6 +115,7 @@ pub struct RestoreReport {
 /// statement that fails, naming its object.
 pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Stop) -> Result<RestoreReport> {
     progress.phase("reading the backup");
+    let before = Taken::look();
     let mut source = stop.unless(Source::open(&options.store, &options.wanted)).await?;
     if options.verify && source.manifest.is_none() {
         return Err(verify::nothing_to_compare_with());
@@ -171,7 +173,8 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
         start::start(&source, globals.as_ref(), &options, &words, &mut failures, &mut report, &progress, &stop).await?;
     let (connection, are_kept) = (start.session.settings().clone(), start.notes.are_kept());
     let large = std::mem::take(&mut source.large_objects);
-    let (plan, archive) = (Arc::clone(&report.plan), run::Archive { origin: source.origin.clone(), large, held });
+    let (plan, archive) =
+        (Arc::clone(&report.plan), run::Archive { origin: source.origin.clone(), large, held, before });
     let running = run::run(start, &connection, &words, &options, archive, plan, failures, &progress, &stop);
     let outcome = tokio::select! {
         outcome = running => outcome,

@@ -49,6 +49,8 @@ pub struct Row {
 /// One `COMMENT` entry for each row that has a subject.
 pub fn items(rows: &[Row], subjects: &Subjects<'_>) -> Facets {
     let mut facets = Facets::default();
+    // Nearly every object of a well-kept database may have one.
+    facets.items.reserve(rows.len());
     for row in rows {
         let address = Address { class: row.class, object: row.object, sub: row.sub };
         match subjects.find_or_array(address, row.element) {

@@ -109,6 +109,23 @@ fn what_stock_would_misread_is_not_written() {
 }
 
 #[test]
+fn what_is_written_piece_by_piece_is_what_is_written_at_once() {
+    let toc = toc((1, 15, 0), Compression::Zstd, vec![entry(2), entry(1), entry(7)]);
+    let mut encoder = toc.encoder(3).expect("a version that can be written");
+    let mut bytes = Vec::new();
+    for entry in &toc.entries {
+        encoder.add(entry).expect("a good entry");
+        bytes.extend(encoder.take());
+        assert_eq!(encoder.waiting(), 0);
+    }
+    bytes.extend(encoder.finish().expect("as many as promised"));
+    assert_eq!(bytes, toc.encode().expect("encodes"));
+    let mut short = toc.encoder(3).expect("a version that can be written");
+    short.add(&entry(1)).expect("a good entry");
+    assert!(short.finish().is_err());
+}
+
+#[test]
 fn a_newer_archive_is_refused_with_a_hint_and_other_formats_by_name() {
     let good = toc((1, 15, 0), Compression::Zstd, vec![entry(1)]).encode().expect("encodes");
     let changed = |at: usize, byte: u8| {

@@ -9,8 +9,10 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Item, Oid, Payload, Section, ServerVersion, literal};
 use crate::plan::Planned;
 use crate::stream::codec::Codec;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// The version of the archive: `1.15` where frames need a codec that older readers lack, `1.14` otherwise, for
 /// `pg_restore` 12 and newer reads that.
@@ -78,43 +80,76 @@ pub(super) fn settle(planned: &mut Vec<Planned>) -> u64 {
     bytes
 }
 
+/// The table of contents is sent on in pieces of so many bytes.
+const PIECE: usize = 256 << 10;
 /// How many entries set the reader up.
 const SETTINGS: i32 = 3;
 
-/// The table of contents: three leading entries that set the reader up, then the plan as it is.
-pub(super) fn table_of_contents(
+/// The table of contents, in pieces for [`pieces`]: three leading entries that set the reader up, then the plan as it is. Each
+/// entry is let go of when it is written.
+pub(super) fn write(
     planned: Vec<Planned>,
     segments: &[Segment],
     codec: Codec,
     database: &DatabaseRow,
     server: ServerVersion,
-) -> Result<Toc> {
+    mut send: impl FnMut(Vec<u8>),
+) -> Result<()> {
     let compression = compression(codec)?;
     let next_id = planned.last().map_or(1, |entry| entry.id + 1);
-    let mut entries: Vec<Arc<TocEntry>> = [
+    let settings = [
         setting(next_id, "ENCODING", format!("SET client_encoding = {};\n", literal(data_encoding(database)))),
         setting(next_id + 1, "STDSTRINGS", "SET standard_conforming_strings = 'on';\n".to_owned()),
         setting(next_id + 2, "SEARCHPATH", "SELECT pg_catalog.set_config('search_path', '', false);\n".to_owned()),
-    ]
-    .map(Arc::new)
-    .into();
+    ];
     let further = Further::of(&planned, segments);
-    entries.reserve(planned.len() + segments.len());
-    for planned in planned {
-        let first = entry(planned);
-        let segments = further.segments_of(&first);
-        entries.push(Arc::new(further.waiting(first)));
-        entries.extend(segments.into_iter().map(Arc::new));
-    }
-    Ok(Toc {
+    let header = Toc {
         version: compression.version(),
         compression,
         created: created_fields(jiff::Timestamp::now()),
         database: database.name.clone(),
         server_version: server.to_string(),
         dumper_version: format!("pgstow {}", env!("CARGO_PKG_VERSION")),
-        entries,
-    })
+        entries: Vec::new(),
+    };
+    let mut encoder = header.encoder(settings.len() + planned.len() + segments.len())?;
+    for setting in &settings {
+        encoder.add(setting)?;
+    }
+    for planned in planned {
+        let first = entry(planned);
+        let segments = further.segments_of(&first);
+        encoder.add(&further.waiting(first))?;
+        for segment in &segments {
+            encoder.add(segment)?;
+        }
+        if encoder.waiting() >= PIECE {
+            send(encoder.take());
+        }
+    }
+    send(encoder.finish()?);
+    Ok(())
+}
+
+/// What `write` sends, as it comes, while a thread of its own writes on. An error of `write` is the last that comes.
+pub(super) fn pieces(
+    write: impl FnOnce(&mut dyn FnMut(Vec<u8>)) -> Result<()> + Send + 'static,
+) -> impl Stream<Item = Result<Bytes>> + Send {
+    let (sender, mut receiver) = mpsc::channel(4);
+    let writing = tokio::task::spawn_blocking(move || {
+        // Who listens no more has an error of his own.
+        let send = |piece| drop(sender.blocking_send(piece));
+        if let Err(error) = write(&mut |bytes| send(Ok(Bytes::from(bytes)))) {
+            send(Err(error));
+        }
+    });
+    // Without this look, a thread that broke off would pass for one that wrote everything.
+    let end = async move {
+        let broken = |panic| Error::new(Kind::Internal, "the table of contents broke off").because(panic);
+        writing.await.err().map(|panic| Err(broken(panic)))
+    };
+    futures::stream::poll_fn(move |context| receiver.poll_recv(context))
+        .chain(futures::stream::once(end).filter_map(std::future::ready))
 }
 
 /// Further segments of tables' rows, by what has to do with them.
@@ -204,4 +239,34 @@ fn entry(planned: Planned) -> TocEntry {
         Payload::Blobs(_) => Some(keys::blobs_toc_key().to_owned()),
     };
     TocEntry::of_item(*planned.item, planned.id, planned.needs, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pieces;
+    use crate::error::{Error, Kind};
+    use futures::StreamExt as _;
+
+    #[tokio::test]
+    async fn a_table_of_contents_that_breaks_off_never_passes_for_a_whole_one() {
+        let whole = pieces(|send| {
+            send(b"PG".to_vec());
+            send(b"DMP".to_vec());
+            Ok(())
+        });
+        let whole: Vec<_> = whole.map(|piece| piece.expect("a piece")).collect().await;
+        assert_eq!(whole.concat(), b"PGDMP");
+        let failing = pieces(|send| {
+            send(b"PG".to_vec());
+            Err(Error::new(Kind::Incomplete, "too long"))
+        });
+        let failing: Vec<_> = failing.collect().await;
+        assert_eq!(failing.last().and_then(|last| last.as_ref().err()).map(Error::kind), Some(Kind::Incomplete));
+        let broken = pieces(|send| {
+            send(b"PG".to_vec());
+            panic!("as a defect would");
+        });
+        let broken: Vec<_> = broken.collect().await;
+        assert_eq!(broken.last().and_then(|last| last.as_ref().err()).map(Error::kind), Some(Kind::Internal));
+    }
 }

@@ -9,9 +9,10 @@ use super::start::Start;
 use super::tasks::{LargeObjects, Work, tasks};
 use super::{RestoreOptions, Words, connect, load, statements};
 use crate::archive::Charset;
+use crate::commands::memory::{self, Taken};
 use crate::commands::source::TableObject;
 use crate::commands::transfer::Origin;
-use crate::commands::{Progress, Stop, memory};
+use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Ready;
 use crate::postgres::{ConnectionSettings, Session};
@@ -36,6 +37,8 @@ pub(super) struct Archive {
     pub(super) large: LargeObjects,
     /// What is held of the archive, the plan included, in bytes.
     pub(super) held: u64,
+    /// What the process took before it was opened.
+    pub(super) before: Taken,
 }
 
 /// What the workers share.
@@ -112,6 +115,8 @@ pub(super) async fn run(
     // After errors, or by now, a table of the plan may have rows that are not this restore's.
     let may_truncate = !options.keep_going && before.done.is_empty();
     let (pieces, tasks) = tasks(&plan, &archive.large, before.jobs, may_truncate);
+    let at_once = Taken::look().since(archive.before);
+    let loaders = memory::loaders(options.memory, options.jobs, archive.held, at_once)?;
     let workers = options.jobs.max(1).min(pieces.len().max(1));
     let work = stop.child();
     let shared = Arc::new(Shared {
@@ -125,7 +130,7 @@ pub(super) async fn run(
         charset: words.charset.clone(),
         progress: Arc::clone(progress),
         stop: work.clone(),
-        loads: Semaphore::new(memory::loaders(options.memory, options.jobs, archive.held)?),
+        loads: Semaphore::new(loaders),
         layouts,
         work: pieces,
         state: Mutex::new(State { ready: Ready::new(tasks), failures, outcome: Outcome::default(), running: 0 }),
