@@ -13,10 +13,10 @@ use serde::Deserialize;
 
 pub(super) const KIND: Kind = Kind { name: "sequences", questions: &[QUESTION], objects };
 
-/// `pg_get_sequence_data` came with 18; before, the value of a sequence stands only in the sequence, and `query_to_xml`
-/// reads as many as there are (it needs no libxml). Without the right to read it, and for an unlogged sequence of a
-/// standby, the value is null. OFFSET 0 keeps a lookup a lookup where the catalogs were never analyzed, and a
-/// value from being read twice.
+/// `pg_get_sequence_data` came with 18; before, the value of a sequence stands only in the sequence, and `ts_stat`, which gives
+/// the words of whatever a query finds, reads as many as there are. Unlike `query_to_xml` it is part of every build
+/// (`map_sql_identifier_to_xml_name`, `xml.c`, needs libxml). Without the right to read it, and for an unlogged sequence of
+/// a standby, the value is null. OFFSET 0 keeps a lookup a lookup where the catalogs were never analyzed.
 const QUESTION: Question = Question(
     "SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.reltype AS row_type,
     pg_catalog.format_type(s.seqtypid, NULL) AS type, s.seqstart AS start, s.seqincrement AS increment,
@@ -44,13 +44,13 @@ LEFT JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
 LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
 LEFT JOIN LATERAL pg_catalog.pg_get_sequence_data(c.oid) v ON true -- <18: LEFT JOIN LATERAL ( -- !rows: LEFT JOIN LATERAL (SELECT NULL::bigint AS last_value, NULL::boolean AS is_called) v ON true
-    -- <18: SELECT substring(x.found from '<last_value>(-?[0-9]+)</last_value>')::bigint AS last_value, -- !rows:
-    -- <18: substring(x.found from '<is_called>(true|false)</is_called>')::boolean AS is_called -- !rows:
-    -- <18: FROM (SELECT CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT') -- !rows:
+    -- <18: SELECT (pg_catalog.max(w.word) FILTER (WHERE w.word NOT IN ('true', 'false')))::bigint AS last_value, -- !rows:
+    -- <18: (pg_catalog.max(w.word) FILTER (WHERE w.word IN ('true', 'false')))::boolean AS is_called -- !rows:
+    -- <18: FROM pg_catalog.ts_stat(CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT') -- !rows:
     -- <18: AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') -- !rows:
     -- <18: AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery()) -- !rows:
-    -- <18: THEN pg_catalog.query_to_xml(pg_catalog.format('SELECT last_value, is_called FROM %I.%I', n.nspname, c.relname), false, false, '')::text -- !rows:
-    -- <18: END AS found OFFSET 0) x) v ON true -- !rows:
+    -- <18: THEN pg_catalog.format('SELECT pg_catalog.array_to_tsvector(ARRAY[last_value::text, is_called::text]) FROM %I.%I', n.nspname, c.relname) -- !rows:
+    -- <18: END) w) v ON true -- !rows:
 WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ORDER BY n.nspname, c.relname",
 );
@@ -347,9 +347,9 @@ mod tests {
     fn servers_before_18_are_not_asked_for_its_function() {
         for major in ServerVersion::OLDEST..ServerVersion::NEWEST {
             let sql = QUESTION.for_server(ServerVersion(major * 10_000));
-            assert!(sql.contains("query_to_xml") && !sql.contains("pg_get_sequence_data"), "{major}: {sql}");
+            assert!(sql.contains("ts_stat") && !sql.contains("pg_get_sequence_data"), "{major}: {sql}");
         }
         let newest = QUESTION.for_server(ServerVersion(180_000));
-        assert!(newest.contains("pg_get_sequence_data") && !newest.contains("query_to_xml"), "{newest}");
+        assert!(newest.contains("pg_get_sequence_data") && !newest.contains("ts_stat"), "{newest}");
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use pgstow_parts::{Database, Server, majors, say, server};
+use pgstow_parts::{Database, Server, majors, oracle, say, server};
 
 pub(crate) mod check;
 
@@ -116,6 +116,31 @@ fn every_kind_of_17_comes_back_the_same() {
 #[test]
 fn every_kind_of_18_comes_back_the_same() {
     check(18);
+}
+
+#[test]
+fn a_server_without_libxml_comes_back_the_same_and_so_do_vectors() {
+    let server = Server::start(&oracle().server_without_libxml(), None).unwrap();
+    let source = Database::fresh(&server, "vectors");
+    let xml = source.server.value(&source.name, "SELECT pg_catalog.query_to_xml('SELECT 1 AS n', false, false, '')");
+    assert!(xml.is_err_and(|sentence| sentence.contains("libxml")), "this server was built with libxml");
+    source.execute(
+        "CREATE SCHEMA ext; CREATE EXTENSION vector SCHEMA ext;
+         CREATE TABLE items (id bigserial PRIMARY KEY, v ext.vector(3) NOT NULL, h ext.halfvec(3), s ext.sparsevec(9),
+             g ext.vector(3) GENERATED ALWAYS AS (ext.l2_normalize('[1,2,3]'::ext.vector)) STORED);
+         INSERT INTO items (v, h, s) SELECT ARRAY[n, 2, 3]::ext.vector, ARRAY[n, 1, 1]::ext.vector::ext.halfvec, '{1:1.5}/9'
+             FROM generate_series(1, 500) n;
+         CREATE INDEX ON items USING hnsw (v ext.vector_l2_ops) WITH (m = 8, ef_construction = 32);
+         CREATE INDEX ON items USING ivfflat (v ext.vector_cosine_ops) WITH (lists = 10);
+         CREATE INDEX ON items USING hnsw ((ext.binary_quantize(v)::bit(3)) ext.bit_hamming_ops) WHERE h IS NOT NULL;
+         CREATE DOMAIN short AS ext.vector(3) CHECK (ext.vector_norm(VALUE) < 2);
+         CREATE TABLE shorts (a short DEFAULT '[1,0,0]'); INSERT INTO shorts DEFAULT VALUES;
+         CREATE SEQUENCE fresh; CREATE SEQUENCE down INCREMENT -5 MINVALUE -100; SELECT setval('down', -17);
+         CREATE SEQUENCE waiting; SELECT setval('waiting', 50, false)",
+    );
+    let verdict = check::check(Path::new(env!("CARGO_BIN_EXE_pgstow")), &server, &source.name).unwrap();
+    assert!(verdict.differences.is_empty(), "{}", verdict.differences.join("\n"));
+    assert_eq!(verdict.kinds.get("SEQUENCE SET"), Some(&4), "{:?}", verdict.kinds);
 }
 
 #[test]

