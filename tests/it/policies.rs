@@ -105,6 +105,8 @@ fn a_pruner_prunes_and_a_restorer_restores_and_neither_does_more() {
     for _ in 0..2 {
         pgstow(&iam.admin, &dump).fine();
     }
+    // Of two backups of one second, either may count as the newer one.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
     pgstow(&iam.admin, &[&dump[..], &["--storage-class", "GLACIER"]].concat()).fine();
     // What a killed dump left is in the way of nobody.
     let killed = format!("db/{}/20251101T000000Z-0000ff/data/1.dat", database.name);
