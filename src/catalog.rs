@@ -429,6 +429,7 @@ fn facets(
             return Err(Error::new(Kind::Internal, "a comment, privilege or label has an object that cannot bear it")
                 .on(format!("catalog {} object {} column {}", lost.class, lost.object, lost.sub)));
         }
+        // Comments are often the only ones, and as many as the objects: they are not copied.
         if items.is_empty() {
             items = found;
         } else {
