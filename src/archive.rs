@@ -9,7 +9,7 @@
 //! | key | what |
 //! | --- | --- |
 //! | `toc.dat` | the table of contents, readable by stock `pg_restore` ([`toc`]) |
-//! | `data/<n>.dat` + suffix | one object a table: concatenated frames |
+//! | `data_<n>.dat` + suffix | one object a table: concatenated frames |
 //! | `blobs.toc`, `blob_<oid>.dat` + suffix | large objects ([`blobs`]) |
 //! | `globals.sql` | what belongs to the server: roles, memberships, tablespaces ([`script`] takes it apart) |
 //! | `manifest.json` | written last; without it there is no backup ([`manifest`]) |

@@ -68,16 +68,19 @@ pub fn backup_folder(database: &str, id: &BackupId) -> String {
     format!("{}/{id}", database_folder(database))
 }
 
-/// A table's data as the table of contents names it, without suffix: `data/<n>.dat`. What does not fit in one object goes
-/// into further segments, counted from 0: `data/<n>-<segment>.dat`.
+/// A table's data as the table of contents names it, without suffix: `data_<n>.dat`. What does not fit in one object goes
+/// into further segments, counted from 0: `data_<n>-<segment>.dat`.
+///
+/// No name has a slash, for `pg_restore` refuses such archives since its minor releases of November 2026. Backups from before
+/// have a folder `data/`; readers take the names from the archive, so they read those, too.
 pub fn data_name(number: u64, segment: usize) -> String {
     match segment {
-        0 => format!("data/{number}.dat"),
-        further => format!("data/{number}-{further}.dat"),
+        0 => format!("data_{number}.dat"),
+        further => format!("data_{number}-{further}.dat"),
     }
 }
 
-/// A table's data in the backup's folder: `data/<n>.dat.zst`, with the codec's suffix.
+/// A table's data in the backup's folder: `data_<n>.dat.zst`, with the codec's suffix.
 pub fn data_key(number: u64, segment: usize, suffix: &str) -> String {
     format!("{}{suffix}", data_name(number, segment))
 }
@@ -118,8 +121,8 @@ mod tests {
     fn keys_look_as_documented() {
         let id = BackupId::parse("20261123T234711Z-4f7a2c").expect("an id");
         assert_eq!(backup_folder("my shop/ü", &id), "my%20shop%2F%C3%BC/20261123T234711Z-4f7a2c");
-        assert_eq!(data_key(7, 0, ".zst"), "data/7.dat.zst");
-        assert_eq!(data_key(7, 2, ""), "data/7-2.dat");
+        assert_eq!(data_key(7, 0, ".zst"), "data_7.dat.zst");
+        assert_eq!(data_key(7, 2, ""), "data_7-2.dat");
         assert_eq!(blob_key(Oid(16_400), ""), "blob_16400.dat");
         assert_eq!((database_folder("."), database_folder("..")), ("%2E".to_owned(), "%2E%2E".to_owned()));
     }

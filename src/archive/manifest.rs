@@ -482,7 +482,7 @@ mod tests {
                 toc_id: 7,
                 schema: "public".to_owned(),
                 name: "t".to_owned(),
-                object: stored("data/7.dat.zst", 60),
+                object: stored("data_7.dat.zst", 60),
                 rows: 5,
                 raw_bytes: 100,
                 rows_digest: Some("0123456789abcdef".repeat(2)),
@@ -569,7 +569,7 @@ mod tests {
     fn a_manifest_that_contradicts_itself_or_leaves_its_folder_is_refused() {
         let changes: [fn(&mut Value); 11] = [
             |value| value["toc"]["key"] = json!("../toc.dat"),
-            |value| value["tables"][0]["object"]["key"] = json!("/data/7.dat"),
+            |value| value["tables"][0]["object"]["key"] = json!("/data_7.dat"),
             |value| value["large_objects"]["objects"][0]["object"]["key"] = json!("a/../../b"),
             |value| value["tables"][0]["object"]["key"] = json!("toc.dat"),
             |value| value["toc"]["sha256"] = json!("00"),

@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn keys_are_noted_without_what_differs_from_run_to_run() {
         let keys = |key: &str| general(key);
-        assert_eq!(keys("db/shop/20261124T023000Z-4f7a2c/data/1.dat.zst"), "db/shop/*");
+        assert_eq!(keys("db/shop/20261124T023000Z-4f7a2c/data_1.dat.zst"), "db/shop/*");
         assert_eq!(keys("db/shop/20261124T023000Z-4f7a2c/manifest.json"), "db/shop/*/manifest.json");
         assert_eq!(keys("db/shop/20261124T023000Z-4f7a2c/"), "db/shop/*");
         assert_eq!(keys("db/pgstow-doctor-0a1b2c-object"), "db/pgstow-doctor-*");

@@ -142,7 +142,7 @@ mod tests {
     const SHA256_OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     fn check(pieces: &[&'static str], bytes: u64, sha256: &str) -> (String, Result<()>) {
-        let expected = Expected { key: "data/7.dat".to_owned(), bytes, sha256: sha256.to_owned() };
+        let expected = Expected { key: "data_7.dat".to_owned(), bytes, sha256: sha256.to_owned() };
         let pieces: Vec<Result<Bytes>> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
         let mut passed = String::new();
         let result = futures::executor::block_on(async {
@@ -182,7 +182,7 @@ mod tests {
         ] {
             let (passed, result) = check(pieces, 3, SHA256_OF_ABC);
             let error = result.expect_err("not as expected");
-            assert_eq!((error.kind(), error.object()), (Kind::Archive, Some("data/7.dat")));
+            assert_eq!((error.kind(), error.object()), (Kind::Archive, Some("data_7.dat")));
             assert!(error.message().contains(message), "{error}");
             assert!(passed.len() <= 3);
         }
@@ -196,7 +196,7 @@ mod tests {
         let runs = vec![run(0..7), run(7..16), run(16..text.len())];
         let check = |text: &[u8], cut: usize| {
             let pieces: Vec<Result<Bytes>> = text.chunks(cut).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-            let checked = verified_runs(stream::iter(pieces).boxed(), "data/7.dat".to_owned(), runs.clone());
+            let checked = verified_runs(stream::iter(pieces).boxed(), "data_7.dat".to_owned(), runs.clone());
             futures::executor::block_on(checked.try_collect::<Vec<Bytes>>())
         };
         for cut in 1..40 {
@@ -205,7 +205,7 @@ mod tests {
                 let mut damaged = text.to_vec();
                 damaged[at] ^= 4;
                 let error = check(&damaged, cut).expect_err("damaged");
-                assert_eq!((error.kind(), error.object()), (Kind::Archive, Some("data/7.dat")));
+                assert_eq!((error.kind(), error.object()), (Kind::Archive, Some("data_7.dat")));
                 assert!(check(&text[..at], cut).is_err());
             }
             assert!(check(&[&text[..], b"x"].concat(), cut).is_err());

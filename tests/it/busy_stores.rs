@@ -64,7 +64,7 @@ fn a_burst_of_slow_down_is_waited_out_by_a_dump_and_by_a_restore() {
     let (s3, proxy, database, store) =
         dump_through("slow_down", &requests.map(|(needle, times)| (needle, times, slow)));
     let target = Database::fresh(&database.server, "slow_down_target");
-    for needle in ["manifest.json", "toc.dat", "/data/", "/data/", "/data/", "/data/"] {
+    for needle in ["manifest.json", "toc.dat", "/data_", "/data_", "/data_", "/data_"] {
         proxy.harm(Trigger { needle: needle.as_bytes().to_vec(), connection: 0, after: 0, harm: slow });
     }
     let restore = ["restore", "latest", "--from", &store, "-d", &target.url(), "--verify", "--retry-for", "60"];
@@ -90,7 +90,7 @@ fn an_error_within_a_200_that_will_not_pass_fails_the_dump_and_leaves_nothing() 
     let prefix = s3.fresh_prefix("error_200_for_good");
     let dump = ["dump", "-d", &database.url(), "--to", &s3.location(&prefix), "-Z", "none"];
     let ran: Ran = pgstow(&behind(&s3, &proxy), &dump);
-    ran.failed(5, &["cannot complete the upload", "InvalidPart", "/data/"]);
+    ran.failed(5, &["cannot complete the upload", "InvalidPart", "/data_"]);
     assert_eq!((proxy.heal(), proxy.harmed()), (0, 1));
     assert_eq!(s3.keys(&prefix).unwrap(), Vec::<String>::new());
     assert_eq!(s3.open_uploads(&prefix).unwrap(), Vec::<String>::new());
@@ -102,7 +102,7 @@ fn a_restore_reads_on_where_a_busy_store_broke_off() {
     let backup = Backup::make(&s3, &database, &["-Z", "none"]);
     let proxy = Proxy::before(&address(&s3.endpoint)).unwrap();
     // The body breaks off, and the next requests for its rest are refused.
-    let needle = || b"/data/".to_vec();
+    let needle = || b"/data_".to_vec();
     proxy.harm(Trigger { needle: needle(), connection: 0, after: 1 << 20, harm: Harm::Truncate });
     for _ in 0..3 {
         let harm = Harm::Answer("503 Slow Down", SLOW_DOWN);

@@ -226,7 +226,7 @@ async fn one_server_copies_by_itself_and_is_checked() {
 async fn damage_in_the_source_is_found_by_the_digest_that_the_server_computes() {
     let s3 = moto();
     let backup = Backup::make(&s3, &large("copy_damage"), &["-Z", "none"]);
-    let data = format!("{}data/", backup.folder());
+    let data = format!("{}data_", backup.folder());
     let with_bytes = |key: &String| s3.get(key).unwrap().len() > 10;
     let key = s3.keys(&data).unwrap().into_iter().find(with_bytes).unwrap();
     let mut bytes = s3.get(&key).unwrap();

@@ -204,7 +204,7 @@ fn one_changed_byte_is_found_in_every_sort_of_object() {
         let found = keys.iter().filter(|key| key.contains(part)).max_by_key(|key| s3.get(key).unwrap().len());
         found.unwrap_or_else(|| panic!("no object with {part} in {keys:?}")).clone()
     };
-    for key in [largest("/data/"), largest("/blob_"), largest("/toc.dat")] {
+    for key in [largest("/data_"), largest("/blob_"), largest("/toc.dat")] {
         let whole = s3.get(&key).unwrap();
         let mut damaged = whole.clone();
         let middle = damaged.len() / 2;
@@ -218,7 +218,7 @@ fn one_changed_byte_is_found_in_every_sort_of_object() {
         backup.restore(&target, &[]).failed(6, &[]);
         s3.put(&key, whole).unwrap();
     }
-    s3.delete(&largest("/data/")).unwrap();
+    s3.delete(&largest("/data_")).unwrap();
     let target = Database::fresh(&source.server, "missing_target");
     let ran = backup.restore(&target, &[]);
     assert!(matches!(ran.code, Some(5 | 6)), "{ran:?}");

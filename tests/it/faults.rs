@@ -136,7 +136,7 @@ fn a_restore_is_whole_or_says_so_whatever_breaks_before_the_store() {
     let proxy = Proxy::before(&address(&s3.endpoint)).unwrap();
     let shaky = behind(&s3, &proxy);
     let manifest = backup.report["folder"].as_str().unwrap().to_owned();
-    let requests = [format!("{manifest}manifest.json"), format!("{manifest}toc.dat"), format!("{manifest}data/")];
+    let requests = [format!("{manifest}manifest.json"), format!("{manifest}toc.dat"), format!("{manifest}data_")];
     let harms = [
         (0, Harm::Reset),
         (900, Harm::Reset),

@@ -99,9 +99,9 @@ fn a_verification_never_takes_a_fault_of_the_way_for_a_sound_backup_or_the_other
         (full, "HEAD /BUCKET/"),
         (full, "manifest.json"),
         (full, "toc.dat"),
-        (full, "/data/"),
+        (full, "/data_"),
         (full, "/blob"),
-        (quick, "/data/"),
+        (quick, "/data_"),
         (quick, "toc.dat"),
     ];
     for (arguments, request) in cases {
@@ -110,7 +110,7 @@ fn a_verification_never_takes_a_fault_of_the_way_for_a_sound_backup_or_the_other
         }
     }
     // Far within an object, which therefore has to be a large one.
-    let objects = way.s3.keys(&format!("{}data/", backup.folder())).unwrap();
+    let objects = way.s3.keys(&format!("{}data_", backup.folder())).unwrap();
     let large = objects.iter().find(|key| way.s3.get(key).unwrap().len() > 1_000_000).expect("a large object");
     for (after, harm) in [(900_000, Harm::Reset), (900_000, Harm::Truncate), (900_000, Harm::Silence)] {
         way.run(large, (after, harm), full).fine();
@@ -123,12 +123,12 @@ fn a_verification_never_takes_a_fault_of_the_way_for_a_sound_backup_or_the_other
 fn leave(s3: &S3, prefix: &str, database: &str) {
     let folder = format!("{prefix}/{database}/20261101T020000Z-0000ff/");
     for number in 1..=3 {
-        s3.put(&format!("{folder}data/{number}.dat"), b"half".to_vec()).unwrap();
+        s3.put(&format!("{folder}data_{number}.dat"), b"half".to_vec()).unwrap();
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let store = open(&s3.location(prefix).parse().unwrap(), &options_of(s3)).await.unwrap();
-        let key = format!("{database}/20261101T020000Z-0000ff/data/4.dat");
+        let key = format!("{database}/20261101T020000Z-0000ff/data_4.dat");
         let upload = store.start_upload(&key, None).await.unwrap();
         upload.part(1, vec![7; 5 << 20].into()).await.unwrap();
         // Dropped, it might be aborted before the runtime ends.
@@ -250,7 +250,7 @@ fn a_copy_is_whole_or_nothing_whatever_breaks_before_either_store() {
     let from = backup.store();
     let (straight, shaky) = (way.s3.endpoint.clone(), way.shaky.endpoint.clone());
     // Which of the stores lies behind the proxy; both, and the server copies by itself.
-    let reading = ["list-type=2", "HEAD /BUCKET/", "manifest.json", "toc.dat", "/data/"];
+    let reading = ["list-type=2", "HEAD /BUCKET/", "manifest.json", "toc.dat", "/data_"];
     let writing =
         ["PUT /BUCKET/", "?uploads", "partNumber=2", "<CompleteMultipartUpload", "HEAD /BUCKET/", "if-none-match"];
     let by_itself = ["x-amz-copy-source", "HEAD /BUCKET/"];
@@ -311,9 +311,9 @@ fn what_is_exported_is_whole_or_not_there() {
         std::fs::read(&script).unwrap()
     };
     let mut number = 0;
-    for request in ["list-type=2", "HEAD /BUCKET/", "manifest.json", "toc.dat", "/data/", "/blob_"] {
+    for request in ["list-type=2", "HEAD /BUCKET/", "manifest.json", "toc.dat", "/data_", "/blob_"] {
         for (after, harm) in HARMS.into_iter().chain([(5_000, Harm::Truncate), (5_000, Harm::CorruptAnswer)]) {
-            if after > 1000 && request != "/data/" {
+            if after > 1000 && request != "/data_" {
                 continue;
             }
             let case = format!("{harm:?} after {after} bytes of {request}");

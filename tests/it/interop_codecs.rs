@@ -112,6 +112,31 @@ fn pg_restore_16_does_all_that_it_can_be_asked_with_a_gzip_backup() {
     }
 }
 
+/// The wheels' tools are months old, and `pg_restore` may become stricter in any minor release.
+#[test]
+fn the_newest_pg_restore_of_debian_does_all_that_it_can_be_asked_with_a_gzip_backup() {
+    let (tools, version) = match Tools::newest_of_debian() {
+        Ok(found) => found,
+        Err(sentence) => {
+            say(&format!("NOT TESTED with the newest pg_restore of Debian: {sentence}"));
+            return;
+        }
+    };
+    say(&format!("the newest pg_restore of Debian: {version}"));
+    let major = version.split('.').next().unwrap().parse().unwrap();
+    if !majors().contains(&major) {
+        say(&format!("not tested on PostgreSQL {major}: only {:?} is there", majors()));
+        return;
+    }
+    check_options(&tools, major, "gzip:1");
+    let archives = archives(&tools, shop(&server(major), "interop_newest"), "gzip:1");
+    for jobs in ["1", "4"] {
+        let target = restored_side_by_side(&tools, &archives, jobs);
+        assert_same_data(&archives.source, &target);
+        assert_same_schema(&archives.source, &target);
+    }
+}
+
 #[test]
 fn pg_restore_17_does_all_that_it_can_be_asked_with_zstd_and_lz4_backups() {
     if let Some(tools) = tools_and_server(17) {

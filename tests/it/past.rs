@@ -62,7 +62,7 @@ impl Past {
     /// What a killed dump leaves: a folder without a manifest.
     pub(crate) async fn leave(store: &dyn Store, database: &str, time: &str) -> String {
         let folder = format!("{database}/{time}-0000ff/");
-        store.put(&format!("{folder}data/1.dat.zst"), Bytes::from_static(b"half"), None).await.unwrap();
+        store.put(&format!("{folder}data_1.dat.zst"), Bytes::from_static(b"half"), None).await.unwrap();
         folder
     }
 }

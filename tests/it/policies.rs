@@ -109,7 +109,7 @@ fn a_pruner_prunes_and_a_restorer_restores_and_neither_does_more() {
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     pgstow(&iam.admin, &[&dump[..], &["--storage-class", "GLACIER"]].concat()).fine();
     // What a killed dump left is in the way of nobody.
-    let killed = format!("db/{}/20251101T000000Z-0000ff/data/1.dat", database.name);
+    let killed = format!("db/{}/20251101T000000Z-0000ff/data_1.dat", database.name);
     iam.admin.put(&killed, vec![1]).unwrap();
     let newest = ids(&restorer, &place);
 

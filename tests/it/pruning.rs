@@ -90,7 +90,7 @@ async fn what_killed_dumps_left_goes_when_it_is_old_and_not_before() {
     let store = november(1).await;
     let old = Past::leave(store.as_ref(), "shop", "20261123T020000Z").await;
     let young = Past::leave(store.as_ref(), "shop", "20261124T020000Z").await;
-    let ours = format!("{young}data/2.dat.zst");
+    let ours = format!("{young}data_2.dat.zst");
     let upload = store.start_upload(&ours, None).await.unwrap();
     let other = store.start_upload("elsewhere/x", None).await.unwrap();
     // The upload was started today, by the clock of the store.

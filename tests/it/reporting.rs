@@ -17,7 +17,7 @@ fn a_report_tells_of_every_backup_and_fetches_nothing() {
     let backup = Backup::make(&s3, &database, &[]);
     // Left by a dump that was killed.
     let unfinished = format!("{}/20200101T000000Z-0000ff", database.name);
-    s3.put(&format!("{}/{unfinished}/data/1.dat", backup.prefix), b"x".to_vec()).unwrap();
+    s3.put(&format!("{}/{unfinished}/data_1.dat", backup.prefix), b"x".to_vec()).unwrap();
     let write = |name: &str| {
         let file = folder.path().join(name);
         let ran = pgstow(&s3, &["report", "--from", &backup.store(), "-o", file.to_str().unwrap()]).fine();

@@ -231,7 +231,7 @@ fn latest_is_the_newest_complete_backup_of_its_database() {
     assert_eq!(target.value("SELECT note FROM t"), "second");
     s3.delete(&format!("{prefix}/{}/{second}/manifest.json", source.name)).unwrap();
     // A dump of another database that was killed, or is running, is no backup that one could mean.
-    s3.put(&format!("{prefix}/other/20991231T235959Z-000000/data/1.dat.zst"), b"half".to_vec()).unwrap();
+    s3.put(&format!("{prefix}/other/20991231T235959Z-000000/data_1.dat.zst"), b"half".to_vec()).unwrap();
     let target = Database::fresh(&source.server, "latest_target");
     pgstow(&s3, &["restore", "latest", "--from", &store, "-d", &target.url()]).fine();
     assert_eq!(target.value("SELECT note FROM t"), "of the backup");
@@ -239,6 +239,30 @@ fn latest_is_the_newest_complete_backup_of_its_database() {
     let latest = format!("{}/latest", source.name);
     pgstow(&s3, &["restore", &latest, "--from", &store, "-d", &target.url()]).fine();
     assert_eq!(target.value("SELECT note FROM t"), "of the backup");
+}
+
+/// `with-data-folder` is a backup of before rows lay beside the table of contents, made with `-Z gzip` from a server 17.
+#[test]
+fn a_backup_whose_rows_lie_in_a_folder_of_their_own_is_still_a_backup() {
+    let (s3, server) = (no_store(), server(18));
+    let shelf = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/with-data-folder");
+    let (room, shelf) = (tempfile::tempdir().unwrap(), format!("file://{}", shelf.display()));
+    let copied = format!("file://{}", room.path().join("copied").display());
+    let exported = room.path().join("exported");
+    pgstow(&s3, &["copy", "shelf/latest", "--from", &shelf, "--to", &copied]).fine();
+    let as_folder = ["-F", "directory", "-f", exported.to_str().unwrap()];
+    pgstow(&s3, &[&["export", "latest", "--from", &copied][..], &as_folder].concat()).fine();
+    for store in [&shelf, &copied] {
+        pgstow(&s3, &["verify", "latest", "--from", store]).fine();
+    }
+    let exported = exported.display().to_string();
+    for arguments in [["latest", "--from", &shelf, "--verify"], ["--archive", &exported, "-j", "2"]] {
+        let target = Database::fresh(&server, "shelf");
+        pgstow(&s3, &[&["restore", "-d", &target.url()], &arguments[..]].concat()).fine();
+        let counted = "SELECT (SELECT sum(id) FROM books) || ' ' || (SELECT sum(length(words)) FROM pages) || ' ' ||
+             (SELECT count(*) FROM blank) || ' ' || encode(lo_get(16001), 'escape')";
+        assert_eq!(target.value(counted), "5050 6375 0 a picture");
+    }
 }
 
 #[test]

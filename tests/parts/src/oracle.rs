@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::Result;
 use crate::cache::{folder, output};
-use crate::fetch::{Binaries, stock_tools, stock_tools_17};
+use crate::fetch::{Binaries, debian_client, stock_tools, stock_tools_17};
 
 /// Stock `pg_dump`, `pg_restore` and `psql` of 18, and `pg_restore` of 16. They read gzip and uncompressed archives
 /// only, for the builds lack zstd and lz4; [`Oracle::tools`] of 17 have both.
@@ -32,11 +32,24 @@ pub fn oracle_if_cached() -> Option<Oracle> {
 #[derive(Debug, Clone)]
 pub struct Tools {
     bin: PathBuf,
+    /// What `LD_LIBRARY_PATH` has to be, if they do not find their libraries alone.
+    libraries: Option<PathBuf>,
 }
 
 impl Tools {
+    /// The newest that Debian has, with their version, such as `15.20`; a sentence says why they cannot be had.
+    pub fn newest_of_debian() -> Result<(Tools, String)> {
+        let Binaries { bin, libraries, .. } = debian_client()?;
+        let tools = Tools { bin, libraries };
+        let said = output(tools.command("pg_restore").arg("--version"))?;
+        let version = said.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+        let version = version.ok_or_else(|| format!("pg_restore says no version: {said}"))?.to_owned();
+        Ok((tools, version))
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
+        command.envs(self.libraries.iter().map(|folder| ("LD_LIBRARY_PATH", folder)));
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("PG") {
                 command.env_remove(variable);
@@ -93,7 +106,7 @@ impl Oracle {
             18 => here.join("pginstall18/bin"),
             other => return Err(format!("there are no stock tools of {other}")),
         };
-        let tools = Tools { bin };
+        let tools = Tools { bin, libraries: None };
         // Built for a newer machine they are there and do not run.
         output(tools.command("pg_restore").arg("--version"))?;
         Ok(tools)
