@@ -1,12 +1,13 @@
 //! Large tables: read in ranges, cut into segments, within the memory that was allowed.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use pgstow_parts::{Database, Proxy, S3, garage, oracle, server};
 
 use crate::faults::address;
-use crate::support::{Backup, Ran, assert_same_data, assert_same_schema, command, pgstow};
+use crate::support::{Backup, Ran, assert_same_data, assert_same_schema, command, files_of_rows, pgstow};
 
 /// Two tables that refer to one another, the larger one of about 20 MiB, with what breaks frames: wide rows, empty rows,
 /// backslashes, line ends.
@@ -89,10 +90,10 @@ fn what_does_not_fit_in_one_object_goes_into_segments_that_stock_restores_too() 
     let backup = Backup::make(&garage(), &source, &cut);
     let folder = tempfile::tempdir().unwrap();
     backup.s3.download(&backup.folder(), folder.path()).unwrap();
-    let names = std::fs::read_dir(folder.path().join("data")).unwrap();
-    let names: Vec<String> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let files = files_of_rows(folder.path());
+    let is_further = |file: &&PathBuf| file.file_name().unwrap().to_string_lossy().contains('-');
     // 17 MiB in objects of 5 MiB, but an object never ends within a row, and some rows have 1.5 MiB.
-    assert!(names.iter().filter(|name| name.contains('-')).count() >= 2, "{names:?}");
+    assert!(files.iter().filter(is_further).count() >= 2, "{files:?}");
     for jobs in ["1", "4"] {
         let target = Database::fresh(&source.server, "segments_stock");
         oracle().pg_restore18(&target.url(), folder.path(), &["--exit-on-error", "-j", jobs]).unwrap();

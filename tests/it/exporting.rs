@@ -5,7 +5,7 @@ use std::fs;
 use pgstow_parts::{Database, oracle, server};
 use serde_json::Value;
 
-use crate::support::{LocalBackup, assert_same_data, assert_same_schema, no_store, pgstow, shop};
+use crate::support::{LocalBackup, assert_same_data, assert_same_schema, files_of_rows, no_store, pgstow, shop};
 
 #[test]
 fn a_script_loads_into_the_same_database() {
@@ -95,8 +95,7 @@ fn a_damaged_backup_is_not_exported() {
     let source = Database::fresh(&server(18), "export_damaged");
     source.execute("CREATE TABLE t AS SELECT n FROM generate_series(1, 1000) n");
     let backup = LocalBackup::make(&source, &["-Z", "none"]);
-    let [data] = fs::read_dir(backup.folder().join("data")).unwrap().collect::<Vec<_>>().try_into().unwrap();
-    let data = data.unwrap().path();
+    let [data] = files_of_rows(&backup.folder()).try_into().unwrap();
     let text = fs::read_to_string(&data).unwrap();
     fs::write(&data, text.replacen("500\n", "501\n", 1)).unwrap();
     let place = tempfile::tempdir().unwrap();

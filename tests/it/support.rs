@@ -1,6 +1,6 @@
 //! What the tests share: running pgstow, loading the shop, holding two databases against each other.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use pgstow_parts::{Database, S3, Server, compare, fixtures, oracle};
@@ -174,6 +174,12 @@ impl LocalBackup {
         let store = self.store();
         pgstow(&no_store(), &[&[verb, &self.id, "--from", &store], arguments].concat())
     }
+}
+
+/// The files of a backup's folder that hold the rows of its tables.
+pub(crate) fn files_of_rows(folder: &Path) -> Vec<PathBuf> {
+    let files = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|file| file.file_name().unwrap().to_string_lossy().starts_with("data_")).collect()
 }
 
 /// The rows, sequences and large objects of two databases are the same.

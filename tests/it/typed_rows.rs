@@ -3,7 +3,7 @@
 
 use pgstow_parts::{Database, majors, oracle, server};
 
-use crate::support::{LocalBackup, Ran, assert_same_data, assert_same_schema, bare_command};
+use crate::support::{LocalBackup, Ran, assert_same_data, assert_same_schema, bare_command, files_of_rows};
 
 /// Restores with the log of what goes in binary.
 fn restore(backup: &LocalBackup, target: &Database, arguments: &[&str]) -> Ran {
@@ -201,7 +201,7 @@ fn dumped(source: &Database) -> (Vec<u8>, [usize; 2]) {
     let count = |word: &str| ran.stderr.lines().filter(|line| line.contains(word)).count();
     let of_database = store.path().join(&source.name);
     let backup = of_database.read_dir().unwrap().next().unwrap().unwrap().path();
-    let object = backup.join("data").read_dir().unwrap().next().expect("a table").unwrap().path();
+    let [object] = files_of_rows(&backup).try_into().expect("a table");
     let text = std::fs::read(object).unwrap();
     (text, [count("in_binary=true"), count("rows are read as text from here on")])
 }

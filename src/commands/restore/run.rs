@@ -117,6 +117,7 @@ pub(super) async fn run(
     let (pieces, tasks) = tasks(&plan, &archive.large, before.jobs, may_truncate);
     let at_once = Taken::look().since(archive.before);
     let loaders = memory::loaders(options.memory, options.jobs, archive.held, at_once)?;
+    memory::keep_freed(options.memory);
     let workers = options.jobs.max(1).min(pieces.len().max(1));
     let work = stop.child();
     let shared = Arc::new(Shared {

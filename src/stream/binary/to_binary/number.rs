@@ -11,14 +11,20 @@ pub(super) fn integer(text: &[u8]) -> Result<i64, Unusual> {
         digits => (false, digits),
     };
     // Eighteen digits always fit; nineteen are rare enough for the careful way.
-    if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.is_empty() || digits.len() > 19 {
         return Err(Unusual);
     }
-    if digits.len() == 19 {
-        return std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(Unusual);
+    let (mut value, mut is_usual) = (0i64, true);
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        is_usual &= digit < 10;
+        value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
     }
-    let value = digits.iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));
-    Ok(if negative { -value } else { value })
+    match digits.len() {
+        _ if !is_usual => Err(Unusual),
+        19 => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(Unusual),
+        _ => Ok(if negative { -value } else { value }),
+    }
 }
 
 macro_rules! float {
