@@ -14,7 +14,7 @@ const END: &[u8] = b"\"\n}\n";
 pub(super) fn put(mut bytes: Vec<u8>) -> Vec<u8> {
     let open = bytes.strip_suffix(b"\n}").map_or(bytes.len(), <[u8]>::len);
     bytes.truncate(open);
-    let digest = hex::encode(Sha256::digest(&bytes));
+    let digest = faster_hex::hex_string(&Sha256::digest(&bytes));
     for piece in [BEGIN, digest.as_bytes(), END] {
         bytes.extend_from_slice(piece);
     }
@@ -32,7 +32,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<()> {
     let Some(before) = before.strip_suffix(BEGIN) else {
         return Err(broken("it does not end in its own digest"));
     };
-    if hex::encode(Sha256::digest(before)).as_bytes() != digest {
+    if faster_hex::hex_string(&Sha256::digest(before)).as_bytes() != digest {
         return Err(broken("it does not have the digest that it says it has"));
     }
     Ok(())

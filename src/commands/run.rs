@@ -274,5 +274,5 @@ fn facts(report: &DumpReport, progress: &Progress) -> Facts {
 
 /// 32 hexadecimal digits.
 pub(crate) fn random_id() -> String {
-    hex::encode(rand::random::<[u8; 16]>())
+    faster_hex::hex_string(&rand::random::<[u8; 16]>())
 }

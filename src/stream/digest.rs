@@ -24,7 +24,7 @@ impl Digest {
 
     /// The digest of all bytes: 64 lower-case hexadecimal digits.
     pub fn finish(self) -> String {
-        hex::encode(self.0.finalize())
+        faster_hex::hex_string(&self.0.finalize())
     }
 }
 

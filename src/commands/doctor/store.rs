@@ -28,7 +28,8 @@ pub(super) async fn examine(
         Err(error) => return vec![Finding::failed("store", &error)],
     }
     let mut findings = vec![Finding::ok("store", format!("{} answers", store.describe()))];
-    let probe = Probe { store, prefix: format!("pgstow-doctor-{}", hex::encode(rand::random::<[u8; 6]>())) };
+    let probe =
+        Probe { store, prefix: format!("pgstow-doctor-{}", faster_hex::hex_string(&rand::random::<[u8; 6]>())) };
     match probe.write(class).await {
         Ok(Some(meta)) => {
             findings.push(Finding::ok("writing", "objects can be written and read back"));

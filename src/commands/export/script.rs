@@ -254,7 +254,7 @@ async fn large_object(source: &Source, blob: &BlobObject, out: &mut Output, prog
             break;
         }
         size += piece.len() as u64;
-        out.text(&format!("SELECT pg_catalog.lowrite(0, '\\x{}');\n", hex::encode(&piece))).await?;
+        out.text(&format!("SELECT pg_catalog.lowrite(0, '\\x{}');\n", faster_hex::hex_string(&piece))).await?;
         progress.moved_raw(piece.len() as u64);
     }
     if let Some(promised) = blob.size

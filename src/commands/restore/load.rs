@@ -335,7 +335,7 @@ async fn load_large_object(
         batch.push_str(&format!(
             "SELECT pg_catalog.lo_put('{}'::pg_catalog.oid, {offset}, '\\x{}'::pg_catalog.bytea);\n",
             blob.oid,
-            hex::encode(&piece)
+            faster_hex::hex_string(&piece)
         ));
         offset += piece.len() as u64;
         progress.moved_raw(piece.len() as u64);

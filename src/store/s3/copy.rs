@@ -44,7 +44,7 @@ pub(super) async fn object(store: &S3Store, copy: ServerCopy<'_>) -> Result<Rece
     // A digest of digests of parts has their number behind it, and is no digest of the whole.
     let sha256 = sha256.and_then(|text| aws_smithy_types::base64::decode(text).ok()).filter(|bytes| bytes.len() == 32);
     match sha256 {
-        Some(bytes) => Ok(Receipt::Sha256(hex::encode(bytes))),
+        Some(bytes) => Ok(Receipt::Sha256(faster_hex::hex_string(&bytes))),
         None => compare(store, copy).await,
     }
 }

@@ -145,7 +145,7 @@ fn percent_decoded(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
         rest = tail;
-        match (first, tail.get(..2).and_then(|digits| hex::decode(digits).ok())) {
+        match (first, tail.get(..2).and_then(|digits| faster_hex::hex_decode_vec(digits).ok())) {
             (b'%', Some(byte)) => {
                 bytes.extend(byte);
                 rest = tail.get(2..).unwrap_or_default();

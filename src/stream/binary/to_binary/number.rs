@@ -42,9 +42,11 @@ macro_rules! float {
             let text = std::str::from_utf8(text).map_err(|_| Unusual)?;
             let value: $float = text.parse().map_err(|_| Unusual)?;
             // The server refuses what does not fit, here it would become infinite or zero.
-            let mantissa = text.split('e').next().unwrap_or_default();
-            let is_lost = value == 0.0 && mantissa.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
-            if value.is_infinite() || is_lost { Err(Unusual) } else { Ok(value) }
+            let is_lost = || {
+                let mantissa = text.split('e').next().unwrap_or_default();
+                mantissa.bytes().any(|byte| (b'1'..=b'9').contains(&byte))
+            };
+            if value.is_infinite() || (value == 0.0 && is_lost()) { Err(Unusual) } else { Ok(value) }
         }
     };
 }

@@ -32,7 +32,7 @@ impl Layout {
                 if !has_begun {
                     text.extend_from_slice(b"\\\\x");
                 }
-                hexadecimal(piece, text);
+                return hexadecimal(piece, text);
             }
             Layout::Jsonb if has_begun => escape(piece, text),
             Layout::Jsonb => match piece.split_first() {
@@ -66,9 +66,9 @@ impl Layout {
             },
             Layout::Bytea => {
                 text.extend_from_slice(b"\\x");
-                hexadecimal(value, text);
+                return hexadecimal(value, text);
             }
-            Layout::Uuid => uuid(fixed(value)?, text),
+            Layout::Uuid => return uuid(fixed(value)?, text),
             Layout::Date => return time::date(i32::from_be_bytes(fixed(value)?), text),
             Layout::Time => return time::time(i64::from_be_bytes(fixed(value)?), text),
             Layout::Timestamp => return time::timestamp(i64::from_be_bytes(fixed(value)?), false, text),
@@ -87,32 +87,22 @@ fn fixed<const LENGTH: usize>(value: &[u8]) -> Result<[u8; LENGTH], Unusual> {
     value.try_into().map_err(|_| Unusual)
 }
 
-/// The two digits of each byte.
-const DIGITS: [[u8; 2]; 256] = {
-    let mut digits = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        digits[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 15]];
-        byte += 1;
-    }
-    digits
-};
-
-fn hexadecimal(bytes: &[u8], text: &mut Vec<u8>) {
+fn hexadecimal(bytes: &[u8], text: &mut Vec<u8>) -> Outcome {
     let start = text.len();
     text.resize(start + 2 * bytes.len(), 0);
-    let (pairs, _) = text[start..].as_chunks_mut::<2>();
-    for (pair, &byte) in pairs.iter_mut().zip(bytes) {
-        *pair = DIGITS[usize::from(byte)];
-    }
+    faster_hex::hex_encode(bytes, &mut text[start..]).map(drop).map_err(|_| Unusual)
 }
 
-fn uuid(bytes: [u8; 16], text: &mut Vec<u8>) {
-    let parts = [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..]];
-    for (number, part) in parts.into_iter().enumerate() {
+fn uuid(bytes: [u8; 16], text: &mut Vec<u8>) -> Outcome {
+    let mut digits = [0; 32];
+    faster_hex::hex_encode(&bytes, &mut digits).map_err(|_| Unusual)?;
+    for (number, part) in
+        [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].into_iter().enumerate()
+    {
         if number > 0 {
             text.push(b'-');
         }
-        hexadecimal(part, text);
+        text.extend_from_slice(part);
     }
+    Ok(())
 }
