@@ -79,8 +79,26 @@ fn restore_statements(version: ServerVersion, encoding: &str) -> String {
         ]
         .map(str::to_owned),
     );
+    statements.push(patience(version));
     statements.join(";\n")
 }
+
+/// A vacuum that the server began by itself on a table just loaded is told to stop by whoever waits for the table, but only after
+/// `deadlock_timeout` (`ProcSleep`, `proc.c`), a whole second as a rule for every index. Only some may set it.
+fn patience(version: ServerVersion) -> String {
+    let may = if version.major() >= 15 {
+        "pg_catalog.has_parameter_privilege(name, 'SET')"
+    } else {
+        "(SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)"
+    };
+    format!(
+        "SELECT pg_catalog.set_config(name, '{PATIENCE_MS}', false) FROM pg_catalog.pg_settings \
+         WHERE name = 'deadlock_timeout' AND setting::pg_catalog.int4 > {PATIENCE_MS} AND {may}"
+    )
+}
+
+/// Milliseconds after which a session that writes looks whom it waits for.
+const PATIENCE_MS: u32 = 20;
 
 /// What both directions need. An empty search path makes names mean one thing, and lets nobody slip in a function.
 fn common_statements(version: ServerVersion, encoding: &str) -> Vec<String> {

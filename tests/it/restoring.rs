@@ -241,6 +241,30 @@ fn latest_is_the_newest_complete_backup_of_its_database() {
     assert_eq!(target.value("SELECT note FROM t"), "of the backup");
 }
 
+/// Who waits for a table looks after `deadlock_timeout` whether a vacuum of the server's own is in the way, and ends it.
+#[test]
+fn a_vacuum_that_the_server_begins_by_itself_does_not_hold_up_indexes_for_long() {
+    for major in [14, 18] {
+        let source = Database::fresh(&server(major), "patience");
+        source.execute(
+            "CREATE FUNCTION asks() RETURNS boolean LANGUAGE sql AS $$ SELECT current_setting('deadlock_timeout') = '20ms' $$;
+             SET deadlock_timeout = '20ms'; CREATE TABLE t (id integer CHECK (asks())); INSERT INTO t VALUES (1)",
+        );
+        let backup = LocalBackup::make(&source, &[]);
+        let target = Database::fresh(&source.server, "patience_target");
+        backup.run("restore", &["-d", &target.url()]).fine();
+        // Not everybody may set it, and a restore does without.
+        let target = Database::fresh(&source.server, "patience_of_owner");
+        let role = format!("{}_owner", target.name);
+        target
+            .execute(&format!("CREATE ROLE \"{role}\" LOGIN; ALTER DATABASE \"{}\" OWNER TO \"{role}\"", target.name));
+        let url = target.url().replace("postgres@", &format!("{role}@"));
+        backup.run("restore", &["-d", &url, "-O", "-x", "-s"]).fine();
+        let given_back = format!("ALTER DATABASE \"{}\" OWNER TO postgres", target.name);
+        target.execute(&format!("DROP OWNED BY \"{role}\"; {given_back}; DROP ROLE \"{role}\""));
+    }
+}
+
 /// `with-data-folder` is a backup of before rows lay beside the table of contents, made with `-Z gzip` from a server 17.
 #[test]
 fn a_backup_whose_rows_lie_in_a_folder_of_their_own_is_still_a_backup() {
