@@ -188,12 +188,14 @@ impl Server {
 
     /// Puts an extension's files where the server looks for extensions. They stay there, for all servers of these binaries.
     pub fn install_extension(&self, files: &Path) -> Result<()> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let binaries = self.inner.binaries.as_ref().ok_or("the extensions of the user's own server are not ours")?;
         let place = binaries.bin.join("../share/postgresql/extension");
         for entry in fs::read_dir(files).map_err(|error| format!("{}: {error}", files.display()))?.flatten() {
             let target = place.join(entry.file_name());
-            // Renamed into place, because other servers may be reading it.
-            let fresh = place.join(format!(".{}-{}", entry.file_name().display(), std::process::id()));
+            // Renamed into place, because other servers may be reading it, and other tests be putting it there.
+            let number = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+            let fresh = place.join(format!(".{}-{}-{}", entry.file_name().display(), number.0, number.1));
             fs::copy(entry.path(), &fresh)
                 .and_then(|_| fs::set_permissions(&fresh, Permissions::from_mode(0o644)))
                 .and_then(|()| fs::rename(&fresh, &target))
