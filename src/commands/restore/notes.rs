@@ -17,7 +17,7 @@ use std::collections::HashSet;
 const LOCK: i64 = 0x7067_7374_6f77;
 
 /// How steps are numbered, and tables and keys are cut; another version of pgstow may do it otherwise.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 const MAKE: &str = "CREATE SCHEMA pgstow_restore; \
      CREATE TABLE pgstow_restore.run \
