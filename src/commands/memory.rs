@@ -135,7 +135,10 @@ impl DumpShares {
         let readers = readers(jobs);
         let connections = (readers + 1) * CONNECTION;
         let free = budget - PROGRAM - connections;
-        let codecs = (free / 4 / codec.context_bytes().max(1)).clamp(1, processors.max(1) as u64);
+        // The least budget counts one codec.
+        let others = LEAST_PARTS + readers * FRAMES_PER_WORKER * 2 * SMALLEST_FRAME;
+        let room = (free / 4).min(free.saturating_sub(others));
+        let codecs = (room / codec.context_bytes().max(1)).clamp(1, processors.max(1) as u64);
         let free = free.saturating_sub(codecs * codec.context_bytes());
         // A frame is there twice for a moment, raw and compressed.
         let room = free.saturating_sub(LEAST_PARTS).min(free / 3);
@@ -235,7 +238,8 @@ mod tests {
             spare in 0u64..1 << 34, jobs in 1usize..257, level in 1i32..23, processors in 1usize..200,
         ) {
             let codec = if level == 1 { Codec::None } else { Codec::Zstd(level) };
-            let budget = least(jobs, codec) + spare;
+            // Where a budget is just enough is where shares are tight.
+            let budget = least(jobs, codec) + spare / if jobs % 2 == 0 { 1 << 20 } else { 1 };
             let shares = DumpShares::of(budget, jobs, codec, processors).expect("enough");
             let frames = (2 * shares.frame_bytes * shares.frames_per_worker * (jobs + 1)) as u64;
             let fixed = PROGRAM + (jobs as u64 + 2) * CONNECTION + shares.codecs as u64 * codec.context_bytes();

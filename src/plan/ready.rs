@@ -1,6 +1,6 @@
 //! What may run now: tasks whose needs are done and whose locks nobody holds against them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// How a task holds a table while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,12 @@ pub struct Task {
     pub weight: u64,
     /// It goes slower beside others that hold its tables, so it starts only when nothing else can.
     pub crowds: bool,
+    /// It is over in no time, so one who has begun such a one may as well do some more.
+    pub is_light: bool,
 }
+
+/// Stage, weight and place of a task, in the order in which they start.
+type Key = (u8, std::cmp::Reverse<u64>, usize);
 
 /// The ready set over a list of tasks, named by their position in it.
 ///
@@ -35,7 +40,9 @@ pub struct Ready {
     tasks: Vec<Task>,
     waiting: Vec<usize>,
     needed_by: Vec<Vec<usize>>,
-    ready: BTreeSet<(u8, std::cmp::Reverse<u64>, usize)>,
+    ready: BTreeSet<Key>,
+    /// Which ones have been started before what they need was done.
+    early: HashSet<usize>,
     held: HashMap<i64, (usize, usize)>,
     open_by_stage: Vec<usize>,
     open: usize,
@@ -62,15 +69,42 @@ impl Ready {
                 ready.insert(Self::key(&tasks, index));
             }
         }
-        Ready { tasks, waiting, needed_by, ready, held: HashMap::new(), open_by_stage, open: count }
+        let (early, held) = (HashSet::new(), HashMap::new());
+        Ready { tasks, waiting, needed_by, ready, early, held, open_by_stage, open: count }
     }
 
-    fn key(tasks: &[Task], index: usize) -> (u8, std::cmp::Reverse<u64>, usize) {
+    fn key(tasks: &[Task], index: usize) -> Key {
         (tasks[index].stage, std::cmp::Reverse(tasks[index].weight), index)
     }
 
     /// The next task to start, with its locks taken; `None` when none can start before another is done.
     pub fn start(&mut self) -> Option<usize> {
+        let found = self.next()?;
+        self.ready.remove(&found);
+        self.hold(found.2);
+        Some(found.2)
+    }
+
+    /// One more light task for whoever does one task after the other and has started this one last, to be done after it:
+    /// another one that may start, or one that waits for nothing else. It must be reported as done after this one.
+    pub fn start_more(&mut self, last: usize) -> Option<usize> {
+        let follows = |next: &usize| {
+            let is_alike = self.tasks[*next].is_light && self.tasks[*next].stage == self.tasks[last].stage;
+            is_alike && self.waiting[*next] == 1 && !self.early.contains(next) && self.can_lock(*next)
+        };
+        if let Some(next) = self.needed_by[last].iter().copied().find(|next| follows(next)) {
+            self.early.insert(next);
+            self.hold(next);
+            return Some(next);
+        }
+        let found = self.next().filter(|found| self.tasks[found.2].is_light)?;
+        self.ready.remove(&found);
+        self.hold(found.2);
+        Some(found.2)
+    }
+
+    /// The best of what may start.
+    fn next(&self) -> Option<Key> {
         let stage = self.open_by_stage.iter().position(|&open| open > 0)?;
         let mut second_best = None;
         let mut startable = self
@@ -83,16 +117,17 @@ impl Ready {
             second_best = second_best.or(crowds.then_some(*found));
             !crowds
         });
-        let found = *found.or(second_best)?;
-        self.ready.remove(&found);
-        for (table, lock) in &self.tasks[found.2].locks {
+        found.or(second_best).copied()
+    }
+
+    fn hold(&mut self, index: usize) {
+        for (table, lock) in &self.tasks[index].locks {
             let held = self.held.entry(*table).or_default();
             match lock {
                 Lock::Shared => held.0 += 1,
                 Lock::Exclusive => held.1 += 1,
             }
         }
-        Some(found.2)
     }
 
     fn can_lock(&self, index: usize) -> bool {
@@ -121,7 +156,7 @@ impl Ready {
         self.open_by_stage[usize::from(self.tasks[index].stage)] -= 1;
         for next in std::mem::take(&mut self.needed_by[index]) {
             self.waiting[next] -= 1;
-            if self.waiting[next] == 0 {
+            if self.waiting[next] == 0 && !self.early.remove(&next) {
                 self.ready.insert(Self::key(&self.tasks, next));
             }
         }
@@ -157,6 +192,38 @@ mod tests {
         let mut ready = Ready::new(vec![slice(7, 9), slice(7, 9), slice(8, 1), Task::default()]);
         assert_eq!([ready.start(), ready.start(), ready.start()], [Some(0), Some(2), Some(3)]);
         assert_eq!(ready.start(), Some(1));
+    }
+
+    #[test]
+    fn light_tasks_start_together_where_nothing_else_stands_between_them() {
+        let light = |needs, table| {
+            let locks = vec![(table, Lock::Exclusive)];
+            Task { needs, locks, is_light: true, ..Task::default() }
+        };
+        let mut ready = Ready::new(vec![
+            light(vec![], 1),
+            light(vec![0], 2),
+            light(vec![0, 4], 3),
+            light(vec![], 2),
+            Task::default(),
+            light(vec![], 5),
+        ]);
+        assert_eq!(ready.start(), Some(0));
+        // What follows it alone, although it is not done; not what waits for more, nor what wants a table that is held.
+        assert_eq!(ready.start_more(0), Some(1));
+        // What is not light is next, and stays for others.
+        assert_eq!(ready.start_more(1), None);
+        assert_eq!([ready.start(), ready.start_more(4), ready.start()], [Some(4), Some(5), None]);
+        ready.done(0);
+        assert_eq!(ready.start(), None, "what was begun early is not begun again");
+        ready.done(1);
+        assert_eq!(ready.start(), Some(3));
+        ready.done(4);
+        assert_eq!([ready.start(), ready.start()], [Some(2), None]);
+        for task in [5, 3, 2] {
+            ready.done(task);
+        }
+        assert_eq!(ready.open(), 0);
     }
 
     #[test]

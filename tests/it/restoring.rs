@@ -289,6 +289,65 @@ fn a_backup_whose_rows_lie_in_a_folder_of_their_own_is_still_a_backup() {
     }
 }
 
+/// Small tables with all that a restore makes on them, and one index that cannot be made where a setting is missing.
+fn many_small_tables(hint: &str, rows: u32) -> Database {
+    let source = Database::fresh(&server(18), hint);
+    source.execute(&format!(
+        "CREATE FUNCTION picky(integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+             IF coalesce(current_setting('my.fine', true), '') <> 'yes' THEN RAISE 'picky is not fine'; END IF;
+             RETURN $1; END $$;
+         SET my.fine = 'yes';
+         DO $do$ BEGIN FOR n IN 1..150 LOOP
+             EXECUTE format('CREATE TABLE t%1$s (id integer PRIMARY KEY, other integer REFERENCES t%1$s, note text);
+                 INSERT INTO t%1$s (id, other) SELECT m, m FROM generate_series(1, {rows}) m; CREATE INDEX i%1$s ON t%1$s (note);
+                 COMMENT ON INDEX i%1$s IS ''it is light''; GRANT SELECT ON t%1$s TO PUBLIC', n);
+         END LOOP; END $do$;
+         CREATE INDEX picky ON t77 (picky(id))"
+    ));
+    source
+}
+
+#[test]
+fn many_definitions_take_few_transactions_and_tables_without_rows_none() {
+    let source = many_small_tables("many_definitions", 0);
+    let backup = Backup::make(&garage(), &source, &[]);
+    for (arguments, most) in [(&["-j", "2"][..], 120), (&["-j", "1", "--keep-going"], 300)] {
+        let target = Database::fresh(&source.server, "many_definitions_target");
+        target.execute(&format!("ALTER DATABASE \"{}\" SET my.fine = 'yes'", target.name));
+        backup.restore(&target, arguments).fine();
+        assert_same_schema(&source, &target);
+        // Six definitions of each table; to those who go on after errors a table may have rows, so all are loaded.
+        let ended = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
+        let transactions: u32 = target.value(ended).parse().unwrap();
+        assert!(transactions < most, "{transactions} transactions, {arguments:?}");
+        let emptied = "SELECT count(*) FROM pg_class WHERE relname ~ '^t[0-9]+$' AND relfilenode <> oid";
+        assert_eq!(target.value(emptied), "0", "{arguments:?}");
+    }
+}
+
+#[test]
+fn one_definition_that_fails_among_many_is_named_and_takes_no_other_along() {
+    let source = many_small_tables("one_fails", 9);
+    let backup = Backup::make(&garage(), &source, &[]);
+    let target = Database::fresh(&source.server, "one_fails_stop");
+    backup.restore(&target, &[]).failed(4, &["picky", "is not fine", "CREATE INDEX picky"]);
+    // Where it stopped it goes on.
+    backup.restore(&target, &["--resume"]).failed(4, &["picky"]);
+    target.execute(&format!("ALTER DATABASE \"{}\" SET my.fine = 'yes'", target.name));
+    backup.restore(&target, &["--resume", "--verify"]).fine();
+    assert_same_schema(&source, &target);
+    assert_same_data(&source, &target);
+
+    let target = Database::fresh(&source.server, "one_fails_go_on");
+    let ran = backup.restore(&target, &["--keep-going", "--json"]);
+    assert_eq!(ran.code, Some(8), "{ran:?}");
+    let errors = ran.json()["errors"].clone();
+    assert!(errors.as_array().is_some_and(|errors| errors.len() == 1), "{errors}");
+    target.execute("SET my.fine = 'yes'; CREATE INDEX picky ON t77 (picky(id))");
+    assert_same_schema(&source, &target);
+    assert_same_data(&source, &target);
+}
+
 #[test]
 fn a_statement_that_fails_is_named_with_its_object() {
     let source = Database::fresh(&server(18), "failing");

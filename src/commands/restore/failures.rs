@@ -1,5 +1,6 @@
 //! What failed in a restore: the first failure ends it, unless the user chose to go on.
 
+use super::apply::Failed;
 use super::choose::Step;
 use super::ties;
 use crate::error::{Error, Kind, Result};
@@ -27,6 +28,11 @@ impl Failures {
             self.untied.push(step.label());
         }
         passes
+    }
+
+    /// Notes a step's failure, unless it may pass, or returns it when it is the last straw.
+    pub(super) fn judge(&mut self, step: &Step, (sql, error): Failed) -> Result<()> {
+        if self.let_pass(step, &error) { Ok(()) } else { self.add(error.on(step.label()), &sql) }
     }
 
     /// A warning about all that was let pass.

@@ -188,6 +188,27 @@ pub(super) async fn load_table(
     Ok(rows)
 }
 
+/// Looks through an object that has no rows, as the manifest says.
+///
+/// Errors: [`Kind::Archive`] when a byte is not what the manifest says, or there are rows.
+pub(super) async fn no_rows(data: &TableObject, origin: &Origin, progress: &Progress) -> Result<u64> {
+    let key = &data.object.key;
+    let mut decoder = open(origin, &data.object).await?;
+    let mut stripper = TerminatorStripper::default();
+    loop {
+        let chunk = next_chunk(&mut decoder, CHUNK, key).await?;
+        if chunk.is_empty() {
+            break;
+        }
+        if !stripper.push(chunk).is_empty() {
+            return Err(Error::new(Kind::Archive, "has rows, the manifest promises none").on(key.clone()));
+        }
+    }
+    stripper.finish().map_err(|error| error.on(key.clone()))?;
+    progress.moved_stored(data.object.bytes);
+    Ok(0)
+}
+
 /// Sends the object's rows. Everything that can be wrong with the object is known at its end, before the server is told that
 /// the rows are complete.
 async fn feed(mut target: Rows<'_>, data: &TableObject, origin: &Origin, progress: &Progress) -> Result<()> {

@@ -1,6 +1,6 @@
-//! Runs the chosen steps: definitions one by one, then everything else side by side on the workers' connections.
+//! Runs the chosen steps: definitions in their order, then everything else side by side on the workers' connections.
 
-use super::apply::{self, Manner};
+use super::apply::{self, Manner, Pace};
 use super::choose::{Choice, Phase, Plan, Step};
 use super::columns::{self, Layouts};
 use super::failures::{Failures, with_statement};
@@ -60,6 +60,8 @@ struct Shared {
     layouts: Layouts,
     /// What each task is.
     work: Vec<Work>,
+    /// Which tasks take no time.
+    is_light: Vec<bool>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -100,15 +102,11 @@ pub(super) async fn run(
     let mut placement = statements::Placement::of(&options.choice);
     let manner = Manner { choice: &options.choice, is_partial: plan.is_partial, keep_going: options.keep_going, notes };
     let is_open = |step: &&Step| step.phase == Phase::Definitions && !before.done.contains(&(step.entry.id, 0));
-    for step in plan.steps.iter().filter(is_open) {
-        let applied =
-            stop.unless(async { Ok(apply::apply(&first, None, step, 0, manner, &mut placement).await) }).await?;
-        if let Err((sql, error)) = applied
-            && !failures.let_pass(step, &error)
-        {
-            failures.add(error.on(step.label()), &sql)?;
-        }
-    }
+    let open: Vec<&Step> = plan.steps.iter().filter(is_open).collect();
+    apply::definitions(&first, &open, manner, &mut placement, &mut Pace::new(), stop, |step, failed| {
+        failures.judge(step, failed)
+    })
+    .await?;
     progress.phase("restoring");
     // Rows have what the definitions leave.
     let layouts = stop.unless(columns::layouts(&first, &plan)).await?;
@@ -134,6 +132,7 @@ pub(super) async fn run(
         loads: Semaphore::new(loaders),
         layouts,
         work: pieces,
+        is_light: tasks.iter().map(|task| task.is_light).collect(),
         state: Mutex::new(State { ready: Ready::new(tasks), failures, outcome: Outcome::default(), running: 0 }),
         changed: Notify::new(),
     });
@@ -204,28 +203,29 @@ struct Habits {
     placement: statements::Placement,
     /// What it is named.
     name: &'static str,
+    pace: Pace,
 }
 
 async fn worker(session: &Session, shared: &Shared) -> Result<()> {
-    let mut habits = Habits { placement: statements::Placement::of(&shared.choice), name: "" };
+    let mut habits = Habits { placement: statements::Placement::of(&shared.choice), name: "", pace: Pace::new() };
     loop {
         let changed = shared.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        let task = {
+        let started = {
             let mut state = lock(&shared.state)?;
             if state.ready.open() == 0 {
                 return Ok(());
             }
-            let task = state.ready.start();
-            if task.is_some() {
+            let started = start(&mut state.ready, &shared.is_light, habits.pace.most);
+            if !started.is_empty() {
                 state.running += 1;
             } else if state.running == 0 {
                 return Err(Error::new(Kind::Internal, "the remaining steps wait for one another"));
             }
-            task
+            started
         };
-        let Some(task) = task else {
+        let Some(&task) = started.first() else {
             shared
                 .stop
                 .unless(async {
@@ -235,6 +235,18 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
                 .await?;
             continue;
         };
+        if shared.is_light[task] {
+            let outcome = run_light(session, &started, shared, &mut habits).await;
+            let mut state = lock(&shared.state)?;
+            state.running -= 1;
+            for task in started {
+                state.ready.done(task);
+            }
+            drop(state);
+            outcome?;
+            shared.changed.notify_waiters();
+            continue;
+        }
         let work = &shared.work[task];
         let (step, slice) = (&shared.plan.steps[work.step], &work.slice);
         let outcome = if shared.done.contains(&(step.entry.id, work.number)) {
@@ -262,6 +274,33 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
         drop(state);
         shared.changed.notify_waiters();
     }
+}
+
+/// The next task, and light ones that may be done along with it.
+fn start(ready: &mut Ready, is_light: &[bool], most: usize) -> Vec<usize> {
+    let mut started: Vec<usize> = ready.start().into_iter().collect();
+    while let Some(&last) = started.last()
+        && is_light[last]
+        && started.len() < most
+        && let Some(more) = ready.start_more(last)
+    {
+        started.push(more);
+    }
+    started
+}
+
+/// Makes what takes no time, in few transactions.
+async fn run_light(session: &Session, tasks: &[usize], shared: &Shared, habits: &mut Habits) -> Result<()> {
+    let steps = tasks.iter().map(|&task| &shared.plan.steps[shared.work[task].step]);
+    let open: Vec<&Step> = steps.filter(|step| !shared.done.contains(&(step.entry.id, 0))).collect();
+    let Some(first) = open.first() else { return Ok(()) };
+    let name = name_of(first);
+    if std::mem::replace(&mut habits.name, name) != name {
+        shared.stop.unless(session.name(name)).await?;
+    }
+    let (placement, pace) = (&mut habits.placement, &mut habits.pace);
+    let failed = |step: &Step, failure| lock(&shared.state)?.failures.judge(step, failure);
+    apply::definitions(session, &open, shared.manner(), placement, pace, &shared.stop, failed).await
 }
 
 /// Runs one step; the rows loaded when it was a table's.
@@ -309,6 +348,10 @@ async fn load_rows(
     shared: &Shared,
 ) -> Result<u64> {
     let _room = shared.loads.acquire().await;
+    if work.is_fresh && data.rows == Some(0) {
+        // The server need not hear of it, and whoever goes on after this restore died may look again.
+        return load::no_rows(data, &shared.origin, &shared.progress).await;
+    }
     let naming = naming.map_or_else(String::new, |naming| format!("{naming}; "));
     if step.entry.copy.is_none() {
         let note = shared.notes.note((step.entry.id, work.number));

@@ -85,7 +85,7 @@ fn owner(entry: &TocEntry) -> Option<String> {
 }
 
 /// The session settings that an entry's statement relies on, where they differ from what the session has.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Placement {
     tablespace: Option<String>,
     access_method: Option<String>,

@@ -20,6 +20,27 @@ const ROW: u64 = 64;
 /// Of a table with fewer bytes of rows than this, as COPY text, an index is built in no time.
 const WORTH_TWO_PIECES: u64 = 16 << 20;
 
+/// Of tables with no more rows than this in bytes, as COPY text, all that is made on them is made in no time.
+const LIGHT: u64 = 1 << 20;
+/// What takes as long as there are rows.
+const BY_ROWS: [&str; 3] = ["INDEX", "CONSTRAINT", "FK CONSTRAINT"];
+/// What takes no time whatever it is made on.
+const BY_ITSELF: [&str; 13] = [
+    "ACL",
+    "COMMENT",
+    "DEFAULT",
+    "DEFAULT ACL",
+    "INDEX ATTACH",
+    "POLICY",
+    "ROW SECURITY",
+    "RULE",
+    "SECURITY LABEL",
+    "SEQUENCE SET",
+    "STATISTICS",
+    "STATISTICS DATA",
+    "TRIGGER",
+];
+
 /// The large objects by the entry that brings them.
 pub(super) type LargeObjects = HashMap<i32, Vec<BlobObject>>;
 
@@ -192,6 +213,8 @@ pub(super) fn tasks(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate
     }
     let bytes_of: HashMap<i32, u64> =
         rows_of.iter().map(|(&table, tasks)| (table, bytes(plan, &work, tasks))).collect();
+    let attaching = plan.steps.iter().filter(|step| step.entry.desc == "TABLE ATTACH");
+    let attached: HashSet<i32> = attaching.flat_map(|step| step.entry.needs.iter().copied()).collect();
     let mut tasks: Vec<Task> = Vec::with_capacity(work.len());
     let mut previous_serial: HashMap<u8, usize> = HashMap::new();
     for (task, work) in work.iter().enumerate() {
@@ -228,6 +251,14 @@ pub(super) fn tasks(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate
             // Privileges and refreshes go one by one, in order: two grants on one object at once would collide.
             needs.extend(previous_serial.insert(stage, task));
         }
+        let desc = step.entry.desc.as_str();
+        // How many rows a table has is known if it is made here.
+        let mut on = step.entry.needs.iter().filter_map(|need| tables.get(need)).peekable();
+        let rows = |on: &Step| bytes_of.get(&on.entry.id).copied().unwrap_or(0);
+        // The rows of a partitioned table are in others.
+        let is_whole = |on: &Step| on.entry.desc == "TABLE" && !attached.contains(&on.entry.id);
+        let is_small = on.peek().is_some() && on.all(|on| is_whole(on) && rows(on) <= LIGHT);
+        let is_light = !is_piece && (BY_ITSELF.contains(&desc) || (BY_ROWS.contains(&desc) && is_small));
         let objects = large.get(&step.entry.id);
         let weight = match &step.data {
             Some(data) => data.rows.unwrap_or(0).saturating_mul(ROW).saturating_add(data.raw_bytes).max(1),
@@ -237,14 +268,14 @@ pub(super) fn tasks(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate
             None if stage == 0 => step.entry.needs.iter().filter_map(|need| bytes_of.get(need)).sum(),
             None => 0,
         };
-        tasks.push(Task { needs, locks, stage, weight, crowds: work.slice.is_some() });
+        tasks.push(Task { needs, locks, stage, weight, crowds: work.slice.is_some(), is_light });
     }
     (work, tasks)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LargeObjects, Plan, Step, WORTH_TWO_PIECES, tasks};
+    use super::{LIGHT, LargeObjects, Plan, Step, WORTH_TWO_PIECES, tasks};
     use crate::archive::toc::TocEntry;
     use crate::commands::restore::choose::Phase;
     use crate::commands::source::{RunOfRows, TableObject};
@@ -302,6 +333,25 @@ mod tests {
         assert_eq!(pieces(5 << 30, &built(), 3, true), frozen);
         // A restore that goes on must find the same pieces, although by now it may not empty a table.
         assert_eq!(pieces(1 << 30, &built(), 2, false), (false, false));
+    }
+
+    #[test]
+    fn what_is_made_on_a_table_of_the_plan_with_few_rows_is_light() {
+        let light =
+            |plan: &Plan| -> Vec<bool> { tasks(plan, &none(), 1, true).1.iter().map(|task| task.is_light).collect() };
+        assert_eq!(light(&plan(LIGHT, &built())), [false, true, true]);
+        assert_eq!(light(&plan(2 * LIGHT, &built())), [false, false, false]);
+        let comment = step("COMMENT", 5, "COMMENT ON INDEX s.i IS 'it is light';");
+        assert_eq!(light(&plan(2 * LIGHT, &[comment])), [false, true]);
+        // A table that was there before may have any number of rows, and a partitioned one has those of others.
+        let mut there = plan(LIGHT, &built());
+        there.steps.remove(0);
+        assert_eq!(light(&there), [false, false, false]);
+        let mut partitioned = plan(LIGHT, &built());
+        let attach =
+            Step { phase: Phase::Definitions, ..step("TABLE ATTACH", 6, "ALTER TABLE s.t ATTACH PARTITION s.u;") };
+        partitioned.steps.push(attach);
+        assert_eq!(light(&partitioned), [false, false, false]);
     }
 
     #[test]
