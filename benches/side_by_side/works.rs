@@ -61,6 +61,7 @@ impl Bench {
             bench.pgstow(&["dump", "-d", &database.url(), "--to", &folder, "-j", JOBS, "-Z", OURS]);
             bench.shell(&bench.stock_dump(database, &format!("stock_{name}")));
         }
+        bench.keep_definitions();
         let store = bench.s3.location("kept");
         bench.pgstow(&["dump", "-d", &bench.mixed.url(), "--to", &store, "-j", JOBS, "-Z", OURS]);
         let line = format!("$AWS s3 cp --quiet --recursive {} {}", bench.place("stock_mixed"), bench.s3_url("stock"));
@@ -174,6 +175,7 @@ impl Bench {
         let mut works = self.dumps();
         works.push(self.definitions());
         works.extend(self.restores());
+        works.push(self.restored_definitions());
         works
     }
 

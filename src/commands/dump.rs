@@ -228,6 +228,7 @@ async fn write_rows(
         .await
         .map_err(|error| watch::leader_lost(snapshot.in_recovery).because(error))?;
     let segments = contents::number_segments(&planned, &mut loaded.tables);
+    let further = segments.len();
     progress.phase("finishing");
     let (items, codec) = (planned.len() as u64, options.codec);
     let (server, named) = (leader.version(), database.clone());
@@ -270,7 +271,7 @@ async fn write_rows(
         },
         archive_version: contents::archive_version(options.codec)?,
         items,
-        totals: totals(&loaded.tables, loaded.large_objects.as_ref(), &small),
+        totals: totals(&loaded.tables, further, loaded.large_objects.as_ref(), &small),
         toc,
         tables: loaded.tables,
         large_objects: loaded.large_objects,
@@ -322,13 +323,18 @@ fn extensions(rows: Vec<ExtensionRow>) -> Vec<ExtensionFacts> {
 }
 
 /// Sums; `others` are the sizes of objects that hold no rows.
-fn totals(tables: &[TableEntry], large_objects: Option<&LargeObjects>, others: &[u64]) -> Totals {
+fn totals(
+    tables: &[TableEntry],
+    further_segments: usize,
+    large_objects: Option<&LargeObjects>,
+    others: &[u64],
+) -> Totals {
     let blobs = large_objects.map_or((0, 0, 0), |large| {
         let stored: u64 = large.objects.iter().map(|blob| blob.object.bytes).sum();
         (large.bytes, stored + large.toc.bytes, large.count + 1)
     });
     Totals {
-        tables: tables.len() as u64,
+        tables: (tables.len() - further_segments) as u64,
         rows: tables.iter().map(|table| table.rows).sum(),
         raw_bytes: tables.iter().map(|table| table.raw_bytes).sum::<u64>() + blobs.0,
         stored_bytes: tables.iter().map(|table| table.object.bytes).sum::<u64>() + blobs.1 + others.iter().sum::<u64>(),

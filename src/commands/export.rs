@@ -104,7 +104,8 @@ pub async fn export(options: ExportOptions, progress: Arc<Progress>, stop: Stop)
     };
     match options.form {
         Form::Directory(folder) => {
-            progress.expect(source.tables.len() as u64, source.tables.values().map(|table| table.raw_bytes).sum());
+            let tables = source.tables.len() - source.further_segments().len();
+            progress.expect(tables as u64, source.tables.values().map(|table| table.raw_bytes).sum());
             progress.phase("copying");
             folder::copy(&source, &folder, &progress, &stop, &mut report).await?;
         }

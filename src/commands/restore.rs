@@ -1,8 +1,8 @@
 //! `pgstow restore`: a backup back into a database.
 //!
 //! The order of things: manifest, table of contents, choice (pure), look at the target before touching it, roles and
-//! tablespaces if asked, drops if asked, pre-data one by one, then rows, indexes and constraints side by side as their tables complete, foreign keys,
-//! privileges, and last refreshes and event triggers.
+//! tablespaces if asked, drops if asked, pre-data many entries to a transaction, then rows, indexes and constraints side by
+//! side as their tables complete, foreign keys, privileges, and last refreshes and event triggers.
 
 mod apply;
 pub(super) mod choose;

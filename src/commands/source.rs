@@ -43,6 +43,14 @@ pub struct TableObject {
     pub runs: Vec<RunOfRows>,
 }
 
+/// Of these entries, each of which brings rows, those that bring more of a table than an entry before them: what did not fit in
+/// one object lies in further ones, which are no further tables.
+pub(crate) fn further_segments<'a>(entries: impl Iterator<Item = &'a TocEntry>) -> HashSet<i32> {
+    let mut seen = HashSet::new();
+    let further = entries.filter(|entry| !seen.insert((entry.schema.as_deref(), entry.tag.as_str())));
+    further.map(|entry| entry.id).collect()
+}
+
 impl TableObject {
     /// The memory that it takes beside itself, in bytes.
     pub(crate) fn held(&self) -> u64 {
@@ -94,6 +102,13 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// The entries of rows that [`further_segments`] means.
+    pub(crate) fn further_segments(&self) -> HashSet<i32> {
+        further_segments(
+            self.toc.entries.iter().filter(|entry| self.tables.contains_key(&entry.id)).map(|entry| &**entry),
+        )
+    }
+
     /// Opens what is wanted.
     ///
     /// Errors: [`Kind::Archive`] when it is missing, incomplete, damaged or newer, or when a folder without manifest was

@@ -88,6 +88,8 @@ fn what_does_not_fit_in_one_object_goes_into_segments_that_stock_restores_too() 
     let source = large(18, "segments");
     let cut = ["-Z", "none", "-j", "3", "--split-above", "1MiB", "--part-size", "5MiB", "--max-parts", "1"];
     let backup = Backup::make(&garage(), &source, &cut);
+    let shown = pgstow(&backup.s3, &["show", &backup.id, "--from", &backup.store(), "--json"]).fine().json();
+    assert_eq!(shown["totals"]["tables"], 2, "segments are no tables");
     let folder = tempfile::tempdir().unwrap();
     backup.s3.download(&backup.folder(), folder.path()).unwrap();
     let files = files_of_rows(folder.path());
@@ -101,7 +103,8 @@ fn what_does_not_fit_in_one_object_goes_into_segments_that_stock_restores_too() 
         assert_same_schema(&source, &target);
     }
     let target = Database::fresh(&source.server, "segments_own");
-    backup.restore(&target, &["-j", "4"]).fine();
+    let report = backup.restore(&target, &["-j", "4", "--verify", "--json"]).fine().json();
+    assert_eq!([&report["tables"], &report["verified"]["tables"]], [2, 2], "{report}");
     assert_same_data(&source, &target);
     assert_same_schema(&source, &target);
 }

@@ -142,7 +142,8 @@ fn rows_after_an_unusual_value_or_a_wide_one_go_as_text_in_the_same_transaction(
     for jobs in ["1", "3"] {
         let target = Database::fresh(&source.server, "unusual_target");
         let ran = restore(&backup, &target, &["-j", jobs, "--verify"]);
-        assert_eq!(loads(&ran), [3, 1, 2], "{}", ran.stderr);
+        // The table without rows is not loaded.
+        assert_eq!(loads(&ran), [2, 1, 2], "{}", ran.stderr);
         assert_same_data(&source, &target);
     }
 }

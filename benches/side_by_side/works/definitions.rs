@@ -1,4 +1,4 @@
-//! A database of very many tables, of which the definitions alone are dumped.
+//! A database of very many tables, of which the definitions alone are dumped and restored.
 
 use super::{Bench, JOBS, Work};
 use pgstow_parts::{Database, Server};
@@ -6,6 +6,10 @@ use pgstow_parts::{Database, Server};
 /// So many tables, in steps that one transaction has room for locks for.
 const TABLES: usize = 10_000;
 const STEP: usize = 1_000;
+
+/// Where the dumps of both lie.
+const KEPT: &str = "kept_definitions";
+const STOCK: &str = "stock_kept_definitions";
 
 /// Tables with a key, a reference to the one before, a check, an index, defaults and comments; no rows.
 pub(super) fn many_tables(server: &Server) -> Database {
@@ -39,6 +43,26 @@ impl Bench {
             theirs: Box::new(|| {
                 let (place, url) = (self.free_place("stock_definitions"), self.many_tables.url());
                 self.shell(&format!("$BIN/pg_dump -s -Fd -f {place} -d '{url}'"))
+            }),
+        }
+    }
+
+    /// Dumps what [`Bench::restored_definitions`] restores.
+    pub(super) fn keep_definitions(&self) {
+        let (kept, stock, url) = (self.place(KEPT), self.free_place(STOCK), self.many_tables.url());
+        self.pgstow(&["dump", "-d", &url, "--to", &format!("file://{kept}"), "-j", JOBS]);
+        self.shell(&format!("$BIN/pg_dump -Fd -f {stock} -d '{url}'"));
+    }
+
+    pub(super) fn restored_definitions(&self) -> Work<'_> {
+        Work {
+            name: "restore, definitions of 10,000 tables, from a folder",
+            rival: "`pg_restore -j 2`".to_owned(),
+            goal: 0.5,
+            ours: Box::new(|| self.restore(&format!("file://{}", self.place(KEPT)))),
+            theirs: Box::new(|| {
+                let target = self.target();
+                self.shell(&self.stock_restore(&target, STOCK))
             }),
         }
     }

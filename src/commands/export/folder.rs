@@ -69,7 +69,9 @@ async fn remove(folder: &Path) -> std::io::Result<()> {
 }
 
 async fn copy_all(source: &Source, folder: &Path, progress: &Progress, report: &mut ExportReport) -> Result<()> {
-    let tables: HashSet<&str> = source.tables.values().map(|table| table.object.key.as_str()).collect();
+    let further = source.further_segments();
+    let tables = source.tables.iter().filter(|(id, _)| !further.contains(id));
+    let tables: HashSet<&str> = tables.map(|(_, table)| table.object.key.as_str()).collect();
     let copied: Vec<u64> = futures::stream::iter(&source.objects)
         .map(|object| {
             let is_table = tables.contains(object.key.as_str());
@@ -85,7 +87,7 @@ async fn copy_all(source: &Source, folder: &Path, progress: &Progress, report: &
         .try_collect()
         .await?;
     report.bytes = copied.iter().sum();
-    report.tables = source.tables.len() as u64;
+    report.tables = tables.len() as u64;
     report.rows = source.tables.values().filter_map(|table| table.rows).sum();
     report.bytes += copy_one(source, &source.toc_object, folder, progress).await?;
     if source.manifest.is_some() {

@@ -79,6 +79,7 @@ pub(super) async fn write(
     }
     let charset = source.toc.charset();
     let mut placement = statements::Placement::of(&style.choice);
+    let further = plan.further_segments();
     let passes: [&[Phase]; 3] = [
         &[Phase::Definitions, Phase::Parallel, Phase::ForeignKeys],
         &[Phase::Privileges],
@@ -90,8 +91,10 @@ pub(super) async fn write(
             if let Some(data) = &step.data {
                 let rows = rows(source, step, data, &charset, out, progress).await;
                 report.rows += rows.map_err(|error| error.on(step.label()))?;
-                report.tables += 1;
-                progress.table_done();
+                if !further.contains(&step.entry.id) {
+                    report.tables += 1;
+                    progress.table_done();
+                }
             } else if step.entry.desc == "BLOBS" {
                 let blobs = source.large_objects.get(&step.entry.id).map_or(&[][..], Vec::as_slice);
                 large_objects(source, blobs, out, progress).await?;

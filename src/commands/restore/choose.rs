@@ -2,7 +2,7 @@
 
 use super::{named, ties};
 use crate::archive::toc::{Toc, TocEntry};
-use crate::commands::source::{Source, TableObject};
+use crate::commands::source::{Source, TableObject, further_segments};
 use crate::error::{Error, Kind, Result};
 use crate::model::Section;
 use crate::model::item::label;
@@ -126,7 +126,13 @@ pub struct Plan {
 impl Plan {
     /// How many tables are loaded.
     pub fn table_count(&self) -> u64 {
-        self.steps.iter().filter(|step| step.data.is_some()).count() as u64
+        let loads = self.steps.iter().filter(|step| step.data.is_some()).count();
+        (loads - self.further_segments().len()) as u64
+    }
+
+    /// The entries of rows that [`further_segments`] means.
+    pub(crate) fn further_segments(&self) -> HashSet<i32> {
+        further_segments(self.steps.iter().filter(|step| step.data.is_some()).map(|step| &*step.entry))
     }
 
     /// The memory that it takes beside its archive, with which it shares all that is large, in bytes.

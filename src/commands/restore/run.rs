@@ -60,6 +60,8 @@ struct Shared {
     layouts: Layouts,
     /// What each task is.
     work: Vec<Work>,
+    /// Entries of rows that are no further tables.
+    further: HashSet<i32>,
     /// Which tasks take no time.
     is_light: Vec<bool>,
     state: Mutex<State>,
@@ -118,6 +120,7 @@ pub(super) async fn run(
     memory::keep_freed(options.memory);
     let workers = options.jobs.max(1).min(pieces.len().max(1));
     let work = stop.child();
+    let further = plan.further_segments();
     let shared = Arc::new(Shared {
         plan,
         choice: options.choice.clone(),
@@ -131,6 +134,7 @@ pub(super) async fn run(
         stop: work.clone(),
         loads: Semaphore::new(loaders),
         layouts,
+        further,
         work: pieces,
         is_light: tasks.iter().map(|task| task.is_light).collect(),
         state: Mutex::new(State { ready: Ready::new(tasks), failures, outcome: Outcome::default(), running: 0 }),
@@ -260,7 +264,8 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
         match outcome {
             Ok(Some(rows)) => {
                 state.outcome.rows += rows;
-                if slice.as_ref().is_none_or(|slice| slice.is_last) {
+                let is_last = slice.as_ref().is_none_or(|slice| slice.is_last);
+                if is_last && !shared.further.contains(&step.entry.id) {
                     state.outcome.tables += 1;
                     shared.progress.table_done();
                 }

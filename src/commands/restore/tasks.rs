@@ -41,6 +41,9 @@ const BY_ITSELF: [&str; 13] = [
     "TRIGGER",
 ];
 
+/// What is about something that was made on a table, and mostly does not say which table that is.
+const ABOUT_OTHERS: [&str; 3] = ["COMMENT", "SECURITY LABEL", "INDEX ATTACH"];
+
 /// The large objects by the entry that brings them.
 pub(super) type LargeObjects = HashMap<i32, Vec<BlobObject>>;
 
@@ -232,13 +235,25 @@ pub(super) fn tasks(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate
         }
         let builds_index = step.entry.desc == "INDEX" || (is_piece && work.number == 1);
         let shared_lock = (is_data && !work.is_fresh) || builds_index || step.entry.desc == "COMMENT";
-        let locks = step
+        let mut locks: Vec<(i64, Lock)> = step
             .entry
             .needs
             .iter()
             .filter(|need| tables.contains_key(need))
             .map(|&need| (i64::from(need), if shared_lock { Lock::Shared } else { Lock::Exclusive }))
             .collect();
+        if locks.is_empty() && ABOUT_OTHERS.contains(&step.entry.desc.as_str()) {
+            // What they are about is theirs alone, and its table is looked into (`get_object_address_relobject` in
+            // `objectaddress.c`, `ATExecAttachPartitionIdx` in `tablecmds.c`).
+            let about = step.entry.needs.iter().filter_map(|need| task_of.get(need).map(|tasks| (need, tasks)));
+            for (&need, made_by) in about {
+                let of_table = made_by.iter().filter_map(|&made_by| tasks.get(made_by)).flat_map(|task| &task.locks);
+                locks.extend(of_table.map(|&(table, _)| (table, Lock::Shared)));
+                locks.push((i64::from(need), Lock::Exclusive));
+            }
+            locks.sort_by_key(|&(table, lock)| (table, lock == Lock::Shared));
+            locks.dedup_by_key(|&mut (table, _)| table);
+        }
         let mut stage = match step.phase {
             Phase::Database | Phase::Definitions | Phase::Parallel => 0,
             Phase::ForeignKeys => 1,
@@ -352,6 +367,17 @@ mod tests {
             Step { phase: Phase::Definitions, ..step("TABLE ATTACH", 6, "ALTER TABLE s.t ATTACH PARTITION s.u;") };
         partitioned.steps.push(attach);
         assert_eq!(light(&partitioned), [false, false, false]);
+    }
+
+    #[test]
+    fn what_is_about_an_index_holds_the_index_and_looks_into_its_table() {
+        let comment = |id| {
+            let mut step = step("COMMENT", id, "COMMENT ON INDEX s.i IS 'it is light';");
+            Arc::make_mut(&mut step.entry).needs = vec![4];
+            step
+        };
+        let (_, found) = tasks(&plan(9, &[&built()[..], &[comment(5)]].concat()), &none(), 2, true);
+        assert_eq!(found[3].locks, [(1, Lock::Shared), (4, Lock::Exclusive)]);
     }
 
     #[test]

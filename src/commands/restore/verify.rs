@@ -32,8 +32,8 @@ struct Promise {
     rows: u64,
     /// Absent in the earliest backups.
     digest: Option<String>,
-    /// How many entries of the backup it is about.
-    entries: u64,
+    /// The tables of the backup that it is about, by their entries.
+    tables: HashSet<String>,
     weight: u64,
 }
 
@@ -42,7 +42,7 @@ const THROUGH_ROOT: &str = "-- load via partition root ";
 
 impl Promise {
     /// Takes what else is promised of the same rows' place.
-    fn take(&mut self, rows: u64, digest: Option<&str>) {
+    fn take(&mut self, label: String, rows: u64, digest: Option<&str>) {
         let sum = |digest: Option<&str>, rows| digest.and_then(|digest| RowsDigest::of(rows, digest));
         let both = sum(self.digest.as_deref(), self.rows).zip(sum(digest, rows));
         self.digest = both.map(|(mut one, other)| {
@@ -50,7 +50,7 @@ impl Promise {
             one.to_string()
         });
         self.rows += rows;
-        self.entries += 1;
+        self.tables.insert(label);
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn compare(
     stop: &Stop,
 ) -> Result<Comparison> {
     let mut promises = promises(plan, source)?;
-    let compared = promises.iter().map(|promise| promise.entries).sum();
+    let compared = promises.iter().map(|promise| promise.tables.len() as u64).sum();
     let mut comparison =
         Comparison { tables: compared, of_extensions: plan.table_count() - compared, differences: Vec::new() };
     // Longest first, so that no worker is left alone with a large table at the end.
@@ -113,7 +113,7 @@ fn promises(plan: &Plan, source: &Source) -> Result<Vec<Promise>> {
         let copy = step.entry.copy.as_deref().unwrap_or_default();
         // The segments of one table, and partitions whose rows are loaded through their root, are found in one place.
         if let Some(first) = together.get(copy).and_then(|&first| promises.get_mut(first)) {
-            first.take(table.rows, table.rows_digest.as_deref());
+            first.take(step.label(), table.rows, table.rows_digest.as_deref());
             continue;
         }
         let through_root = step.entry.create.as_deref().is_some_and(|words| words.starts_with(THROUGH_ROOT));
@@ -131,7 +131,7 @@ fn promises(plan: &Plan, source: &Source) -> Result<Vec<Promise>> {
             copy_out,
             rows: table.rows,
             digest: table.rows_digest.clone(),
-            entries: 1,
+            tables: [step.label()].into(),
             weight: table.raw_bytes,
         });
     }
