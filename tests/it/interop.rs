@@ -66,6 +66,23 @@ fn restore18(target: &Database, archive: &Path, arguments: &[&str]) {
     oracle().pg_restore18(&target.url(), archive, &[&["--exit-on-error"], arguments].concat()).unwrap();
 }
 
+/// `pg_restore -j 4`, 18, into a database of its own. Stock knows of no locks but those on the tables that an entry depends on
+/// (`identify_locking_dependencies` in `pg_backup_archiver.c`), so now and then two of its connections deadlock, whoever wrote the archive;
+/// that is not what is asked here.
+fn restored_by_four(archives: &Archives, archive: &Path) -> Database {
+    const ATTEMPTS: usize = 4;
+    for _ in 1..ATTEMPTS {
+        let target = archives.fresh();
+        match oracle().pg_restore18(&target.url(), archive, &["--exit-on-error", "-j", "4"]) {
+            Ok(_) => return target,
+            Err(error) => assert!(error.contains("deadlock detected"), "{error}"),
+        }
+    }
+    let target = archives.fresh();
+    restore18(&target, archive, &["-j", "4"]);
+    target
+}
+
 #[test]
 fn pg_restore_18_restores_a_gzip_backup_serially_in_parallel_by_sections_clean_and_without_owners() {
     let archives = Archives::of_shop(18, "gzip:1", "interop_18");
@@ -77,8 +94,7 @@ fn pg_restore_18_restores_a_gzip_backup_serially_in_parallel_by_sections_clean_a
     restore18(&whole, &archives.ours.folder(), &["-c", "--if-exists"]);
     assert_same_data(&archives.source, &whole);
     assert_same_schema(&archives.source, &whole);
-    let parallel = archives.fresh();
-    restore18(&parallel, &archives.ours.folder(), &["-j", "4"]);
+    let parallel = restored_by_four(&archives, &archives.ours.folder());
     assert_same_data(&archives.source, &parallel);
     assert_same_schema(&archives.source, &parallel);
     let sections = archives.fresh();
