@@ -16,7 +16,7 @@ pub enum Lock {
 pub struct Task {
     /// Positions of tasks that must be done before.
     pub needs: Vec<usize>,
-    /// Tables that it holds, by any number that means the same table in every task.
+    /// Tables that it holds, and indexes and the like, by any number that means the same one in every task.
     pub locks: Vec<(i64, Lock)>,
     /// Later stages start only when no earlier one waits or runs: 0 for most, higher for what comes last.
     pub stage: u8,

@@ -1,4 +1,4 @@
-//! Does one step to the target and notes it, both or neither.
+//! Does steps to the target and notes them, both or neither: definitions many at once, everything else one by one.
 
 use super::choose::{Choice, Step};
 use super::failures::Failures;
@@ -104,7 +104,13 @@ fn how_many_together(steps: &[&Step], placement: &Placement, most: usize) -> usi
 /// Makes and notes all of them in one transaction; `false` where the server refused that, and nothing of it has happened.
 async fn together(session: &Session, steps: &[&Step], manner: Manner<'_>, placement: &mut Placement) -> Result<bool> {
     let Some(first) = steps.first() else { return Ok(true) };
-    let refused = |error: Error| if Session::sqlstate(&error).is_some() { Ok(false) } else { Err(error) };
+    let refused = |error: Error| {
+        if Session::sqlstate(&error).is_none() {
+            return Err(error);
+        }
+        tracing::debug!(%error, "refused together, so they come one by one");
+        Ok(false)
+    };
     // Settings of the session outlive a transaction that fails, so they come before it.
     if let Err((_, error)) = one_by_one(session, &placement.statements(&first.entry)).await {
         // Whoever comes for this step alone runs them again.

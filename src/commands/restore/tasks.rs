@@ -37,12 +37,14 @@ const BY_ITSELF: [&str; 13] = [
     "SECURITY LABEL",
     "SEQUENCE SET",
     "STATISTICS",
-    "STATISTICS DATA",
+    STATISTICS_DATA,
     "TRIGGER",
 ];
 
 /// What is about something that was made on a table, and mostly does not say which table that is.
-const ABOUT_OTHERS: [&str; 3] = ["COMMENT", "SECURITY LABEL", "INDEX ATTACH"];
+const ABOUT_OTHERS: [&str; 4] = ["COMMENT", "SECURITY LABEL", "INDEX ATTACH", STATISTICS_DATA];
+/// Of an index they hold its table, against each other (`stats_lock_check_privileges` in `stat_utils.c`).
+const STATISTICS_DATA: &str = "STATISTICS DATA";
 
 /// The large objects by the entry that brings them.
 pub(super) type LargeObjects = HashMap<i32, Vec<BlobObject>>;
@@ -245,10 +247,11 @@ pub(super) fn tasks(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate
         if locks.is_empty() && ABOUT_OTHERS.contains(&step.entry.desc.as_str()) {
             // What they are about is theirs alone, and its table is looked into (`get_object_address_relobject` in
             // `objectaddress.c`, `ATExecAttachPartitionIdx` in `tablecmds.c`).
+            let look = if step.entry.desc == STATISTICS_DATA { Lock::Exclusive } else { Lock::Shared };
             let about = step.entry.needs.iter().filter_map(|need| task_of.get(need).map(|tasks| (need, tasks)));
             for (&need, made_by) in about {
                 let of_table = made_by.iter().filter_map(|&made_by| tasks.get(made_by)).flat_map(|task| &task.locks);
-                locks.extend(of_table.map(|&(table, _)| (table, Lock::Shared)));
+                locks.extend(of_table.map(|&(table, _)| (table, look)));
                 locks.push((i64::from(need), Lock::Exclusive));
             }
             locks.sort_by_key(|&(table, lock)| (table, lock == Lock::Shared));
@@ -376,8 +379,11 @@ mod tests {
             Arc::make_mut(&mut step.entry).needs = vec![4];
             step
         };
-        let (_, found) = tasks(&plan(9, &[&built()[..], &[comment(5)]].concat()), &none(), 2, true);
+        let mut statistics = step("STATISTICS DATA", 6, "SELECT * FROM pg_catalog.pg_restore_relation_stats();");
+        Arc::make_mut(&mut statistics.entry).needs = vec![4];
+        let (_, found) = tasks(&plan(9, &[&built()[..], &[comment(5), statistics]].concat()), &none(), 2, true);
         assert_eq!(found[3].locks, [(1, Lock::Shared), (4, Lock::Exclusive)]);
+        assert_eq!(found[4].locks, [(1, Lock::Exclusive), (4, Lock::Exclusive)]);
     }
 
     #[test]
