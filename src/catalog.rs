@@ -1,7 +1,7 @@
 //! Asks the catalogs what is there, and keeps what was asked for.
 //!
 //! May import: error, model, objects, facets, globals, postgres. Always true here: every question is asked once, whatever the
-//! number of objects, in the leader's snapshot and after the locks; what is not kept was not selected, comes with an
+//! number of objects, in the leader's snapshot, which is taken after the locks; what is not kept was not selected, comes with an
 //! extension, or is named in [`Catalog::skipped`].
 
 mod asking;
@@ -23,10 +23,10 @@ use crate::model::{
     Address, AddressMap, AddressSet, Belongs, Depend, Item, Object, Oid, Question, Rows, ServerVersion,
 };
 use crate::objects::{self, KINDS, schema, statistics_data, subscription};
-use crate::postgres::{Session, decode};
+use crate::postgres::{Session, decode, sqlstate};
 use asking::Asked;
 use chosen::Chosen;
-use relations::Relations;
+use relations::{Relation, Relations};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::cell::LazyCell;
@@ -148,18 +148,98 @@ impl DependRow {
     }
 }
 
-/// Reads everything in the leader's snapshot: relations and locks on the leader's session, then all questions on that and
-/// on the readers', which have imported the snapshot.
+/// What could not be read, and what was asked for.
+#[derive(Debug)]
+pub struct Unread {
+    /// Why.
+    pub error: Error,
+    /// The kind of the question, such as `functions`, if it was one of many.
+    pub about: Option<&'static str>,
+    /// A table was made or rewritten between the locks and the snapshot.
+    appeared: bool,
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Unread { error, about: None, appeared: false }
+    }
+}
+
+impl Unread {
+    /// Whether somebody changed what was being read, so that a new snapshot may do better: what a question of the snapshot
+    /// has found is looked up in the present by the functions that describe it.
+    pub fn has_moved(&self) -> bool {
+        let code = sqlstate(&self.error);
+        // Where a function finds no object any more, it gives nothing, in place of a text that is always there.
+        self.appeared
+            || MOVED.iter().any(|moved| code == Some(moved))
+            || (code.is_none() && self.error.kind() == Kind::Internal)
+    }
+
+    /// Whether a lock was not to be had in the time that the session waits for one.
+    pub fn is_locked_out(&self) -> bool {
+        sqlstate(&self.error) == Some(asking::LOCK_NOT_AVAILABLE)
+    }
+}
+
+/// `internal_error` (cache lookup failed), `undefined_table`, `_object`, `_function`, `_column`, `invalid_schema_name`,
+/// `deadlock_detected`, `serialization_failure`.
+const MOVED: [&str; 8] = ["XX000", "42P01", "42704", "42883", "42703", "3F000", "40P01", "40001"];
+
+/// What a dump locks before it takes its snapshot.
+#[derive(Debug)]
+pub struct Scouted {
+    wanted: Vec<Relation>,
+    /// What the user should know.
+    warning: Option<String>,
+}
+
+/// Looks which tables are wanted.
+///
+/// Errors: [`Kind::Usage`] for a selection that fits nothing; [`Kind::Database`] for what may not be read, or more tables than
+/// the server has room for locks.
+pub async fn scout(session: &Session, selection: &Selection) -> Result<Scouted> {
+    let relations = Relations::read(session).await?;
+    let chosen = Chosen::resolve(selection, &relations)?;
+    let wanted = wanted(&relations, &chosen);
+    let warning = relations.check_lock_budget(wanted.len())?;
+    relations::check_readable(&wanted, &relations.role)?;
+    Ok(Scouted { wanted: wanted.into_iter().cloned().collect(), warning })
+}
+
+/// Locks them, in a transaction that has no snapshot yet.
+pub async fn lock(session: &Session, scouted: &Scouted) -> Result<()> {
+    relations::lock(session, &scouted.wanted.iter().collect::<Vec<_>>()).await
+}
+
+/// How the catalogs are read, beside what is selected.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reading<'a> {
+    /// What cannot be dumped becomes a warning, not an error.
+    pub allow_incomplete: bool,
+    /// Tables that appeared after the locks are locked now, if they are still what the snapshot knows.
+    pub lock_late: bool,
+    /// Kinds to ask for before all others.
+    pub first: &'a [&'static str],
+}
+
+/// Reads everything in the leader's snapshot: all questions on its session and on the readers', which have imported the
+/// snapshot. The leader has locked what [`scout`] has found before the snapshot was taken.
 ///
 /// Errors: [`Kind::Usage`] for a selection that fits nothing; [`Kind::Database`] for what may not be locked or read;
-/// [`Kind::Incomplete`] naming what cannot be dumped, unless `allow_incomplete`.
+/// [`Kind::Incomplete`] naming what cannot be dumped, unless that is allowed. [`Unread::has_moved`] tells what a new
+/// snapshot may mend.
 pub async fn read(
     session: &Session,
-    readers: &[Session],
+    readers: &mut Vec<Session>,
     selection: &Selection,
-    allow_incomplete: bool,
-) -> Result<Catalog> {
+    scouted: &Scouted,
+    reading: Reading<'_>,
+) -> Result<Catalog, Unread> {
     let version = session.version();
+    let relations = Relations::read(session).await?;
+    let chosen = Chosen::resolve(selection, &relations)?;
+    check_locks(session, &relations, &chosen, reading.lock_late).await?;
     let mut database: Vec<DatabaseRow> =
         session.question(&DATABASE.for_server_without(version, &selection.words_without())).await?;
     let database = database.pop().ok_or_else(|| Error::new(Kind::Internal, "the server does not know its database"))?;
@@ -173,22 +253,11 @@ pub async fn read(
     if !selection.wants_statistics() {
         kinds.retain(|(_, kind)| kind.name != statistics_data::KIND.name);
     }
-    let locking = async {
-        let relations = Relations::read(session).await?;
-        let chosen = Chosen::resolve(selection, &relations)?;
-        let warning = lock(session, &relations, &chosen).await?;
-        Ok((relations, chosen, warning))
-    };
-    // The leader's locks hold for all that see its snapshot, so any of them may ask.
-    let ((relations, chosen, warning), answers) = asking::all(
-        (session, locking),
-        readers,
-        questions_about_all(version, &without),
-        questions_of_kinds(kinds, version, &without),
-    )
-    .await?;
+    let mut questions = questions_about_all(version, &without);
+    questions.extend(questions_of_kinds(kinds, version, &without));
+    let answers = asking::all(session, readers, questions, reading.first).await?;
     let mut warnings = chosen.warnings.clone();
-    warnings.extend(warning);
+    warnings.extend(scouted.warning.clone());
     let Answers { mut objects, depends: rows, extensions, facets: found } = Answers::sorted(answers);
     let members = Members::of(&rows, &relations);
     let made_by_extensions: Vec<Object> = objects.extract_if(.., |object| members.holds(object)).collect();
@@ -215,7 +284,7 @@ pub async fn read(
         object.targets = Vec::new();
     }
     let skipped = if chosen.everything() && chosen.definitions() {
-        uncovered::check(session, !chosen.without(Without::Subscriptions), allow_incomplete).await?
+        uncovered::check(session, !chosen.without(Without::Subscriptions), reading.allow_incomplete).await?
     } else {
         Vec::new()
     };
@@ -267,8 +336,7 @@ impl Answers {
     }
 }
 
-/// The questions that look at all kinds of objects, without what the selection leaves out whatever its name. They read rows of
-/// the snapshot alone, so it does not matter whether anything is locked.
+/// The questions that look at all kinds of objects, without what the selection leaves out whatever its name.
 fn questions_about_all(version: ServerVersion, without: &[&str]) -> Vec<Asked<Answer>> {
     vec![
         asked("dependencies", DEPENDS, version, without, Answer::Depends),
@@ -352,19 +420,39 @@ fn drop_half_ownerships(objects: &mut Vec<Object>) {
     objects.retain(|object| !ties(object) || object.whole.needs.iter().all(|need| provided.contains(&need.whole())));
 }
 
-/// Locks the tables that are wanted. Other relations cannot be locked by a reader, or need not be
-/// (`getTables`, `src/bin/pg_dump/pg_dump.c`).
-async fn lock(session: &Session, relations: &Relations, chosen: &Chosen) -> Result<Option<String>> {
-    let wanted: Vec<_> = relations
-        .relations
-        .iter()
-        .filter(|relation| {
-            matches!(relation.kind, 'r' | 'p') && relation.extension.is_none() && chosen.relation(relation.oid)
-        })
-        .collect();
-    let warning = relations.check_lock_budget(wanted.len())?;
-    relations::lock(session, &wanted, &relations.role).await?;
-    Ok(warning)
+/// The tables to lock: those that are wanted, and configuration tables of extensions, if their rows are. Other relations
+/// cannot be locked by a reader, or need not be (`getTables`, `src/bin/pg_dump/pg_dump.c`).
+fn wanted<'a>(relations: &'a Relations, chosen: &Chosen) -> Vec<&'a Relation> {
+    let is_wanted = |relation: &&Relation| {
+        matches!(relation.kind, 'r' | 'p')
+            && match relation.extension {
+                None => chosen.relation(relation.oid),
+                Some(_) => relation.configuration && relation.readable == Some(true) && chosen.rows_of(relation.oid),
+            }
+    };
+    relations.relations.iter().filter(is_wanted).collect()
+}
+
+/// Holds what the snapshot has against the locks that were taken before it.
+async fn check_locks(session: &Session, relations: &Relations, chosen: &Chosen, lock_late: bool) -> Result<(), Unread> {
+    let locked = relations::locked(session).await?;
+    let missing: Vec<&Relation> =
+        wanted(relations, chosen).into_iter().filter(|relation| !locked.contains(&relation.oid)).collect();
+    let Some(first) = missing.first() else { return Ok(()) };
+    let appeared = |on: String| {
+        let error = Error::new(Kind::Database, "it was made or rewritten while the dump began").on(on);
+        Unread { error, about: None, appeared: true }
+    };
+    if !lock_late {
+        return Err(appeared(first.label()));
+    }
+    relations::check_readable(&missing, &relations.role)?;
+    relations::lock(session, &missing).await?;
+    let rewritten = relations::rewritten(session, &missing).await?;
+    match missing.iter().find(|relation| Some(relation.oid) == rewritten) {
+        Some(relation) => Err(appeared(relation.label())),
+        None => Ok(()),
+    }
 }
 
 /// What extensions made.

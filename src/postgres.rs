@@ -32,4 +32,4 @@ pub use failure::{ServerError, sqlstate};
 pub use pin::{allow_foreign_tables, client_encoding_for_dump, pin_for_dump, pin_for_restore};
 pub use session::{Canceller, Session, decode};
 pub use settings::ConnectionSettings;
-pub use snapshot::{Snapshot, export_snapshot, import_snapshot};
+pub use snapshot::{Snapshot, begin_snapshot, end_snapshot, export_snapshot, import_snapshot};

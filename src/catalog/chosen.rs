@@ -93,6 +93,11 @@ impl Chosen {
         self.parts.get(&oid).is_some_and(|part| part.chosen)
     }
 
+    /// Whether this relation's rows are wanted.
+    pub(super) fn rows_of(&self, oid: Oid) -> bool {
+        self.rows && self.parts.get(&oid).is_some_and(|part| part.rows)
+    }
+
     /// Whether things in this schema are wanted that are not relations and hang on none; `None` for things in no schema.
     pub(super) fn thing(&self, schema: Option<&str>) -> bool {
         match schema {

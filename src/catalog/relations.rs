@@ -1,10 +1,10 @@
-//! The relations and schemas of the database: what patterns are matched against, and what is locked before anything else is
-//! asked.
+//! The relations and schemas of the database: what patterns are matched against, and what is locked before the snapshot.
 
 use crate::error::{Error, Kind, Result};
 use crate::model::{Oid, Question, item, name, qualified, split_identifier_list};
 use crate::postgres::Session;
 use serde::Deserialize;
+use std::collections::HashSet;
 
 /// A relation that patterns can name: table, partitioned table, view, materialized view, sequence, foreign table.
 #[derive(Debug, Clone, Deserialize)]
@@ -25,6 +25,8 @@ pub(super) struct Relation {
     pub(super) server: Option<String>,
     /// Written past the log.
     pub(super) unlogged: bool,
+    /// A configuration table of its extension, whose rows are the user's.
+    pub(super) configuration: bool,
     /// `None` when it was dropped since the snapshot.
     pub(super) readable: Option<bool>,
 }
@@ -43,10 +45,12 @@ WHERE c.relkind = 'S'
 SELECT e.objid, e.refobjid FROM pg_catalog.pg_depend e
 WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objsubid = 0 AND e.deptype = 'e'
 AND e.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+), configurations AS MATERIALIZED (
+SELECT DISTINCT pg_catalog.unnest(x.extconfig) AS oid FROM pg_catalog.pg_extension x
 )
 SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, owners.refobjid AS owned_by,
 COALESCE(owners.deptype = 'i', false) AS identity, members.refobjid AS extension, c.relpersistence = 'u' AS unlogged,
-parents.list AS parents,
+configurations.oid IS NOT NULL AS configuration, parents.list AS parents,
 CASE WHEN c.relkind = 'f' THEN (SELECT s.srvname FROM pg_catalog.pg_foreign_table f
 JOIN pg_catalog.pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = c.oid) END AS server,
 pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable
@@ -55,6 +59,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN owners ON owners.objid = c.oid
 LEFT JOIN members ON members.objid = c.oid
 LEFT JOIN parents ON parents.inhrelid = c.oid
+LEFT JOIN configurations ON configurations.oid = c.oid
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
 AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgstow_restore')
 ORDER BY c.oid",
@@ -128,6 +133,13 @@ pub(super) struct Relations {
     locks_setting: String,
 }
 
+impl Relation {
+    /// For messages: `table public.t`.
+    pub(super) fn label(&self) -> String {
+        item::label("TABLE", Some(&self.schema), &self.name)
+    }
+}
+
 impl Relations {
     pub(super) async fn read(session: &Session) -> Result<Relations> {
         let version = session.version();
@@ -179,35 +191,65 @@ impl Relations {
     }
 }
 
-/// Takes ACCESS SHARE on these relations, so that none of them changes or goes while the catalogs are read.
+/// Takes ACCESS SHARE on these relations, so that none of them changes or goes while they are dumped.
 ///
 /// Many in one statement, because a round trip a table would make a dump of many tables slow; not all in one, because a
 /// statement has to be parsed in one piece.
-pub(super) async fn lock(session: &Session, relations: &[&Relation], role: &str) -> Result<()> {
+pub(super) async fn lock(session: &Session, relations: &[&Relation]) -> Result<()> {
     const BATCH: usize = 500;
-    if let Some(denied) = relations.iter().find(|relation| relation.readable == Some(false)) {
-        return Err(Error::new(Kind::Database, format!("role {} may not read it", name::ident(role)))
-            .on(item::label("TABLE", Some(&denied.schema), &denied.name))
-            .hint(
-                "grant it USAGE on the schema and SELECT on the table (or pg_read_all_data), or leave the table out",
-            ));
-    }
     for batch in relations.chunks(BATCH) {
         let names: Vec<_> = batch.iter().map(|relation| qualified(&relation.schema, &relation.name)).collect();
         let statement = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
         session.execute(&statement).await.map_err(|error| {
-            let first = batch.first().map(|r| item::label("TABLE", Some(&r.schema), &r.name)).unwrap_or_default();
+            let first = batch.first().map(|relation| relation.label()).unwrap_or_default();
             let on = if batch.len() == 1 { first } else { format!("{first} and {} more", batch.len() - 1) };
             if error.kind() == Kind::Connection {
                 return error.on(on);
             }
-            Error::new(Kind::Database, "cannot lock")
-                .on(on)
-                .hint("a table that was dropped just now, or whose name changed, makes a dump start over")
-                .because(error)
+            Error::new(Kind::Database, "cannot lock").on(on).because(error)
         })?;
     }
     Ok(())
+}
+
+/// Fails for the first of these that the role may not read.
+pub(super) fn check_readable(relations: &[&Relation], role: &str) -> Result<()> {
+    let Some(denied) = relations.iter().find(|relation| relation.readable == Some(false)) else { return Ok(()) };
+    Err(Error::new(Kind::Database, format!("role {} may not read it", name::ident(role)))
+        .on(denied.label())
+        .hint("grant it USAGE on the schema and SELECT on the table (or pg_read_all_data), or leave the table out"))
+}
+
+#[derive(Debug, Deserialize)]
+struct OidRow {
+    oid: Oid,
+}
+
+/// The relations of this database that the session holds ACCESS SHARE on.
+pub(super) async fn locked(session: &Session) -> Result<HashSet<Oid>> {
+    let rows: Vec<OidRow> = session
+        .question(
+            "SELECT l.relation AS oid FROM pg_catalog.pg_locks l
+JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database()
+WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted AND l.relation >= 16384
+AND l.mode = 'AccessShareLock'",
+        )
+        .await?;
+    Ok(rows.into_iter().map(|row| row.oid).collect())
+}
+
+/// The first of these relations whose file is not the one that the snapshot knows: it was rewritten or emptied since. The
+/// column is the snapshot's, the function looks at the present (`pg_relation_filenode`, `src/backend/utils/adt/dbsize.c`).
+pub(super) async fn rewritten(session: &Session, relations: &[&Relation]) -> Result<Option<Oid>> {
+    let oids: Vec<String> = relations.iter().map(|relation| relation.oid.to_string()).collect();
+    let rows: Vec<OidRow> = session
+        .question(&format!(
+            "SELECT c.oid FROM pg_catalog.pg_class c WHERE c.oid = ANY ('{{{}}}'::pg_catalog.oid[])
+AND c.relkind <> 'p' AND c.relfilenode <> 0 AND pg_catalog.pg_relation_filenode(c.oid) IS DISTINCT FROM c.relfilenode LIMIT 1",
+            oids.join(",")
+        ))
+        .await?;
+    Ok(rows.first().map(|row| row.oid))
 }
 
 #[cfg(test)]

@@ -71,6 +71,9 @@ pub struct DumpArgs {
     /// Fail rather than hold the snapshot, and so keep vacuum back, for longer than this, such as 2h [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = super::size::duration)]
     pub max_snapshot_age: Option<Duration>,
+    /// Fail rather than have other sessions wait for the dump's locks for longer than this, such as 30s [default: no limit]
+    #[arg(long, value_name = "TIME", value_parser = super::size::duration)]
+    pub max_blocking: Option<Duration>,
     /// Leave out, with a warning that the manifest keeps, what pgstow does not know or may not read
     #[arg(long)]
     pub allow_incomplete: bool,
@@ -117,6 +120,7 @@ impl DumpArgs {
                 lock_timeout: self.lock_timeout,
                 rate_limit: self.rate_limit,
                 max_snapshot_age: self.max_snapshot_age,
+                max_blocking: self.max_blocking,
             },
             part_size: self.part_size,
             max_parts: self.max_parts,

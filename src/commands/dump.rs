@@ -1,10 +1,11 @@
 //! `pgstow dump`: one database, at one moment, into the store.
 //!
-//! The order of things is the safety of a backup: snapshot, locks, catalogs, plan, rows, large objects, table of
+//! The order of things is the safety of a backup: locks, snapshot, catalogs, plan, rows, large objects, table of
 //! contents, and last the manifest, whose appearance is the commit. Whatever fails before leaves no manifest.
 
 mod again;
 mod all;
+mod begin;
 mod columns;
 mod contents;
 mod globals;
@@ -30,15 +31,14 @@ use crate::archive::manifest::{
     self, CollationFacts, DatabaseFacts, ExtensionFacts, FORMAT, LargeObjects, Manifest, Options, ServerFacts, Skipped,
     SnapshotFacts, TableEntry, Totals,
 };
-use crate::catalog::{self, Catalog, CollationRow, ExtensionRow, GlobalsWanted, Pattern, Selection};
+use crate::catalog::{Catalog, CollationRow, ExtensionRow, GlobalsWanted, Pattern, Selection};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Item, Payload, ServerVersion};
 use crate::plan::{Planned, plan};
-use crate::postgres::{ConnectionSettings, Session, Snapshot, export_snapshot, import_snapshot, pin_for_dump};
+use crate::postgres::{ConnectionSettings, Session, Snapshot, import_snapshot, pin_for_dump};
 use crate::store::{StorageClass, Store};
 use crate::stream::codec::Codec;
 use bytes::Bytes;
-use futures::future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,8 +48,11 @@ const SPLIT_ABOVE: u64 = 64 << 20;
 /// What the server is told of a connection that reads rows.
 const READING: &str = "pgstow dump: reading rows";
 
-/// So many connections ask the catalogs at most; more would only wait for one another on the longest questions.
-const CATALOG_READERS: usize = 3;
+/// Maximum time to wait for one more connection: a pool that has none left says nothing for minutes.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long the leader's session is silent at the most: proxies cut connections that are idle for as little as 30 seconds.
+const QUIET: Duration = Duration::from_secs(8);
 
 /// What to dump, where to, and how.
 #[derive(Debug, Clone)]
@@ -113,6 +116,8 @@ pub struct Kindness {
     pub rate_limit: Option<u64>,
     /// How long the snapshot may be open before the dump fails: as long, vacuum keeps what it could still see.
     pub max_snapshot_age: Option<Duration>,
+    /// How long others may wait for the dump's locks before it fails.
+    pub max_blocking: Option<Duration>,
 }
 
 /// What was dumped.
@@ -160,7 +165,7 @@ pub async fn dump(options: DumpOptions, progress: Arc<Progress>, stop: Stop) -> 
     }
 }
 
-/// Takes the snapshot and dumps under the eyes of the watch.
+/// Opens the leader's connection and dumps under the eyes of the watch.
 async fn write_backup(
     options: &DumpOptions,
     shares: DumpShares,
@@ -169,18 +174,19 @@ async fn write_backup(
     stop: &Stop,
 ) -> Result<Manifest> {
     destination.progress.phase("connecting");
-    let (leader, snapshot) = stop.unless(take_snapshot(options)).await?;
-    let (seen, pid, in_recovery) = (watch::Seen::default(), leader.backend_pid(), snapshot.in_recovery);
-    let connection = leader.settings().clone();
-    let mut work = std::pin::pin!(write_rows(options, shares, id, destination, stop, (leader, snapshot), &seen));
+    let leader = Arc::new(stop.unless(connect(options)).await?);
+    // All others must reach the same server.
+    let options = &DumpOptions { connection: leader.settings().clone(), ..options.clone() };
+    let (seen, in_recovery) = (watch::Seen::default(), leader.in_recovery());
+    let watched = watch::Watched { connection: &options.connection, leader: leader.backend_pid() };
+    let mut work = std::pin::pin!(write_rows(options, shares, id, destination, stop, &leader, &seen));
     let outcome = tokio::select! {
         outcome = &mut work => outcome,
-        never = watch::warn_of_waiters(&connection, pid, &seen) => match never {},
-        too_old = watch::snapshot_too_old(options.kindness.max_snapshot_age) => {
+        too_much = watch::watch(watched, &options.kindness, &seen) => {
             // The workers abort their uploads first.
             stop.now();
             let _interrupted = work.await;
-            Err(too_old)
+            Err(too_much)
         }
     };
     outcome.map_err(|error| watch::explain(error, in_recovery))
@@ -192,22 +198,23 @@ async fn write_rows(
     id: &BackupId,
     destination: &mut Destination,
     stop: &Stop,
-    (leader, snapshot): (Session, Snapshot),
+    leader: &Arc<Session>,
     seen: &watch::Seen,
 ) -> Result<Manifest> {
     let progress = Arc::clone(&destination.progress);
-    progress.phase("reading the catalogs");
-    let readers = (1..options.jobs.min(CATALOG_READERS)).map(|_| follow_snapshot(options, &snapshot, READING));
-    let readers = stop.unless(future::try_join_all(readers)).await?;
     let before = Taken::look();
-    let catalog = stop.unless(catalog::read(&leader, &readers, &options.selection, options.allow_incomplete)).await?;
+    let begun = begin::begin(options, leader, (&progress, stop), seen).await?;
+    let begin::Begun { snapshot, readers, catalog } = begun;
     let Catalog { objects, facets, depends, database, skipped, mut warnings } = catalog;
     // The plan takes a processor of its own for as long as the globals take.
     let planning = tokio::task::spawn_blocking(move || plan(objects, facets, &depends));
-    let (globals, more_warnings) = globals::write(options, &leader, destination).await?;
+    let globals = async {
+        let globals = globals::write(options, leader, destination).await?;
+        let planned = planning.await.map_err(|error| Error::new(Kind::Internal, "the plan failed").because(error))?;
+        Ok::<_, Error>((globals, planned?))
+    };
+    let ((globals, more_warnings), mut planned) = not_silent(leader, globals).await?;
     warnings.extend(more_warnings);
-    let planned = planning.await.map_err(|error| Error::new(Kind::Internal, "the plan failed").because(error))?;
-    let mut planned = planned?;
     let at_once = Taken::look().since(before);
     // What only holds a place in the order for its facets (the schema `public` as every database has it) is not written.
     planned.retain(|entry| !does_nothing(&entry.item));
@@ -222,7 +229,8 @@ async fn write_rows(
     let destination = &*destination;
     progress.expect(jobs.tables.len() as u64, jobs.estimated_bytes());
     progress.phase("dumping");
-    let mut loaded = tables::copy_all(options, &shares, &snapshot, &leader, readers, jobs, destination, stop).await?;
+    let rows = tables::Rows { options, shares: &shares, snapshot: &snapshot, leader, destination, stop };
+    let mut loaded = tables::copy_all(rows, readers, jobs).await?;
     // It held its locks until every row was read.
     stop.unless(leader.execute("SELECT 1"))
         .await
@@ -237,7 +245,7 @@ async fn write_rows(
     let mut skipped: Vec<Skipped> = skipped.into_iter().map(|(object, reason)| Skipped { object, reason }).collect();
     skipped.extend(loaded.skipped);
     let small: Vec<u64> = std::iter::once(&toc).chain(globals.iter().map(|all| &all.object)).map(|o| o.bytes).collect();
-    warnings.extend(seen.warning());
+    warnings.extend(seen.warnings());
     let manifest = Manifest {
         format: FORMAT,
         id: id.clone(),
@@ -284,32 +292,49 @@ async fn write_rows(
     Ok(manifest)
 }
 
-/// The leader's connection, pinned, with its snapshot exported; its transaction stays open to the end.
-async fn take_snapshot(options: &DumpOptions) -> Result<(Session, Snapshot)> {
-    let leader = Session::connect(&options.connection, "pgstow dump: reading the catalogs").await?;
+/// The leader's connection, pinned.
+async fn connect(options: &DumpOptions) -> Result<Session> {
+    let leader = Session::connect(&options.connection, "pgstow dump: reading the catalogs")
+        .await
+        .map_err(|error| if begin::is_full(&error) { error.hint(ONE_IS_ENOUGH) } else { error })?;
     let version = leader.version();
-    if version.major() < ServerVersion::OLDEST {
-        return Err(Error::new(Kind::Usage, format!("the server is version {version}"))
-            .on(options.connection.describe())
-            .hint(format!("pgstow reads PostgreSQL {} and newer", ServerVersion::OLDEST)));
-    }
     if version.major() > ServerVersion::NEWEST {
         tracing::warn!(%version, "the server is newer than any that this pgstow knows; what is new in it may be missing");
     }
     pin_for_dump(&leader).await?;
-    if let Some(timeout) = options.kindness.lock_timeout {
-        leader.execute(&format!("SET lock_timeout = {}", timeout.as_millis())).await?;
-    }
-    let snapshot = export_snapshot(&leader).await?;
-    Ok((leader, snapshot))
+    Ok(leader)
 }
 
-/// One more connection that sees what the leader sees.
+const ONE_IS_ENOUGH: &str = "a dump needs one connection, and uses up to two more than -j says where it can have them; free one, or \
+                             raise the limit of the server, the database or the role";
+
+/// Does something while the leader's session has nothing to do, and has that say a word now and then.
+async fn not_silent<T>(leader: &Session, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            // That it is lost shows when it is needed.
+            () = tokio::time::sleep(QUIET) => drop(leader.execute("").await),
+        }
+    }
+}
+
+/// One more connection that sees what the leader sees. It waits for nothing for long, for others may wait for the leader.
 async fn follow_snapshot(options: &DumpOptions, snapshot: &Snapshot, name: &str) -> Result<Session> {
-    let session = Session::connect(&options.connection, name).await?;
-    pin_for_dump(&session).await?;
-    import_snapshot(&session, &snapshot.id).await?;
-    Ok(session)
+    let following = async {
+        let session = Session::connect(&options.connection, name).await?;
+        pin_for_dump(&session).await?;
+        session.execute("SET lock_timeout = '1s'").await?;
+        import_snapshot(&session, snapshot).await?;
+        Ok(session)
+    };
+    let too_long = |_| {
+        Error::new(Kind::Connection, format!("no further connection within {} s", FOLLOWS_WITHIN.as_secs()))
+            .on(options.connection.describe())
+            .hint("a connection pool may have fewer connections than -j says")
+    };
+    tokio::time::timeout(FOLLOWS_WITHIN, following).await.map_err(too_long)?
 }
 
 /// What sorts without a library has no version.

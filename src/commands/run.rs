@@ -237,6 +237,7 @@ fn dump_options(options: &RunOptions) -> DumpOptions {
             lock_timeout: tuning.lock_timeout,
             rate_limit: tuning.rate_limit,
             max_snapshot_age: tuning.max_snapshot_age,
+            max_blocking: tuning.max_blocking,
         },
         allow_incomplete: job.allow_incomplete,
         ..usual

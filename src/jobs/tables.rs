@@ -71,6 +71,8 @@ pub(super) struct JobTable {
     pub(super) rate_limit: Option<String>,
     /// Fail rather than hold the snapshot for longer than this, such as `2h`; no limit, if this is absent.
     pub(super) max_snapshot_age: Option<String>,
+    /// Fail rather than have others wait for the dump's locks for longer than this, such as `30s`; no limit, if this is absent.
+    pub(super) max_blocking: Option<String>,
     /// Leave out, with a warning, kinds of objects that pgstow cannot dump yet.
     pub(super) allow_incomplete: Option<bool>,
     /// Keep the server's roles, tablespaces and privileges on parameters beside the backup; true, if this is absent.

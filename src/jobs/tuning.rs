@@ -23,6 +23,8 @@ pub struct Tuning {
     pub rate_limit: Option<u64>,
     /// How long the snapshot may be open.
     pub max_snapshot_age: Option<Duration>,
+    /// How long others may wait for the locks of the dump.
+    pub max_blocking: Option<Duration>,
 }
 
 impl Tuning {
@@ -38,6 +40,7 @@ impl Tuning {
             lock_timeout: time("lock_timeout", table.lock_timeout.as_deref())?,
             rate_limit: bytes("rate_limit", table.rate_limit.as_deref())?,
             max_snapshot_age: time("max_snapshot_age", table.max_snapshot_age.as_deref())?,
+            max_blocking: time("max_blocking", table.max_blocking.as_deref())?,
         })
     }
 }

@@ -71,7 +71,7 @@ impl Way {
 pub(super) struct Facts {
     pub(super) version: ServerVersion,
     pub(super) backend_pid: i32,
-    in_recovery: bool,
+    pub(super) in_recovery: bool,
     read_only: bool,
 }
 

@@ -30,6 +30,7 @@ pub struct Session {
     way: login::Way,
     version: ServerVersion,
     backend_pid: i32,
+    in_recovery: bool,
     settings: ConnectionSettings,
 }
 
@@ -66,6 +67,7 @@ impl Session {
             way: live.way,
             version,
             backend_pid: live.facts.backend_pid,
+            in_recovery: live.facts.in_recovery,
             settings: live.settings,
         };
         settings.sessions.lock().unwrap_or_else(PoisonError::into_inner).push(session.canceller());
@@ -86,6 +88,11 @@ impl Session {
     /// The process id of the server process behind this session, as `pg_stat_activity.pid` and `pg_locks.pid` show it.
     pub fn backend_pid(&self) -> i32 {
         self.backend_pid
+    }
+
+    /// Whether the server was a standby when the session began.
+    pub fn in_recovery(&self) -> bool {
+        self.in_recovery
     }
 
     /// Tells in `pg_stat_activity` what the session is at, unless the settings name it otherwise.

@@ -21,8 +21,8 @@ pub struct Snapshot {
     pub in_recovery: bool,
     /// When the transaction began by the server's clock: RFC 3339, UTC, with microseconds.
     pub started_at: String,
-    /// The timeline of the last checkpoint; `None` where the user may not ask or the server cannot tell.
-    pub timeline: Option<u32>,
+    /// When the server process that has all others began, by the server's clock: no two servers began at once.
+    pub server_began: String,
     /// How many transactions old the snapshot's horizon was when it was taken: what an open dump keeps vacuum from.
     pub xmin_age: Option<i64>,
 }
@@ -32,11 +32,19 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 const POOLER_HINT: &str = "a connection pooler in transaction mode gives every transaction another server process: connect to \
                            the server itself, or to a pool in session mode";
 
-/// Opens a REPEATABLE READ, READ ONLY transaction, which stays open, and exports its snapshot.
+/// Opens a REPEATABLE READ, READ ONLY transaction. It has no snapshot before its first query, and LOCK TABLE is none
+/// (`PlannedStmtRequiresSnapshot`, `src/backend/tcop/pquery.c`): what is locked until then is seen as it is under the lock.
+pub async fn begin_snapshot(session: &Session) -> Result<()> {
+    session.execute(BEGIN).await
+}
+
+/// Ends the transaction of a snapshot, so that another one can begin on the same session.
+pub async fn end_snapshot(session: &Session) -> Result<()> {
+    session.execute("ROLLBACK").await
+}
+
+/// Takes the snapshot of the transaction that [`begin_snapshot`] opened, and exports it. The transaction stays open.
 pub async fn export_snapshot(session: &Session) -> Result<Snapshot> {
-    // Outside the transaction, because some hosts refuse it, and a refusal would abort the transaction.
-    let timeline = timeline(session).await;
-    session.execute(BEGIN).await?;
     let rows: Vec<Exported> = session
         .question(
             "SELECT pg_catalog.pg_export_snapshot() AS id, pg_catalog.pg_backend_pid() AS backend_pid, \
@@ -45,6 +53,7 @@ pub async fn export_snapshot(session: &Session) -> Result<Snapshot> {
                          ELSE pg_catalog.pg_current_wal_lsn() END::pg_catalog.text AS lsn, \
                     pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.transaction_timestamp()), \
                                        'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS started_at, \
+                    pg_catalog.pg_postmaster_start_time()::pg_catalog.text AS server_began, \
                     pg_catalog.age(backend_xmin) AS xmin_age \
              FROM (SELECT 1) AS one LEFT JOIN pg_catalog.pg_stat_activity ON pid = pg_catalog.pg_backend_pid()",
         )
@@ -59,16 +68,24 @@ pub async fn export_snapshot(session: &Session) -> Result<Snapshot> {
         lsn: exported.lsn,
         in_recovery: exported.in_recovery,
         started_at: exported.started_at,
-        timeline,
+        server_began: exported.server_began,
         xmin_age: exported.xmin_age,
     })
 }
 
 /// Opens a transaction of the same sort, which stays open, on another session's snapshot. It must be the first thing
 /// that happens in the transaction, and the session must be on the exporter's server and database.
-pub async fn import_snapshot(session: &Session, id: &str) -> Result<()> {
+///
+/// Errors: kind Connection when the session is on another server than the exporter.
+pub async fn import_snapshot(session: &Session, snapshot: &Snapshot) -> Result<()> {
+    let began = session.texts("SELECT pg_catalog.pg_postmaster_start_time()::pg_catalog.text").await?;
+    if began.first() != Some(&snapshot.server_began) {
+        return Err(Error::new(Kind::Connection, "another server answered than the one that holds the snapshot")
+            .on(session.settings().describe())
+            .hint("several servers share this name or address: connect to one of them by a name of its own"));
+    }
     session.execute(BEGIN).await?;
-    session.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(id))).await.map_err(explain)?;
+    session.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(&snapshot.id))).await.map_err(explain)?;
     let pids: Vec<Process> = session.question("SELECT pg_catalog.pg_backend_pid() AS backend_pid").await?;
     pids.iter().try_for_each(|process| check_process(session, process.backend_pid))
 }
@@ -80,22 +97,13 @@ struct Exported {
     in_recovery: bool,
     lsn: Option<String>,
     started_at: String,
+    server_began: String,
     xmin_age: Option<i64>,
 }
 
 #[derive(Deserialize)]
 struct Process {
     backend_pid: i32,
-}
-
-async fn timeline(session: &Session) -> Option<u32> {
-    match session.texts("SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()").await {
-        Ok(rows) => rows.first().and_then(|row| row.parse().ok()),
-        Err(error) => {
-            tracing::debug!("the server does not tell its timeline: {error}");
-            None
-        }
-    }
 }
 
 /// A session that changes its server process under our hands has lost its settings too.

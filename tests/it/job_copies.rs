@@ -14,7 +14,7 @@ fn file(database: &Database, first: &str, second: &str) -> String {
     format!(
         "[job.shop]\nsource = \"{}\"\nstore = \"{first}\"\ncopies = \"offsite\"\nretention = {{ keep_last = 5 }}\n\
          verify = \"full\"\nmemory = \"64MiB\"\nsplit_above = \"1MiB\"\npart_size = \"5MiB\"\nmax_parts = 1000\n\
-         lock_timeout = \"10s\"\nrate_limit = \"1GiB\"\nmax_snapshot_age = \"2h\"\nretry_for = \"2s\"\nstall_timeout = \
+         lock_timeout = \"10s\"\nrate_limit = \"1GiB\"\nmax_snapshot_age = \"2h\"\nmax_blocking = \"30s\"\nretry_for = \"2s\"\nstall_timeout = \
          \"5s\"\n[job.shop.selection]\nexclude_table_data_and_children = [\"dropped\"]\nwithout = [\"comments\"]\n\
          [store.offsite]\nurl = \"{second}\"\nendpoint = \"{}\"\naccess_key_id = \"{}\"\nsecret_access_key = \"{}\"\n\
          region = \"us-east-1\"\nstorage_class = \"GLACIER\"\nretention = {{ keep_last = 1 }}\n",

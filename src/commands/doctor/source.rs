@@ -3,7 +3,7 @@
 use super::{Finding, clock, ease};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Question, ServerVersion, item};
-use crate::postgres::{ConnectionSettings, Session, export_snapshot, import_snapshot, pin_for_dump};
+use crate::postgres::{ConnectionSettings, Session, begin_snapshot, export_snapshot, import_snapshot, pin_for_dump};
 use serde::Deserialize;
 
 /// So many names stand in a finding.
@@ -259,10 +259,11 @@ async fn snapshots(connection: &ConnectionSettings) -> Finding {
     let shared = async {
         let leader = Session::connect(connection, "pgstow doctor").await?;
         pin_for_dump(&leader).await?;
+        begin_snapshot(&leader).await?;
         let snapshot = export_snapshot(&leader).await?;
         let worker = Session::connect(leader.settings(), "pgstow doctor").await?;
         pin_for_dump(&worker).await?;
-        import_snapshot(&worker, &snapshot.id).await?;
+        import_snapshot(&worker, &snapshot).await?;
         worker.close().await;
         leader.close().await;
         Ok::<_, Error>(())

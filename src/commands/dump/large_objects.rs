@@ -89,15 +89,21 @@ impl Shelf {
         lock(&self.batches).len()
     }
 
-    /// Copies batches on a connection of its own until there are none.
+    /// Copies batches on a connection of its own until there are none. Where it cannot be had, others do all.
     pub(super) async fn copy(&self) -> Result<()> {
         let stop = &self.destination.stop;
-        let session = stop.unless(follow_snapshot(&self.source.0, &self.source.1, NAME)).await?;
-        self.copy_over(session).await
+        match stop.unless(follow_snapshot(&self.source.0, &self.source.1, NAME)).await {
+            Ok(session) => self.copy_over(Arc::new(session)).await,
+            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            Err(error) => {
+                tracing::debug!("large objects have no connection of their own: {error}");
+                Ok(())
+            }
+        }
     }
 
     /// Copies batches on the connection of a worker until there are none.
-    pub(super) async fn help(&self, session: Session) -> Result<()> {
+    pub(super) async fn help(&self, session: Arc<Session>) -> Result<()> {
         if self.batches() == 0 {
             return Ok(());
         }
@@ -105,7 +111,7 @@ impl Shelf {
         self.copy_over(session).await
     }
 
-    async fn copy_over(&self, session: Session) -> Result<()> {
+    async fn copy_over(&self, session: Arc<Session>) -> Result<()> {
         let room = Arc::new(Semaphore::new(self.piece * self.pieces));
         let mut line = Line { session, shelf: self, room, tries: 0 };
         loop {
@@ -146,7 +152,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A connection that reads them.
 struct Line<'a> {
-    session: Session,
+    session: Arc<Session>,
     shelf: &'a Shelf,
     /// The bytes that it may hold beside those that are just coming.
     room: Arc<Semaphore>,
@@ -161,7 +167,7 @@ impl Line<'_> {
             return Err(error.on("large objects"));
         }
         tracing::warn!("large objects: {error}; reading on over a new connection");
-        self.session = again::reconnect(&self.shelf.source, NAME, &mut self.tries, error).await?;
+        self.session = Arc::new(again::reconnect(&self.shelf.source, NAME, &mut self.tries, error).await?);
         Ok(())
     }
 }

@@ -5,10 +5,10 @@ use super::large_objects::Shelf;
 use super::pace::Pace;
 use super::queue::Queue;
 use super::ranges::{self, Extent};
-use super::reader::Reader;
+use super::reader::{Reader, Role, Unit};
 use super::watch::leader_lost;
 use super::writer::{SMALLEST_RUN, Writer};
-use super::{DumpOptions, READING, follow_snapshot, has_data};
+use super::{DumpOptions, QUIET, READING, follow_snapshot, has_data};
 use crate::archive::manifest::{LargeObjects, Skipped, TableEntry};
 use crate::commands::Stop;
 use crate::commands::memory::DumpShares;
@@ -98,6 +98,17 @@ pub(super) fn jobs(planned: &[Planned], in_recovery: bool) -> Jobs {
     jobs
 }
 
+/// What a dump of rows is made with.
+pub(super) struct Rows<'a> {
+    pub(super) options: &'a DumpOptions,
+    pub(super) shares: &'a DumpShares,
+    pub(super) snapshot: &'a Snapshot,
+    /// Holds the snapshot and all locks, and reads what no worker can.
+    pub(super) leader: &'a Arc<Session>,
+    pub(super) destination: &'a Destination,
+    pub(super) stop: &'a Stop,
+}
+
 /// What the workers share.
 struct Shared {
     queue: Mutex<Queue>,
@@ -110,22 +121,13 @@ struct Shared {
 
 type Outcome = Result<Vec<TableEntry>>;
 
-/// Copies everything with as many connections as the options say, those given first. When one fails, the others abort their uploads and end;
-/// the first failure is returned.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is a different thing, and a struct would be made for this one call"
-)]
-pub(super) async fn copy_all(
-    options: &DumpOptions,
-    shares: &DumpShares,
-    snapshot: &Snapshot,
-    leader: &Session,
-    mut sessions: Vec<Session>,
-    jobs: Jobs,
-    destination: &Destination,
-    stop: &Stop,
-) -> Result<Copied> {
+/// Copies everything with as many connections as the options say and the server gives, those given first. When one fails, the
+/// others abort their uploads and end; the first failure is returned.
+///
+/// With one job the leader reads everything. Otherwise it reads what workers may not lock, because somebody waits for an
+/// exclusive lock, and whatever is left where no worker is.
+pub(super) async fn copy_all(rows: Rows<'_>, mut sessions: Vec<Session>, jobs: Jobs) -> Result<Copied> {
+    let Rows { options, shares, snapshot, leader, destination, stop } = rows;
     let estimated = jobs.estimated_bytes();
     let Jobs { mut tables, blobs, skipped } = jobs;
     let mut layouts = stop.unless(columns::layouts(leader, &tables)).await?;
@@ -158,19 +160,28 @@ pub(super) async fn copy_all(
         large: large.clone(),
         stop: stop.clone(),
     });
-    let more = (sessions.len()..workers).map(|_| follow_snapshot(options, snapshot, READING));
-    sessions.extend(stop.unless(future::try_join_all(more)).await?);
-    sessions.truncate(workers);
-    // From now on it does nothing else.
+    sessions.truncate(if options.jobs == 1 { 0 } else { workers });
+    if options.jobs > 1 {
+        let more = (sessions.len()..workers).map(|_| follow_snapshot(options, snapshot, READING));
+        let more = stop.unless(async { Ok(future::join_all(more).await) }).await?;
+        sessions.extend(taken(more, sessions.len())?);
+    }
+    // From now on it reads rows at the most.
     stop.unless(leader.name("pgstow dump: holding the snapshot")).await?;
     let (outcomes, mut results) = mpsc::unbounded_channel::<Outcome>();
+    let (refused, left) = mpsc::unbounded_channel::<Unit>();
+    let reader = |session, role| {
+        let frames = (shares.frame_bytes, shares.frames_per_worker);
+        Reader::new(session, role, Arc::clone(&source), frames, Arc::clone(&pace))
+    };
     let mut readers = JoinSet::new();
+    let is_alone = sessions.is_empty();
     for session in sessions {
-        let (frames, pace) = (shares.frames_per_worker, Arc::clone(&pace));
-        let reader = Reader::new(session, Arc::clone(&source), shares.frame_bytes, frames, pace);
-        readers.spawn(work(reader, Arc::clone(&shared), outcomes.clone()));
+        let reader = reader(Arc::new(session), Role::Worker);
+        readers.spawn(work(reader, Arc::clone(&shared), outcomes.clone(), Some(refused.clone())));
     }
-    drop(outcomes);
+    drop(refused);
+    let lead = lead(reader(Arc::clone(leader), Role::Leader), Arc::clone(&shared), outcomes, left, is_alone);
     let mut copied = Copied { skipped, ..Copied::default() };
     let (mut first_failure, mut done) = (None, 0);
     // On a connection of their own: if that is lost, the leader still holds the snapshot.
@@ -200,7 +211,7 @@ pub(super) async fn copy_all(
             }
         }
     };
-    let ((alone, ()), is_lost) = watching(leader, stop, future::join(large_alone, drain)).await;
+    let ((alone, (), ()), is_lost) = watching(leader, stop, future::join3(large_alone, drain, lead)).await;
     // What a worker says when it is told to stop hides what made us tell it.
     let failure = match (first_failure, alone.err()) {
         (Some(error), Some(cause)) if error.kind() == Kind::Interrupted => Some(cause),
@@ -221,6 +232,26 @@ pub(super) async fn copy_all(
     Ok(copied)
 }
 
+/// The connections that were to be had. A server without room for more is told of once.
+///
+/// Errors: what stopped a connection that the server had room for, where there is none at all.
+fn taken(opened: Vec<Result<Session>>, before: usize) -> Result<Vec<Session>> {
+    let wanted = before + opened.len();
+    let (mut sessions, mut refusal) = (Vec::new(), None);
+    for outcome in opened {
+        match outcome {
+            Ok(session) => sessions.push(session),
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => refusal = Some(error),
+        }
+    }
+    if let Some(refusal) = refusal {
+        let have = before + sessions.len();
+        tracing::warn!("{have} of {wanted} connections read rows beside the first one: {refusal}");
+    }
+    Ok(sessions)
+}
+
 /// How often to look whether the leader's session is still there.
 const LEADER_WATCHED: Duration = Duration::from_millis(500);
 
@@ -234,7 +265,8 @@ async fn is_behind(leader: &Session, failure: Option<&Error>) -> bool {
         return false;
     }
     // One that is slow to answer is there.
-    tokio::time::timeout(LEADER_ASKED, leader.execute("SELECT 1")).await.is_ok_and(|answer| answer.is_err())
+    let answer = tokio::time::timeout(LEADER_ASKED, leader.execute("SELECT 1")).await;
+    answer.is_ok_and(|answer| answer.is_err_and(|error| error.kind() == Kind::Connection))
 }
 
 /// Does the work, and stops it when the leader's session is gone; whether it was.
@@ -255,21 +287,20 @@ async fn watching<T>(leader: &Session, stop: &Stop, work: impl Future<Output = T
     }
 }
 
-/// One worker: takes units until there are none. Its failure goes to the writer of the table, which aborts the upload.
-async fn work(mut reader: Reader, shared: Arc<Shared>, outcomes: mpsc::UnboundedSender<Outcome>) {
+/// One worker: takes units until there are none. Its failure goes to the writer of the table, which aborts the upload. What it
+/// may not lock goes to the leader.
+async fn work(
+    mut reader: Reader,
+    shared: Arc<Shared>,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+    refused: Option<mpsc::UnboundedSender<Unit>>,
+) {
     loop {
         let next = shared.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         if shared.stop.is_asked() {
             return;
         }
-        let Some(mut work) = next else {
-            if let Some(large) = &shared.large
-                && let Err(error) = large.help(reader.into_session()).await
-            {
-                let _gone = outcomes.send(Err(error));
-            }
-            return;
-        };
+        let Some(mut work) = next else { break };
         if let Some(receiver) = work.receiver.take() {
             let Ok(place) = Arc::clone(&shared.open).acquire_owned().await else { return };
             let (table, shared, outcomes) = (Arc::clone(&work.table), Arc::clone(&shared), outcomes.clone());
@@ -280,13 +311,69 @@ async fn work(mut reader: Reader, shared: Arc<Shared>, outcomes: mpsc::Unbounded
                 drop(place);
             });
         }
-        match shared.stop.unless(reader.read(&work, &shared.writer.destination.progress)).await {
-            Ok(()) => work.table.range_done(),
-            Err(error) => {
-                // A writer that is gone has failed before, and has said why. This connection has ended with its COPY.
-                let _gone = work.sender.send(Err(error));
-                return;
-            }
+        let unit = Unit::new(work, reader.frame_bytes());
+        let Some(unit) = read(&mut reader, unit, &shared).await else { return };
+        if let (Some(unit), Some(refused)) = (unit, &refused) {
+            // The leader ends after all workers only.
+            let _taken = refused.send(unit);
         }
+    }
+    if let Some(large) = &shared.large
+        && let Err(error) = large.help(reader.into_session()).await
+    {
+        let _gone = outcomes.send(Err(error));
+    }
+}
+
+/// Reads one unit; gives it back where it could not be locked. Nothing when reading has failed, or was stopped.
+async fn read(reader: &mut Reader, unit: Unit, shared: &Shared) -> Option<Option<Unit>> {
+    let (table, sender) = (Arc::clone(&unit.work.table), unit.work.sender.clone());
+    match shared.stop.unless(reader.read(unit, &shared.writer.destination.progress)).await {
+        Ok(None) => {
+            table.range_done();
+            Some(None)
+        }
+        Ok(Some(unit)) => Some(Some(unit)),
+        Err(error) => {
+            // A writer that is gone has failed before, and has said why. This connection has ended with its COPY.
+            let _gone = sender.send(Err(error));
+            None
+        }
+    }
+}
+
+/// The leader's part: everything, if there is no worker; else what the workers could not lock, as it comes. In between it says
+/// a word to the server now and then, for proxies cut connections that are silent.
+async fn lead(
+    mut reader: Reader,
+    shared: Arc<Shared>,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+    mut left: mpsc::UnboundedReceiver<Unit>,
+    is_alone: bool,
+) {
+    if is_alone {
+        return work(reader, shared, outcomes, None).await;
+    }
+    loop {
+        tokio::select! {
+            next = left.recv() => match next {
+                Some(unit) => {
+                    tracing::info!(table = unit.work.table.job.label(), "read by the session that holds the locks");
+                    if read(&mut reader, unit, &shared).await.is_none() {
+                        return;
+                    }
+                }
+                None => break,
+            },
+            () = shared.stop.asked() => return,
+            // That it is lost shows where the leader is watched.
+            () = tokio::time::sleep(QUIET) => drop(reader.say_a_word().await),
+        }
+    }
+    if let Some(large) = &shared.large
+        && large.batches() > 0
+        && let Err(error) = large.help(reader.into_session()).await
+    {
+        let _gone = outcomes.send(Err(error));
     }
 }

@@ -139,7 +139,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS expression FROM pg_catalog.pg_attrdef d
     WHERE pa.attgenerated <> '' AND d.adrelid = a.attrelid AND d.adnum = a.attnum) own ON true
-WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition
+WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition AND c.relpersistence <> 't'
 GROUP BY i.inhrelid, a.attnum, a.attstorage
     , a.attcompression -- <14:",
 );
@@ -186,5 +186,6 @@ WHERE k.oid >= 16384 AND (k.contype = 'n' OR k.conname::text LIKE '%_not_null')
 pub(super) const CHECKS: Question = Question(
     "SELECT k.oid, k.conrelid AS relation, k.conname AS name, pg_catalog.pg_get_constraintdef(k.oid) AS definition,
     k.conislocal AS local
-FROM pg_catalog.pg_constraint k WHERE k.contype = 'c' AND k.convalidated AND k.conrelid >= 16384",
+FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+WHERE k.contype = 'c' AND k.convalidated AND k.conrelid >= 16384 AND c.relpersistence <> 't'",
 );
