@@ -186,15 +186,16 @@ impl Unread {
 /// `deadlock_detected`, `serialization_failure`.
 const MOVED: [&str; 8] = ["XX000", "42P01", "42704", "42883", "42703", "3F000", "40P01", "40001"];
 
-/// What a dump locks before it takes its snapshot.
-#[derive(Debug)]
+/// What a dump locks before it takes its snapshot, and what it asks then.
 pub struct Scouted {
     wanted: Vec<Relation>,
     /// What the user should know.
     warning: Option<String>,
+    questions: asking::Questions<Answer>,
+    early: asking::Answers<Answer>,
 }
 
-/// Looks which tables are wanted.
+/// Looks which tables are wanted, and what there is to ask.
 ///
 /// Errors: [`Kind::Usage`] for a selection that fits nothing; [`Kind::Database`] for what may not be read, or more tables than
 /// the server has room for locks.
@@ -204,23 +205,48 @@ pub async fn scout(session: &Session, selection: &Selection) -> Result<Scouted> 
     let wanted = wanted(&relations, &chosen);
     let warning = relations.check_lock_budget(wanted.len())?;
     relations::check_readable(&wanted, &relations.role)?;
-    Ok(Scouted { wanted: wanted.into_iter().cloned().collect(), warning })
+    let wanted = wanted.into_iter().cloned().collect();
+    let questions = questions(session, selection).await?.into_iter().enumerate().collect();
+    Ok(Scouted { wanted, warning, questions, early: Vec::new() })
+}
+
+/// All questions that the selection leads to.
+async fn questions(session: &Session, selection: &Selection) -> Result<Vec<Asked<Answer>>> {
+    let version = session.version();
+    let mut kinds: Vec<(usize, &'static objects::Kind)> = KINDS.iter().enumerate().collect();
+    let mut without = selection.words_without();
+    if !uncovered::may_read_subscriptions(session).await? {
+        kinds.retain(|(_, kind)| kind.name != subscription::KIND.name);
+        without.push(Without::Subscriptions.word());
+    }
+    if !selection.wants_statistics() {
+        kinds.retain(|(_, kind)| kind.name != statistics_data::KIND.name);
+    }
+    let mut questions = questions_about_all(version, &without);
+    questions.extend(questions_of_kinds(kinds, version, &without));
+    Ok(questions)
 }
 
 /// Locks them, in a transaction that has no snapshot yet.
-pub async fn lock(session: &Session, scouted: &Scouted) -> Result<()> {
+pub async fn lock(session: &Session, scouted: &mut Scouted) -> Result<()> {
     relations::lock(session, &scouted.wanted.iter().collect::<Vec<_>>()).await
+}
+
+/// Asks for these kinds at once. As the first questions of their transaction they take the snapshot, so next to no time
+/// passes between it and what functions look up in the present.
+pub async fn read_first(session: &Session, scouted: &mut Scouted, first: &[&str]) -> Result<(), Unread> {
+    let questions = scouted.questions.extract_if(.., |(_, question)| first.contains(&question.about)).collect();
+    scouted.early = asking::some(session, questions).await?;
+    Ok(())
 }
 
 /// How the catalogs are read, beside what is selected.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Reading<'a> {
+pub struct Reading {
     /// What cannot be dumped becomes a warning, not an error.
     pub allow_incomplete: bool,
     /// Tables that appeared after the locks are locked now, if they are still what the snapshot knows.
     pub lock_late: bool,
-    /// Kinds to ask for before all others.
-    pub first: &'a [&'static str],
 }
 
 /// Reads everything in the leader's snapshot: all questions on its session and on the readers', which have imported the
@@ -233,8 +259,8 @@ pub async fn read(
     session: &Session,
     readers: &mut Vec<Session>,
     selection: &Selection,
-    scouted: &Scouted,
-    reading: Reading<'_>,
+    scouted: Scouted,
+    reading: Reading,
 ) -> Result<Catalog, Unread> {
     let version = session.version();
     let relations = Relations::read(session).await?;
@@ -244,20 +270,9 @@ pub async fn read(
         session.question(&DATABASE.for_server_without(version, &selection.words_without())).await?;
     let database = database.pop().ok_or_else(|| Error::new(Kind::Internal, "the server does not know its database"))?;
     selection.check(&database.name)?;
-    let mut kinds: Vec<(usize, &'static objects::Kind)> = KINDS.iter().enumerate().collect();
-    let mut without = selection.words_without();
-    if !uncovered::may_read_subscriptions(session).await? {
-        kinds.retain(|(_, kind)| kind.name != subscription::KIND.name);
-        without.push(Without::Subscriptions.word());
-    }
-    if !selection.wants_statistics() {
-        kinds.retain(|(_, kind)| kind.name != statistics_data::KIND.name);
-    }
-    let mut questions = questions_about_all(version, &without);
-    questions.extend(questions_of_kinds(kinds, version, &without));
-    let answers = asking::all(session, readers, questions, reading.first).await?;
+    let answers = asking::all(session, readers, scouted.questions, scouted.early).await?;
     let mut warnings = chosen.warnings.clone();
-    warnings.extend(scouted.warning.clone());
+    warnings.extend(scouted.warning);
     let Answers { mut objects, depends: rows, extensions, facets: found } = Answers::sorted(answers);
     let members = Members::of(&rows, &relations);
     let made_by_extensions: Vec<Object> = objects.extract_if(.., |object| members.holds(object)).collect();

@@ -34,7 +34,10 @@ const LONG: [&str; 7] = ["tables", "constraints", "indexes", "dependencies", "se
 pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// The answers that are being read, each with the place and the name of its question.
-type Answers<T> = Vec<(usize, &'static str, JoinHandle<Result<T>>)>;
+pub(super) type Answers<T> = Vec<(usize, &'static str, JoinHandle<Result<T>>)>;
+
+/// Questions with their places in the order of answers.
+pub(super) type Questions<T> = Vec<(usize, Asked<T>)>;
 
 /// The questions that wait, the first one last.
 struct Queue<T> {
@@ -44,11 +47,9 @@ struct Queue<T> {
 }
 
 impl<T: Send + 'static> Queue<T> {
-    /// `first` is asked before all others: what changes often is asked for as soon as possible after the snapshot.
-    fn of(questions: Vec<Asked<T>>, first: &[&str]) -> Self {
+    fn of(mut waiting: Questions<T>) -> Self {
         let length = |about: &str| LONG.iter().position(|long| *long == about).unwrap_or(LONG.len());
-        let mut waiting: Vec<(usize, Asked<T>)> = questions.into_iter().enumerate().collect();
-        waiting.sort_by_key(|(_, question)| (first.contains(&question.about), Reverse(length(question.about))));
+        waiting.sort_by_key(|(_, question)| Reverse(length(question.about)));
         Queue { waiting: Mutex::new(waiting), is_over: AtomicBool::new(false) }
     }
 
@@ -67,6 +68,10 @@ impl<T: Send + 'static> Queue<T> {
                 Ok(rows) => rows,
                 Err(error) => return Err(self.failed(place, asked, error)),
             };
+            if rows.has(holds_types, is_gone) {
+                let error = Error::new(Kind::Internal, "a type was dropped while the dump was reading the schema");
+                return Err(self.failed(place, asked, error));
+            }
             let Asked { about, read, .. } = asked;
             tracing::debug!(about, count = rows.len(), "read");
             // Who reads last takes the answer itself.
@@ -93,15 +98,32 @@ impl<T: Send + 'static> Queue<T> {
     }
 }
 
-/// Asks every question once and gives the answers in the order of the questions. Readers that could not wait for a lock are
-/// taken out, for their transactions have failed.
+/// Whether a column of a question holds the name of a type, or of several.
+fn holds_types(column: &str) -> bool {
+    ["type", "types", "element"].iter().any(|end| column.ends_with(end))
+}
+
+/// What `format_type` writes for a type that is gone (`src/backend/utils/adt/format_type.c`). A type of that name has quotes.
+fn is_gone(types: &str) -> bool {
+    types.contains("???") && types.split(", ").any(|name| name == "???" || name.starts_with("???["))
+}
+
+/// Asks some questions at once, on one session.
+pub(super) async fn some<T: Send + 'static>(session: &Session, questions: Questions<T>) -> Result<Answers<T>, Unread> {
+    let mut answers = Vec::new();
+    Queue::of(questions).ask(session, &mut answers).await?;
+    Ok(answers)
+}
+
+/// Asks every question once and gives all answers, with those that are there already, in the order of the questions. Readers
+/// that could not wait for a lock are taken out, for their transactions have failed.
 pub(super) async fn all<T: Send + 'static>(
     leader: &Session,
     readers: &mut Vec<Session>,
-    questions: Vec<Asked<T>>,
-    first: &[&str],
+    questions: Questions<T>,
+    early: Answers<T>,
 ) -> Result<Vec<T>, Unread> {
-    let queue = Queue::of(questions, first);
+    let queue = Queue::of(questions);
     let lead = async {
         let mut answers = Vec::new();
         let outcome = queue.ask(leader, &mut answers).await;
@@ -118,6 +140,7 @@ pub(super) async fn all<T: Send + 'static>(
     // Nobody is left in the middle of a statement: what failed may begin again on the same sessions.
     let (lead, follow) = future::join(lead, future::join_all(follow)).await;
     let mut answers = lead?;
+    answers.extend(early);
     let mut good = Vec::new();
     for (more, outcome) in follow {
         answers.extend(more);

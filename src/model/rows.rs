@@ -41,6 +41,13 @@ impl Rows {
         self.lengths.is_empty()
     }
 
+    /// Whether one of these columns has a field like that.
+    pub fn has(&self, columns: fn(&str) -> bool, field: fn(&str) -> bool) -> bool {
+        let wanted: Vec<bool> = self.columns.iter().map(|name| columns(name)).collect();
+        let mut wanted = wanted.iter().cycle();
+        self.fields().any(|found| wanted.next() == Some(&true) && found.is_some_and(field))
+    }
+
     /// Every field, row after row; `None` is NULL.
     pub fn fields(&self) -> impl Iterator<Item = Option<&str>> {
         let mut rest = self.text.as_str();

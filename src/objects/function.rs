@@ -95,9 +95,9 @@ fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
         let word = row.word();
         let tag = format!("{}({})", row.name, row.argument_types.as_deref().unwrap_or_default());
         let (Some(definition), Some(arguments)) = (&row.definition, &row.identity_arguments) else {
-            return Err(Error::new(ErrorKind::Database, "it was dropped while the dump was reading the schema")
-                .on(format!("function {}.{tag}", row.schema))
-                .hint("dump again, when nothing changes the schema"));
+            // As for every field that is always there: whoever reads takes a new snapshot.
+            return Err(Error::new(ErrorKind::Internal, "it was dropped while the dump was reading the schema")
+                .on(format!("function {}.{tag}", row.schema)));
         };
         let definition = definition.trim_end();
         let signature = format!("{}({arguments})", ident(&row.name));

@@ -30,6 +30,7 @@ mod jobs;
 mod kindness;
 mod listeners;
 mod listing;
+mod living;
 mod memory;
 mod moving;
 mod notifying;

@@ -85,7 +85,7 @@ pub(super) async fn begin(
             Failure::Moved(unread) => {
                 tracing::debug!(number, "{}; begins again", unread.error);
                 first.extend(unread.about.filter(|about| !first.contains(about)));
-                stop.unless(async { Ok(tokio::time::sleep(PAUSE * (number - 1)).await) }).await?;
+                tokio::time::sleep(PAUSE * (number - 1)).await;
             }
         }
         number += 1;
@@ -116,10 +116,11 @@ impl Try<'_> {
         let Try { options, leader, .. } = *self;
         let user = options.kindness.lock_timeout;
         self.wait_for_locks(user).await?;
-        let scouted = self.scout().await?;
+        let mut scouted = self.scout().await?;
         begin_snapshot(leader).await.map_err(Failure::Final)?;
         // As long as the user allows: nobody else is in the middle of anything.
-        catalog::lock(leader, &scouted).await.map_err(|error| moved_or_final(error.into()))?;
+        catalog::lock(leader, &mut scouted).await.map_err(|error| moved_or_final(error.into()))?;
+        catalog::read_first(leader, &mut scouted, self.first).await.map_err(moved_or_final)?;
         let snapshot = export_snapshot(leader).await.map_err(Failure::Final)?;
         if self.alone {
             readers.clear();
@@ -128,10 +129,9 @@ impl Try<'_> {
         }
         let bound = if readers.is_empty() { user } else { Some(SHARED_PATIENCE.min(user.unwrap_or(SHARED_PATIENCE))) };
         self.wait_for_locks(bound).await?;
-        let reading =
-            Reading { allow_incomplete: options.allow_incomplete, lock_late: self.lock_late, first: self.first };
+        let reading = Reading { allow_incomplete: options.allow_incomplete, lock_late: self.lock_late };
         let is_shared = !readers.is_empty();
-        let read = catalog::read(leader, readers, &options.selection, &scouted, reading).await;
+        let read = catalog::read(leader, readers, &options.selection, scouted, reading).await;
         let catalog = read.map_err(|unread| match unread {
             unread if unread.is_locked_out() && is_shared => Failure::LockedOut(unread.error),
             unread => moved_or_final(unread),

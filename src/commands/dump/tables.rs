@@ -126,7 +126,7 @@ type Outcome = Result<Vec<TableEntry>>;
 ///
 /// With one job the leader reads everything. Otherwise it reads what workers may not lock, because somebody waits for an
 /// exclusive lock, and whatever is left where no worker is.
-pub(super) async fn copy_all(rows: Rows<'_>, mut sessions: Vec<Session>, jobs: Jobs) -> Result<Copied> {
+pub(super) async fn copy_all(rows: Rows<'_>, sessions: Vec<Session>, jobs: Jobs) -> Result<Copied> {
     let Rows { options, shares, snapshot, leader, destination, stop } = rows;
     let estimated = jobs.estimated_bytes();
     let Jobs { mut tables, blobs, skipped } = jobs;
@@ -160,12 +160,7 @@ pub(super) async fn copy_all(rows: Rows<'_>, mut sessions: Vec<Session>, jobs: J
         large: large.clone(),
         stop: stop.clone(),
     });
-    sessions.truncate(if options.jobs == 1 { 0 } else { workers });
-    if options.jobs > 1 {
-        let more = (sessions.len()..workers).map(|_| follow_snapshot(options, snapshot, READING));
-        let more = stop.unless(async { Ok(future::join_all(more).await) }).await?;
-        sessions.extend(taken(more, sessions.len())?);
-    }
+    let sessions = stop.unless(worker_sessions(options, snapshot, sessions, workers)).await?;
     // From now on it reads rows at the most.
     stop.unless(leader.name("pgstow dump: holding the snapshot")).await?;
     let (outcomes, mut results) = mpsc::unbounded_channel::<Outcome>();
@@ -182,8 +177,7 @@ pub(super) async fn copy_all(rows: Rows<'_>, mut sessions: Vec<Session>, jobs: J
     }
     drop(refused);
     let lead = lead(reader(Arc::clone(leader), Role::Leader), Arc::clone(&shared), outcomes, left, is_alone);
-    let mut copied = Copied { skipped, ..Copied::default() };
-    let (mut first_failure, mut done) = (None, 0);
+    let mut collected = Collected::default();
     // On a connection of their own: if that is lost, the leader still holds the snapshot.
     let large_alone = async {
         let outcome = match &large {
@@ -195,25 +189,18 @@ pub(super) async fn copy_all(rows: Rows<'_>, mut sessions: Vec<Session>, jobs: J
         }
         outcome
     };
-    let drain = async {
-        // Ends when every reader and every writer has ended.
-        while let Some(outcome) = results.recv().await {
-            match outcome {
-                Ok(entries) => {
-                    copied.tables.extend(entries);
-                    done += 1;
-                    destination.progress.table_done();
-                }
-                Err(error) => {
-                    stop.now();
-                    first_failure.get_or_insert(error);
-                }
-            }
+    let all = async {
+        let collecting = collected.collect(&mut results, destination, stop);
+        let (alone, (), ()) = future::join3(large_alone, collecting, lead).await;
+        // Where no other connection was to be had.
+        match (alone, &large) {
+            (Ok(()), Some(large)) => large.help(Arc::clone(leader)).await,
+            (alone, _) => alone,
         }
     };
-    let ((alone, (), ()), is_lost) = watching(leader, stop, future::join3(large_alone, drain, lead)).await;
+    let (alone, is_lost) = watching(leader, stop, all).await;
     // What a worker says when it is told to stop hides what made us tell it.
-    let failure = match (first_failure, alone.err()) {
+    let failure = match (collected.first_failure, alone.err()) {
         (Some(error), Some(cause)) if error.kind() == Kind::Interrupted => Some(cause),
         (error, cause) => error.or(cause),
     };
@@ -223,33 +210,73 @@ pub(super) async fn copy_all(rows: Rows<'_>, mut sessions: Vec<Session>, jobs: J
     if let Some(error) = failure {
         return Err(error);
     }
-    if let Some(large) = large {
-        copied.large_objects = Some(large.finish().await?);
+    let large_objects = match large {
+        Some(large) => Some(large.finish().await?),
+        None => None,
+    };
+    if collected.done != promised {
+        return Err(Error::new(Kind::Internal, format!("{} of {promised} tables were dumped", collected.done)));
     }
-    if done != promised {
-        return Err(Error::new(Kind::Internal, format!("{done} of {promised} tables were dumped")));
-    }
-    Ok(copied)
+    Ok(Copied { tables: collected.tables, large_objects, skipped })
 }
 
-/// The connections that were to be had. A server without room for more is told of once.
-///
-/// Errors: what stopped a connection that the server had room for, where there is none at all.
-fn taken(opened: Vec<Result<Session>>, before: usize) -> Result<Vec<Session>> {
-    let wanted = before + opened.len();
-    let (mut sessions, mut refusal) = (Vec::new(), None);
-    for outcome in opened {
+/// The connections of the workers, those given first; none with one job. What cannot be had is done without, and said.
+async fn worker_sessions(
+    options: &DumpOptions,
+    snapshot: &Snapshot,
+    mut sessions: Vec<Session>,
+    workers: usize,
+) -> Result<Vec<Session>> {
+    if options.jobs == 1 {
+        return Ok(Vec::new());
+    }
+    sessions.truncate(workers);
+    let more = (sessions.len()..workers).map(|_| follow_snapshot(options, snapshot, READING));
+    let mut refusal = None;
+    for outcome in future::join_all(more).await {
         match outcome {
             Ok(session) => sessions.push(session),
-            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => refusal = Some(error),
         }
     }
     if let Some(refusal) = refusal {
-        let have = before + sessions.len();
-        tracing::warn!("{have} of {wanted} connections read rows beside the first one: {refusal}");
+        let have = sessions.len();
+        let hint = refusal.hint_text().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        tracing::warn!("{have} of {workers} connections read rows beside the first one: {refusal}{hint}");
     }
     Ok(sessions)
+}
+
+/// What readers and writers have brought so far.
+#[derive(Default)]
+struct Collected {
+    tables: Vec<TableEntry>,
+    done: usize,
+    first_failure: Option<Error>,
+}
+
+impl Collected {
+    /// Ends when every reader and every writer has ended.
+    async fn collect(
+        &mut self,
+        results: &mut mpsc::UnboundedReceiver<Outcome>,
+        destination: &Destination,
+        stop: &Stop,
+    ) {
+        while let Some(outcome) = results.recv().await {
+            match outcome {
+                Ok(entries) => {
+                    self.tables.extend(entries);
+                    self.done += 1;
+                    destination.progress.table_done();
+                }
+                Err(error) => {
+                    stop.now();
+                    self.first_failure.get_or_insert(error);
+                }
+            }
+        }
+    }
 }
 
 /// How often to look whether the leader's session is still there.
@@ -319,6 +346,7 @@ async fn work(
         }
     }
     if let Some(large) = &shared.large
+        && refused.is_some()
         && let Err(error) = large.help(reader.into_session()).await
     {
         let _gone = outcomes.send(Err(error));
@@ -369,11 +397,5 @@ async fn lead(
             // That it is lost shows where the leader is watched.
             () = tokio::time::sleep(QUIET) => drop(reader.say_a_word().await),
         }
-    }
-    if let Some(large) = &shared.large
-        && large.batches() > 0
-        && let Err(error) = large.help(reader.into_session()).await
-    {
-        let _gone = outcomes.send(Err(error));
     }
 }
