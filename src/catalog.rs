@@ -377,7 +377,9 @@ fn questions_of_kinds(
             let read: asking::Read<Answer> = Box::new(move |rows| {
                 let objects = answers.complete(place, rows).map(|rows| (kind.objects)(&rows)).transpose()?;
                 let objects = objects.into_iter().flatten();
-                Ok(Answer::Objects(objects.map(|object| object.ranked(rank)).collect()))
+                let rank = |object: &Object| if object.whole.early { objects::behind_extensions() } else { rank };
+                let ranked = objects.map(|object| (rank(&object), object)).map(|(rank, object)| object.ranked(rank));
+                Ok(Answer::Objects(ranked.collect()))
             });
             match places.entry(question.0) {
                 Entry::Occupied(asked) => all[*asked.get()].read.push(read),

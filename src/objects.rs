@@ -114,6 +114,11 @@ pub const KINDS: &[Kind] = &[
     statistics_data::KIND,
 ];
 
+/// The place of what comes right behind extensions.
+pub fn behind_extensions() -> usize {
+    KINDS.iter().position(|kind| kind.name == extension::KIND.name).unwrap_or(KINDS.len())
+}
+
 /// Reads each row of the answers into the kind's shape and collects what `describe` makes of it.
 pub(crate) fn each<R: DeserializeOwned>(
     answers: &[Rows],

@@ -20,6 +20,8 @@ struct Part {
     chosen: bool,
     /// Its rows.
     rows: bool,
+    /// It is made by an extension that is not dumped.
+    comes_with_another: bool,
 }
 
 /// A selection resolved against one database.
@@ -58,7 +60,7 @@ impl Chosen {
             by_table: selection.by_table(),
             by_schema: !selection.schemas.is_empty() && !selection.by_table(),
             schemas,
-            extensions,
+            extensions: extensions.chosen,
             parts,
             definitions: selection.definitions(),
             rows: selection.rows(),
@@ -141,6 +143,8 @@ impl Chosen {
         let part = object.belongs.relation.and_then(|relation| self.parts.get(&relation));
         match part {
             Some(part) if rows => part.rows,
+            // A user's, on an extension's table.
+            Some(part) if item.desc == "POLICY" => part.chosen && !part.comes_with_another,
             // Statistics live in a schema as much as on a table.
             Some(part) if item.desc == "STATISTICS" => part.chosen && self.thing(item.schema.as_deref()),
             Some(part) => part.chosen,
@@ -175,19 +179,29 @@ fn schemas(selection: &Selection, relations: &Relations, warnings: &mut Vec<Stri
     Ok(relations.schemas.iter().filter(wanted).cloned().collect())
 }
 
+/// The extensions that are dumped, and those that are refused by name.
+struct Extensions {
+    chosen: HashSet<Oid>,
+    /// Excluded, or not in the list of those that are wanted: not even the rows of their tables are.
+    refused: HashSet<Oid>,
+}
+
 /// `selectDumpableExtension`: a list of extensions decides alone; without one they come with everything.
-fn extensions(selection: &Selection, relations: &Relations, warnings: &mut Vec<String>) -> Result<HashSet<Oid>> {
+fn extensions(selection: &Selection, relations: &Relations, warnings: &mut Vec<String>) -> Result<Extensions> {
     let fits = |pattern: &Pattern| relations.extensions.iter().any(|extension| pattern.matches(None, &extension.name));
     expect_matches("extension", &selection.extensions, selection.strict_names, fits, warnings)?;
-    let wanted = relations.extensions.iter().filter(|extension| {
-        let named = if selection.extensions.is_empty() {
-            selection.everything()
-        } else {
-            any(&selection.extensions, &extension.name)
-        };
-        named && !any(&selection.exclude_extensions, &extension.name)
-    });
-    Ok(wanted.map(|extension| extension.oid).collect())
+    let is_refused = |name: &str| {
+        let unlisted = !selection.extensions.is_empty() && !any(&selection.extensions, name);
+        unlisted || any(&selection.exclude_extensions, name)
+    };
+    let (refused, rest): (Vec<_>, Vec<_>) =
+        relations.extensions.iter().partition(|extension| is_refused(&extension.name));
+    let come_along = selection.everything() || !selection.extensions.is_empty();
+    let chosen = rest.into_iter().filter(|_| come_along);
+    Ok(Extensions {
+        chosen: chosen.map(|extension| extension.oid).collect(),
+        refused: refused.into_iter().map(|extension| extension.oid).collect(),
+    })
 }
 
 /// Whether a name that needs no schema fits one of the patterns.
@@ -199,7 +213,7 @@ fn parts(
     selection: &Selection,
     relations: &Relations,
     schemas: &HashSet<String>,
-    extensions: &HashSet<Oid>,
+    extensions: &Extensions,
     warnings: &mut Vec<String>,
 ) -> Result<HashMap<Oid, Part>> {
     let finder = Finder::of(relations);
@@ -224,16 +238,21 @@ fn parts(
         let chosen = (if selection.by_table() { named } else { in_schema }) && !excluded.contains(&relation.oid);
         let rows = match relation.extension {
             None => chosen,
-            // A configuration table's rows come with its extension, or with its schema or by its name all the same
-            // (`processExtensionTables`).
+            // A configuration table's rows come with its extension, or with its schema or by its name all the same, unless
+            // the extension is refused or makes that schema, too (`processExtensionTables`).
             Some(extension) => {
-                let by_schema = !selection.schemas.is_empty() && !selection.by_table();
-                let wanted = extensions.contains(&extension) || named || (in_schema && by_schema);
+                let by_schema = !selection.schemas.is_empty()
+                    && !selection.by_table()
+                    && !relations.schemas_of_extensions.contains(&relation.schema);
+                let asked_for = named || (in_schema && by_schema);
+                let wanted =
+                    extensions.chosen.contains(&extension) || (asked_for && !extensions.refused.contains(&extension));
                 let schema_excluded = selection.exclude_schemas.iter().any(|p| p.matches_schema(&relation.schema));
                 wanted && !excluded.contains(&relation.oid) && !schema_excluded
             }
         };
-        parts.insert(relation.oid, Part { chosen, rows: rows && may_have_rows(relation) });
+        let comes_with_another = relation.extension.is_some_and(|extension| !extensions.chosen.contains(&extension));
+        parts.insert(relation.oid, Part { chosen, rows: rows && may_have_rows(relation), comes_with_another });
     }
     // A sequence comes along with the table that owns it; one of an identity column goes with it, too.
     for sequence in relations.relations.iter().filter(|relation| relation.extension.is_none()) {

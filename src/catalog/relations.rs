@@ -69,7 +69,9 @@ ORDER BY c.oid",
 const NOTES_OF_A_RESTORE: &str = "pgstow_restore";
 
 const SCHEMAS: Question = Question(
-    "SELECT n.nspname AS schema FROM pg_catalog.pg_namespace n
+    "SELECT n.nspname AS schema, EXISTS (SELECT FROM pg_catalog.pg_depend e
+WHERE e.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND e.objid = n.oid AND e.deptype = 'e') AS of_extension
+FROM pg_catalog.pg_namespace n
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1",
 );
 
@@ -107,6 +109,7 @@ struct ServerRow {
 #[derive(Debug, Deserialize)]
 struct SchemaRow {
     schema: String,
+    of_extension: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -122,6 +125,8 @@ struct Surroundings {
 pub(super) struct Relations {
     pub(super) relations: Vec<Relation>,
     pub(super) schemas: Vec<String>,
+    /// Those of them that extensions made.
+    pub(super) schemas_of_extensions: HashSet<String>,
     /// There are notes of a restore that died here, or still runs; they are never dumped.
     pub(super) unfinished_restore: bool,
     pub(super) extensions: Vec<Extension>,
@@ -156,12 +161,15 @@ impl Relations {
             .map(|schema| if schema == "$user" { around.role.clone() } else { schema })
             .collect();
         let all = schemas.len();
+        let of_extensions = schemas.iter().filter(|row| row.of_extension);
+        let schemas_of_extensions = of_extensions.map(|row| row.schema.clone()).collect();
         let schemas: Vec<String> =
             schemas.into_iter().map(|row| row.schema).filter(|schema| schema != NOTES_OF_A_RESTORE).collect();
         Ok(Relations {
             relations,
             unfinished_restore: schemas.len() < all,
             schemas,
+            schemas_of_extensions,
             extensions,
             foreign_servers: servers.into_iter().map(|row| row.server).collect(),
             search_path,
@@ -255,11 +263,13 @@ AND c.relkind <> 'p' AND c.relfilenode <> 0 AND pg_catalog.pg_relation_filenode(
 #[cfg(test)]
 mod tests {
     use super::Relations;
+    use std::collections::HashSet;
 
     fn with_room(locks: u64) -> Relations {
         Relations {
             relations: Vec::new(),
             schemas: Vec::new(),
+            schemas_of_extensions: HashSet::new(),
             unfinished_restore: false,
             extensions: Vec::new(),
             foreign_servers: Vec::new(),

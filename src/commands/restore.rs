@@ -7,6 +7,7 @@
 mod apply;
 pub(super) mod choose;
 mod columns;
+mod early;
 mod failures;
 mod globals;
 mod keys;

@@ -89,6 +89,8 @@ pub struct Item {
     pub relkind: Option<char>,
     /// When it runs; the plan may move it later.
     pub section: Section,
+    /// Rows that definitions may need: they stand among those, although they are data.
+    pub early: bool,
     /// The SQL that makes it; empty for pure data.
     pub create: String,
     /// The SQL that removes it; empty where it goes with its parent.
@@ -119,6 +121,7 @@ impl Item {
             access_method: None,
             relkind: None,
             section: Section::PreData,
+            early: false,
             create: String::new(),
             drop: String::new(),
             copy: None,

@@ -8,18 +8,35 @@ use serde::Deserialize;
 pub(super) const KIND: Kind = Kind { name: "policies", questions: &[QUESTION], objects };
 
 /// Role 0 is PUBLIC, and then the only one.
+///
+/// What the script of an extension made on its own table comes with the extension. A policy is no member of it, so the script's
+/// are told by their transaction: that of the extension's row, or of one of its members. What somebody made or changed on such a
+/// table since then has another one.
 const QUESTION: Question = Question(
-    "SELECT p.oid, p.polname AS name, p.polcmd AS command, p.polpermissive AS permissive,
+    "WITH members AS MATERIALIZED (
+    SELECT e.objid AS relation, e.refobjid AS extension FROM pg_catalog.pg_depend e
+    WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objsubid = 0 AND e.deptype = 'e'
+        AND e.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+), scripts AS MATERIALIZED (
+    SELECT x.oid AS extension, x.xmin::text AS transaction FROM pg_catalog.pg_extension x
+    UNION
+    SELECT e.refobjid, e.xmin::text FROM pg_catalog.pg_depend e
+    WHERE e.deptype = 'e' AND e.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+)
+SELECT p.oid, p.polname AS name, p.polcmd AS command, p.polpermissive AS permissive,
     (SELECT coalesce(pg_catalog.json_agg(r.rolname ORDER BY r.rolname), '[]')
         FROM pg_catalog.pg_roles r WHERE r.oid = ANY (p.polroles)) AS roles,
     pg_catalog.pg_get_expr(p.polqual, p.polrelid) AS using,
     pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) AS with_check,
-    c.oid AS table_oid, n.nspname AS schema, c.relname AS table_name, o.rolname AS owner
+    c.oid AS table_oid, n.nspname AS schema, c.relname AS table_name, o.rolname AS owner,
+    members.extension, c.relrowsecurity AS row_security
 FROM pg_catalog.pg_policy p
 JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
-WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+LEFT JOIN members ON members.relation = p.polrelid
+WHERE NOT EXISTS (SELECT FROM scripts s WHERE s.extension = members.extension AND s.transaction = p.xmin::text)
+    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ORDER BY n.nspname, c.relname, p.polname",
 );
 
@@ -38,6 +55,10 @@ struct Row {
     schema: String,
     table_name: String,
     owner: Option<String>,
+    /// The extension that the table is a member of.
+    extension: Option<Oid>,
+    /// Whether the table minds its policies.
+    row_security: bool,
 }
 
 fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
@@ -73,6 +94,13 @@ fn policy(row: &Row) -> Object {
         create += &format!(" WITH CHECK ({check})");
     }
     create += ";\n";
+    if row.extension.is_some() {
+        // The extension's script may make one of this name, and it need not turn them on.
+        let on = if row.row_security { "ENABLE" } else { "DISABLE" };
+        create = format!(
+            "DROP POLICY IF EXISTS {name} ON {table_name};\n{create}ALTER TABLE {table_name} {on} ROW LEVEL SECURITY;\n"
+        );
+    }
     let item = Item {
         owner: row.owner.clone(),
         section: Section::PostData,

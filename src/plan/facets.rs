@@ -3,7 +3,7 @@
 use super::graph::Graph;
 use super::order::{Detours, Node, Planned, Provider};
 use crate::error::{Error, Kind, Result};
-use crate::model::{AddressMap, AddressSet, Item};
+use crate::model::{AddressMap, AddressSet, Item, Section};
 
 /// Numbers the nodes in `order` and puts each facet right behind the node that provides its first need. A facet of
 /// something that is not dumped itself (a member of an extension whose privileges were changed) follows the last of the
@@ -51,7 +51,8 @@ pub(super) fn follow_parents(
         let id = next_id(&planned);
         ids[index] = Some(id);
         let mut item = node.item;
-        item.section = node.section;
+        // Rows among definitions are data all the same.
+        item.section = node.section.max(if item.early { item.section } else { Section::None });
         let needs = graph.needs(index).iter().filter_map(|&needed| ids[needed]).collect();
         planned.push(Planned { id, item, needs });
         for number in std::mem::take(&mut followers[index]) {

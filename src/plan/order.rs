@@ -189,7 +189,8 @@ impl Nodes {
     /// Moves every node to the latest section of what it needs. A node that would move and can open opens instead;
     /// true when one did, for then the graph has changed.
     fn settle_sections(&mut self, graph: &Graph) -> bool {
-        let mut settled: Vec<Section> = self.nodes.iter().map(|node| node.item.section).collect();
+        let own = |item: &Item| if item.early { Section::PreData } else { item.section };
+        let mut settled: Vec<Section> = self.nodes.iter().map(|node| own(&node.item)).collect();
         let mut opening = Vec::new();
         for node in graph.order(|node| node) {
             let latest = graph.needs(node).iter().map(|&needed| settled[needed]).max();
@@ -362,6 +363,33 @@ mod tests {
                 ("key", Section::PostData),
                 ("plain", Section::PostData),
                 ("view body", Section::PostData),
+            ]
+        );
+    }
+
+    #[test]
+    fn early_rows_stand_among_definitions_and_stay_data_and_what_they_need_may_hold_them_back() {
+        let rows = |number: u32, tag: &str, need: u32| {
+            let mut rows = object(number, tag);
+            (rows.whole.section, rows.whole.early, rows.whole.needs) = (Section::Data, true, vec![address(need)]);
+            rows
+        };
+        let mut late = object(4, "late rows");
+        late.whole.section = Section::Data;
+        let mut table = object(5, "table");
+        table.rank = 1;
+        let objects =
+            vec![table, late, rows(2, "rows", 1), rows(3, "rows behind late ones", 4), object(1, "extension")];
+        let planned = plan(objects, vec![], &[]).expect("a plan");
+        let found: Vec<(&str, Section)> = planned.iter().map(|p| (p.item.tag.as_str(), p.item.section)).collect();
+        assert_eq!(
+            found,
+            [
+                ("extension", Section::PreData),
+                ("rows", Section::Data),
+                ("table", Section::PreData),
+                ("late rows", Section::Data),
+                ("rows behind late ones", Section::Data),
             ]
         );
     }

@@ -158,6 +158,7 @@ pub(crate) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Pla
     let mut plan = Plan { is_partial: selected.is_some() || listed.is_some(), ..Plan::default() };
     let mut left_out: HashMap<&'static str, usize> = HashMap::new();
     let mut pre_data = true;
+    let mut early = EarlyRows::of(toc);
     let mut section = Section::PreData;
     for entry in &toc.entries {
         let has_rows = data.remove(&entry.id);
@@ -166,12 +167,14 @@ pub(crate) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Pla
                 .on(label(&entry.desc, entry.schema.as_deref(), &entry.tag)));
         }
         section = section_of(entry, section);
-        pre_data &= !matches!(entry.section, Section::Data | Section::PostData);
+        let is_early = early.holds(entry);
+        pre_data &= is_early || !matches!(entry.section, Section::Data | Section::PostData);
+        let is_small = has_rows.is_some_and(|data| data.raw_bytes <= EARLY_AT_MOST);
+        let phase = if is_early && !is_small { Phase::Parallel } else { phase(entry, pre_data) };
         let reason = left_out_because(entry, choice, create)
             .or_else(|| {
-                let wanted = choice.sections.is_empty()
-                    || choice.sections.contains(&section)
-                    || phase(entry, pre_data) == Phase::Database;
+                let wanted =
+                    choice.sections.is_empty() || choice.sections.contains(&section) || phase == Phase::Database;
                 (!wanted).then_some("of other sections")
             })
             .or_else(|| {
@@ -185,11 +188,7 @@ pub(crate) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Pla
         match reason {
             Some("") => {}
             Some(reason) => *left_out.entry(reason).or_default() += 1,
-            None => plan.steps.push(Step {
-                entry: Arc::clone(entry),
-                phase: phase(entry, pre_data),
-                data: has_rows.cloned(),
-            }),
+            None => plan.steps.push(Step { entry: Arc::clone(entry), phase, data: has_rows.cloned() }),
         }
     }
     if let Some(id) = data.keys().next() {
@@ -206,6 +205,38 @@ pub(crate) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Pla
     plan.left_out.sort();
     ties::put_off(&mut plan.steps);
     Ok(plan)
+}
+
+/// More rows than this in bytes, as COPY text, are nothing that definitions look up, and are loaded beside others.
+const EARLY_AT_MOST: u64 = 16 << 20;
+
+/// Rows that stand among definitions, right behind the extension that makes their table.
+struct EarlyRows {
+    /// The last entry of a definition before all rows of tables that the archive makes.
+    last_definition: usize,
+    /// How many entries were looked at.
+    place: usize,
+    /// Extensions so far, and such rows.
+    known: HashSet<i32>,
+}
+
+impl EarlyRows {
+    fn of(toc: &Toc) -> Self {
+        let last = toc.entries.iter().rposition(|entry| entry.section == Section::PreData);
+        EarlyRows { last_definition: last.unwrap_or(0), place: 0, known: HashSet::new() }
+    }
+
+    /// Takes the entries one after the other.
+    fn holds(&mut self, entry: &TocEntry) -> bool {
+        let is_before = self.place < self.last_definition;
+        self.place += 1;
+        let is_rows = entry.desc == "TABLE DATA" && entry.copy.is_some();
+        let is_early = is_before && is_rows && entry.needs.iter().all(|need| self.known.contains(need));
+        if is_early || entry.desc == "EXTENSION" {
+            self.known.insert(entry.id);
+        }
+        is_early
+    }
 }
 
 /// Why an entry is left out whatever its name; an empty reason is not worth a line.

@@ -3,6 +3,7 @@
 use super::apply::{self, Manner, Pace};
 use super::choose::{Choice, Phase, Plan, Step};
 use super::columns::{self, Layouts};
+use super::early::EarlyRows;
 use super::failures::{Failures, with_statement};
 use super::notes::{Notes, Piece};
 use super::start::Start;
@@ -105,10 +106,30 @@ pub(super) async fn run(
     let manner = Manner { choice: &options.choice, is_partial: plan.is_partial, keep_going: options.keep_going, notes };
     let is_open = |step: &&Step| step.phase == Phase::Definitions && !before.done.contains(&(step.entry.id, 0));
     let open: Vec<&Step> = plan.steps.iter().filter(is_open).collect();
-    apply::definitions(&first, &open, manner, &mut placement, &mut Pace::new(), stop, |step, failed| {
-        failures.judge(step, failed)
-    })
-    .await?;
+    let mut early = EarlyRows {
+        session: &first,
+        notes,
+        origin: &archive.origin,
+        progress,
+        stop,
+        further: plan.further_segments(),
+        outcome: Outcome::default(),
+        // What an earlier run has begun to load in another way.
+        put_off: before.done.iter().filter(|(_, number)| *number > 0).map(|(id, _)| *id).collect(),
+    };
+    let mut pace = Pace::new();
+    for neighbours in open.chunk_by(|one, other| one.data.is_some() == other.data.is_some()) {
+        if neighbours.first().is_some_and(|step| step.data.is_some()) {
+            early.load(neighbours).await?;
+            continue;
+        }
+        apply::definitions(&first, neighbours, manner, &mut placement, &mut pace, stop, |step, failed| {
+            failures.judge(step, failed)
+        })
+        .await?;
+    }
+    let plan = early.rest_of(Arc::clone(&plan));
+    let so_far = early.outcome;
     progress.phase("restoring");
     // Rows have what the definitions leave.
     let layouts = stop.unless(columns::layouts(&first, &plan)).await?;
@@ -137,7 +158,7 @@ pub(super) async fn run(
         further,
         work: pieces,
         is_light: tasks.iter().map(|task| task.is_light).collect(),
-        state: Mutex::new(State { ready: Ready::new(tasks), failures, outcome: Outcome::default(), running: 0 }),
+        state: Mutex::new(State { ready: Ready::new(tasks), failures, outcome: so_far, running: 0 }),
         changed: Notify::new(),
     });
     let mut sessions = vec![first];

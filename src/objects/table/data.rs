@@ -43,6 +43,7 @@ pub(super) fn object(row: &TableRow) -> Option<Object> {
     let item = Item {
         owner: row.owner.clone(),
         section: Section::Data,
+        early: row.rows_early,
         create,
         copy: Some(format!("COPY {destination} {columns} FROM stdin;\n")),
         // So that rows of another configuration table can need them.

@@ -7,6 +7,9 @@ use crate::model::Question;
 ///
 /// `pages` is 0 where a range of pages cannot be read without reading all: only heaps have pages in `ctid`, and scans of a
 /// range of them (`nodeTidrangescan.c`) exist from 14 on.
+///
+/// `rows_early` is for what types and functions of an extension look up while tables are made (private SRIDs, formats of point
+/// clouds). Rows that name other objects (`regclass` and its like) or that a trigger looks at come with all others.
 pub(super) const TABLES: Question = Question(
     "WITH locked AS MATERIALIZED (
     SELECT DISTINCT l.relation FROM pg_catalog.pg_locks l
@@ -65,6 +68,16 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
             WHERE pt.partstrat = 'h' AND oc.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace
                 AND oc.opcname IN ('enum_ops', 'array_ops', 'record_ops', 'range_ops', 'multirange_ops'))) AS load_through,
     members.extension, configurations.condition AS configuration_condition,
+    CASE WHEN configurations.relation IS NULL THEN false ELSE NOT EXISTS (
+        SELECT FROM pg_catalog.pg_attribute a
+        JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+        LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+            AND (t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace AND t.typname ~ '^_?reg'
+                OR b.typnamespace = 'pg_catalog'::pg_catalog.regnamespace AND b.typname ~ '^_?reg')
+    ) AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgtype & 4 <> 0
+    ) END AS rows_early,
     CASE WHEN configurations.relation IS NOT NULL THEN (
         SELECT pg_catalog.json_agg(DISTINCT k.confrelid) FROM pg_catalog.pg_constraint k
         WHERE k.conrelid = c.oid AND k.contype = 'f') END AS refers_to

@@ -60,6 +60,9 @@ pub(super) struct TableRow {
     pub(super) extension: Option<Oid>,
     /// Set for a configuration table of an extension: a WHERE clause, or empty for all rows.
     pub(super) configuration_condition: Option<String>,
+    /// A configuration table whose rows may come as soon as its extension is there.
+    #[serde(default)]
+    pub(super) rows_early: bool,
     /// For a configuration table, the tables that its foreign keys refer to: the keys are there before any rows.
     refers_to: Option<Vec<Oid>>,
     /// Those of them whose rows come first; set by [`order_configurations`].
