@@ -10,18 +10,18 @@ pub(super) const KIND: Kind = Kind { name: "policies", questions: &[QUESTION], o
 /// Role 0 is PUBLIC, and then the only one.
 ///
 /// What the script of an extension made on its own table comes with the extension. A policy is no member of it, so the script's
-/// are told by their transaction: that of the extension's row, or of one of its members. What somebody made or changed on such a
-/// table since then has another one.
+/// are known by their transaction and their place in it: between the first and the last member that was made there. Any other on
+/// such a table may be somebody's, and comes along.
 const QUESTION: Question = Question(
     "WITH members AS MATERIALIZED (
     SELECT e.objid AS relation, e.refobjid AS extension FROM pg_catalog.pg_depend e
     WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objsubid = 0 AND e.deptype = 'e'
         AND e.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
 ), scripts AS MATERIALIZED (
-    SELECT x.oid AS extension, x.xmin::text AS transaction FROM pg_catalog.pg_extension x
-    UNION
-    SELECT e.refobjid, e.xmin::text FROM pg_catalog.pg_depend e
+    SELECT e.refobjid AS extension, e.xmin::text AS transaction, pg_catalog.min(e.objid) AS first, pg_catalog.max(e.objid) AS last
+    FROM pg_catalog.pg_depend e
     WHERE e.deptype = 'e' AND e.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+    GROUP BY e.refobjid, e.xmin::text
 )
 SELECT p.oid, p.polname AS name, p.polcmd AS command, p.polpermissive AS permissive,
     (SELECT coalesce(pg_catalog.json_agg(r.rolname ORDER BY r.rolname), '[]')
@@ -35,7 +35,8 @@ JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
 LEFT JOIN members ON members.relation = p.polrelid
-WHERE NOT EXISTS (SELECT FROM scripts s WHERE s.extension = members.extension AND s.transaction = p.xmin::text)
+WHERE NOT EXISTS (SELECT FROM scripts s WHERE s.extension = members.extension AND s.transaction = p.xmin::text
+        AND p.oid BETWEEN s.first AND s.last)
     AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ORDER BY n.nspname, c.relname, p.polname",
 );

@@ -15,6 +15,7 @@ mod data_plane;
 mod databases;
 mod doctor;
 mod exporting;
+mod extensions;
 mod failures;
 mod faults;
 mod faults_of_verbs;

@@ -9,7 +9,8 @@ use crate::model::Question;
 /// range of them (`nodeTidrangescan.c`) exist from 14 on.
 ///
 /// `rows_early` is for what types and functions of an extension look up while tables are made (private SRIDs, formats of point
-/// clouds). Rows that name other objects (`regclass` and its like) or that a trigger looks at come with all others.
+/// clouds). Rows that name other objects (`regclass` and its like), or that a trigger or a function of a check looks at that is
+/// not in C, come with all others.
 pub(super) const TABLES: Question = Question(
     "WITH locked AS MATERIALIZED (
     SELECT DISTINCT l.relation FROM pg_catalog.pg_locks l
@@ -77,6 +78,13 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
                 OR b.typnamespace = 'pg_catalog'::pg_catalog.regnamespace AND b.typname ~ '^_?reg')
     ) AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgtype & 4 <> 0
+    ) AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_constraint k
+        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = k.oid
+            AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+        JOIN pg_catalog.pg_proc f ON f.oid = d.refobjid
+        JOIN pg_catalog.pg_language l ON l.oid = f.prolang
+        WHERE k.conrelid = c.oid AND l.lanname NOT IN ('c', 'internal')
     ) END AS rows_early,
     CASE WHEN configurations.relation IS NOT NULL THEN (
         SELECT pg_catalog.json_agg(DISTINCT k.confrelid) FROM pg_catalog.pg_constraint k
