@@ -102,10 +102,7 @@ pub(super) async fn run(
     progress.phase("definitions");
     stop.unless(start.session.name("pgstow restore: definitions")).await?;
     let Start { session: first, notes, before } = start;
-    let mut placement = statements::Placement::of(&options.choice);
     let manner = Manner { choice: &options.choice, is_partial: plan.is_partial, keep_going: options.keep_going, notes };
-    let is_open = |step: &&Step| step.phase == Phase::Definitions && !before.done.contains(&(step.entry.id, 0));
-    let open: Vec<&Step> = plan.steps.iter().filter(is_open).collect();
     let mut early = EarlyRows {
         session: &first,
         notes,
@@ -117,17 +114,7 @@ pub(super) async fn run(
         // What an earlier run has begun to load in another way.
         put_off: before.done.iter().filter(|(_, number)| *number > 0).map(|(id, _)| *id).collect(),
     };
-    let mut pace = Pace::new();
-    for neighbours in open.chunk_by(|one, other| one.data.is_some() == other.data.is_some()) {
-        if neighbours.first().is_some_and(|step| step.data.is_some()) {
-            early.load(neighbours).await?;
-            continue;
-        }
-        apply::definitions(&first, neighbours, manner, &mut placement, &mut pace, stop, |step, failed| {
-            failures.judge(step, failed)
-        })
-        .await?;
-    }
+    make_definitions(&plan, &before.done, manner, &mut early, &mut failures).await?;
     let plan = early.rest_of(Arc::clone(&plan));
     let so_far = early.outcome;
     progress.phase("restoring");
@@ -206,6 +193,28 @@ pub(super) async fn run(
     outcome.warnings.extend(failures.warning());
     outcome.errors = failures.into_errors();
     Ok(outcome)
+}
+
+/// Makes the definitions that come one by one, and loads the rows that stand among them.
+async fn make_definitions(
+    plan: &Plan,
+    done: &HashSet<Piece>,
+    manner: Manner<'_>,
+    early: &mut EarlyRows<'_>,
+    failures: &mut Failures,
+) -> Result<()> {
+    let (mut placement, mut pace) = (statements::Placement::of(manner.choice), Pace::new());
+    let is_open = |step: &&Step| step.phase == Phase::Definitions && !done.contains(&(step.entry.id, 0));
+    let open: Vec<&Step> = plan.steps.iter().filter(is_open).collect();
+    for neighbours in open.chunk_by(|one, other| one.data.is_some() == other.data.is_some()) {
+        if neighbours.first().is_some_and(|step| step.data.is_some()) {
+            early.load(neighbours).await?;
+            continue;
+        }
+        let judge = |step: &Step, failed| failures.judge(step, failed);
+        apply::definitions(early.session, neighbours, manner, &mut placement, &mut pace, early.stop, judge).await?;
+    }
+    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> Result<std::sync::MutexGuard<'_, T>> {
