@@ -8,6 +8,7 @@ mod asking;
 mod chosen;
 pub mod filter;
 mod globals;
+mod homeless;
 mod pattern;
 mod relations;
 mod selection;
@@ -18,7 +19,7 @@ pub use pattern::Pattern;
 pub use selection::{Selection, Without};
 
 use crate::error::{Error, Kind, Result};
-use crate::facets::{self, Facets, Subjects};
+use crate::facets::{self, Subjects};
 use crate::model::{
     Address, AddressMap, AddressSet, Belongs, Depend, Item, Object, Oid, Question, Rows, ServerVersion,
 };
@@ -26,10 +27,10 @@ use crate::objects::{self, KINDS, schema, statistics_data, subscription};
 use crate::postgres::{Session, decode, sqlstate};
 use asking::Asked;
 use chosen::Chosen;
+use homeless::{COMMENT, Homeless, LABEL, PRIVILEGES};
 use relations::{Relation, Relations};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::cell::LazyCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -276,7 +277,7 @@ pub async fn read(
     let Answers { mut objects, depends: rows, extensions, facets: found } = Answers::sorted(answers);
     let members = Members::of(&rows, &relations);
     let made_by_extensions: Vec<Object> = objects.extract_if(.., |object| members.holds(object)).collect();
-    objects.retain(|object| chosen.keeps(object));
+    let unwanted: Vec<Object> = objects.extract_if(.., |object| !chosen.keeps(object)).collect();
     drop_half_ownerships(&mut objects);
     if chosen.by_schema() {
         for object in &mut objects {
@@ -284,8 +285,11 @@ pub async fn read(
         }
     }
     facets::extension::append(&extensions, &mut objects);
-    let (mut facets, loose) = facets(&found, &objects, &made_by_extensions, &members, &chosen)?;
-    objects.extend(loose);
+    let (mut facets, homeless) = facets(&found, &objects, &made_by_extensions, &members, &chosen);
+    let homeless = Homeless { session, found: &found, all: homeless, chosen: &chosen };
+    let (of_parts, left_out) = homeless.find(&objects, unwanted).await?;
+    facets.extend(of_parts);
+    objects.extend(system_objects(&found, &chosen));
     if chosen.without(Without::Owners) {
         let without_owners = |items: &mut [Item]| items.iter_mut().for_each(|item| item.owner = None);
         for object in &mut objects {
@@ -298,11 +302,15 @@ pub async fn read(
     for object in &mut objects {
         object.targets = Vec::new();
     }
-    let skipped = if chosen.everything() && chosen.definitions() {
+    let mut skipped = if chosen.everything() && chosen.definitions() {
         uncovered::check(session, !chosen.without(Without::Subscriptions), reading.allow_incomplete).await?
     } else {
         Vec::new()
     };
+    for (object, reason) in &left_out {
+        tracing::warn!(object, reason, "left out");
+    }
+    skipped.extend(left_out);
     let depends = rows.iter().flat_map(DependRow::depends).collect();
     Ok(Catalog { objects, facets, depends, database, skipped, warnings })
 }
@@ -501,14 +509,14 @@ impl Members {
     }
 }
 
-/// Gives the facets' items with a parent, and objects for those that hang on nothing.
+/// Gives the facets' items, and what else facets are about, with a word for the facet.
 fn facets(
     found: &FacetRows,
     objects: &[Object],
     made_by_extensions: &[Object],
     members: &Members,
     chosen: &Chosen,
-) -> Result<(Vec<Item>, Vec<Object>)> {
+) -> (Vec<Item>, Vec<(&'static str, Address)>) {
     let FacetRows { comments, labels, privileges } = found;
     let mut subjects = Subjects::of(objects);
     // Of what an extension makes, comments come with the extension, and so are asked for first.
@@ -518,34 +526,31 @@ fn facets(
             subjects.add(object, Some(extension));
         }
     }
-    let provided: LazyCell<AddressSet, _> = LazyCell::new(|| {
-        objects.iter().flat_map(|object| object.whole.provides.iter().map(|address| address.whole())).collect()
-    });
-    let mut items = Vec::new();
-    for (left_out, Facets { items: found, homeless }) in [
-        (Without::Privileges, facets::privilege::items(privileges, &subjects)),
-        (Without::Comments, comments),
-        (Without::SecurityLabels, facets::label::items(labels, &subjects)),
+    let (mut items, mut homeless) = (Vec::new(), Vec::new());
+    for (left_out, word, facets) in [
+        (Without::Privileges, PRIVILEGES, facets::privilege::items(privileges, &subjects)),
+        (Without::Comments, COMMENT, comments),
+        (Without::SecurityLabels, LABEL, facets::label::items(labels, &subjects)),
     ] {
         if chosen.without(left_out) {
             continue;
         }
-        if let Some(lost) = homeless.iter().find(|address| provided.contains(&address.whole())) {
-            return Err(Error::new(Kind::Internal, "a comment, privilege or label has an object that cannot bear it")
-                .on(format!("catalog {} object {} column {}", lost.class, lost.object, lost.sub)));
-        }
+        homeless.extend(facets.homeless.into_iter().map(|address| (word, address)));
         // Comments are often the only ones, and as many as the objects: they are not copied.
         if items.is_empty() {
-            items = found;
+            items = facets.items;
         } else {
-            items.extend(found);
+            items.extend(facets.items);
         }
     }
-    let loose = if chosen.definitions() && chosen.whole_schemas() && !chosen.without(Without::Privileges) {
-        let of_system = privileges.iter().filter_map(facets::privilege::system_item);
-        of_system.map(|item| Object { rank: KINDS.len(), ..Object::simple(item, Belongs::default()) }).collect()
-    } else {
-        Vec::new()
-    };
-    Ok((items, loose))
+    (items, homeless)
+}
+
+/// Objects of what PostgreSQL brings along and has other privileges than it came with.
+fn system_objects(found: &FacetRows, chosen: &Chosen) -> Vec<Object> {
+    if !chosen.definitions() || !chosen.whole_schemas() || chosen.without(Without::Privileges) {
+        return Vec::new();
+    }
+    let of_system = found.privileges.iter().filter_map(facets::privilege::system_item);
+    of_system.map(|item| Object { rank: KINDS.len(), ..Object::simple(item, Belongs::default()) }).collect()
 }

@@ -9,6 +9,7 @@
 pub mod comment;
 pub mod extension;
 pub mod label;
+pub mod part;
 pub mod privilege;
 
 use crate::model::{Address, AddressMap, Item, Object, Oid, Section, Target, class, ident};
@@ -27,6 +28,8 @@ pub struct Subject<'a> {
     pub name: &'a str,
     /// What the facet's entry needs: the object, or the extension that makes it.
     pub parent: Address,
+    /// What it needs as well, where several things make it.
+    pub also: &'a [Address],
 }
 
 /// A subject, or one column of it.
@@ -67,12 +70,25 @@ impl<'a> Subjects<'a> {
                 owner: object.whole.owner.as_deref(),
                 name: &object.whole.tag,
                 parent: parent.unwrap_or(target.address),
+                also: &[],
             };
             self.by_address.insert(target.address, subject);
             if let Some(columns) = &target.columns {
                 self.by_relation.insert(columns.relation, subject);
             }
         }
+    }
+
+    /// Things that are made along with others.
+    pub fn of_parts(parts: &'a [part::Part]) -> Self {
+        let mut subjects = Subjects::default();
+        for part in parts {
+            let Some((&parent, also)) = part.holders.split_first() else { continue };
+            let (target, schema) = (&part.target, Some(part.schema.as_str()));
+            let subject = Subject { target, schema, owner: None, name: &part.name, parent, also };
+            subjects.by_address.insert(target.address, subject);
+        }
+        subjects
     }
 
     /// What this address means, if it is a subject or a live column of one.
@@ -85,8 +101,8 @@ impl<'a> Subjects<'a> {
         }
         let subject = self.by_relation.get(&address.object)?;
         let names = &subject.target.columns.as_ref()?.names;
-        let (_, name) = names.iter().find(|(number, _)| *number == address.sub)?;
-        Some(Place::of(*subject, Some(name)))
+        let user = names.iter().find(|(number, _)| *number == address.sub).map(|(_, name)| name.as_str());
+        Some(Place::of(*subject, Some(user.or_else(|| system_column(address.sub))?)))
     }
 
     /// What this address means, if it is a subject, a live column of one, or the array type that came with `element`.
@@ -132,10 +148,16 @@ impl<'a> Place<'a> {
             owner: self.subject.owner.map(str::to_owned),
             section: Section::None,
             create,
-            needs: vec![self.subject.parent],
+            needs: std::iter::once(self.subject.parent).chain(self.subject.also.iter().copied()).collect(),
             ..Item::new(desc, Address::default(), self.subject.schema, tag)
         }
     }
+}
+
+/// The column that every table has under this number (`src/include/access/sysattr.h`).
+fn system_column(number: i32) -> Option<&'static str> {
+    const NAMES: [&str; 6] = ["ctid", "xmin", "cmin", "xmax", "cmax", "tableoid"];
+    NAMES.get(usize::try_from(-1 - number).ok()?).copied()
 }
 
 /// `TYPE s.t[]` of `TYPE s.t` and of `DOMAIN s.t`.

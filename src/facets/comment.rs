@@ -46,13 +46,20 @@ pub struct Row {
     comment: String,
 }
 
+impl Row {
+    /// What it is about.
+    pub fn address(&self) -> Address {
+        Address { class: self.class, object: self.object, sub: self.sub }
+    }
+}
+
 /// One `COMMENT` entry for each row that has a subject.
 pub fn items(rows: &[Row], subjects: &Subjects<'_>) -> Facets {
     let mut facets = Facets::default();
     // Nearly every object of a well-kept database may have one.
     facets.items.reserve(rows.len());
     for row in rows {
-        let address = Address { class: row.class, object: row.object, sub: row.sub };
+        let address = row.address();
         match subjects.find_or_array(address, row.element) {
             Some(place) => {
                 let create = format!("COMMENT ON {} IS {};\n", place.on(), literal(&row.comment));

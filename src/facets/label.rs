@@ -38,11 +38,18 @@ pub struct Row {
     label: String,
 }
 
+impl Row {
+    /// What it is about.
+    pub fn address(&self) -> Address {
+        Address { class: self.class, object: self.object, sub: self.sub }
+    }
+}
+
 /// One `SECURITY LABEL` entry for each subject or column that has labels, all providers in it.
 pub fn items(rows: &[Row], subjects: &Subjects<'_>) -> Facets {
     let mut facets = Facets::default();
     for same in rows.chunk_by(|a, b| (a.class, a.object, a.sub) == (b.class, b.object, b.sub)) {
-        let address = Address { class: same[0].class, object: same[0].object, sub: same[0].sub };
+        let address = same[0].address();
         let Some(place) = subjects.find_or_array(address, same[0].element) else {
             facets.homeless.push(address);
             continue;

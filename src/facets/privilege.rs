@@ -12,7 +12,8 @@ use crate::model::{Address, Item, Oid, Question, Target, class, ident};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 
-/// Every access list that differs from its baseline, outside of temporary schemas and `information_schema`.
+/// Every access list that differs from its baseline, outside of temporary schemas and `information_schema`, whose lists initdb
+/// changes without a record of it.
 ///
 /// `every` is what 17 and newer know, whatever the server: all that an older one knows is not all of a table's privileges,
 /// and says so word by word, as `pg_dump` does, so that nobody gains MAINTAIN by a move to a newer server.
@@ -24,12 +25,12 @@ pub const QUESTION: Question = Question(
     "WITH granted AS (
 SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AS class, c.oid AS object, 0 AS sub, c.relacl AS acl,
 c.relowner AS owner, CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END AS letter, c.relnamespace AS schema, NULL::name AS col
-FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 't')
 AND (c.relacl IS NOT NULL OR c.oid IN (SELECT objoid FROM pg_catalog.pg_init_privs))
 UNION ALL
 SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, a.attnum, a.attacl, c.relowner, 'c', c.relnamespace, a.attname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 't') AND NOT a.attisdropped
 AND (a.attacl IS NOT NULL OR a.attrelid IN (SELECT objoid FROM pg_catalog.pg_init_privs))
 UNION ALL
 SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0, p.proacl, p.proowner, 'f', p.pronamespace, NULL
@@ -66,7 +67,7 @@ FROM granted g
 LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = g.class AND i.objoid = g.object AND i.objsubid = g.sub
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = g.schema
 WHERE (g.acl IS NOT NULL OR i.initprivs IS NOT NULL)
-AND (n.nspname IS NULL OR (n.nspname !~ '^pg_(toast|temp)' AND n.nspname <> 'information_schema'))
+AND (n.nspname IS NULL OR (n.nspname !~ '^pg_(toast_)?temp_' AND n.nspname <> 'information_schema'))
 )
 SELECT p.class, p.object, p.sub, pg_catalog.pg_get_userbyid(p.owner) AS owner, p.col AS column,
 CASE WHEN p.letter IN ('r', 's', 'c', 'f', 'T') AND p.nspname <> 'pg_catalog' THEN NULL
@@ -134,7 +135,16 @@ impl Row {
         Address { class: self.class, object: self.object, sub: self.sub }
     }
 
-    fn statements(&self, on: &str) -> String {
+    /// Whether it is about something of PostgreSQL's own, which [`system_item`] names.
+    pub fn is_of_system(&self) -> bool {
+        self.system.is_some()
+    }
+
+    /// Where whoever restores becomes the owner, the owner's own privileges are granted like anybody's.
+    fn statements(&self, on: &str, sets_owner: bool) -> String {
+        let baseline = self.baseline.iter().flatten();
+        let kept = baseline.filter(|grant| sets_owner || grant.grantee.as_deref() != Some(&self.owner));
+        let baseline: Vec<Grant> = kept.cloned().collect();
         let column_privileges;
         let every = if self.sub == 0 {
             self.every.as_deref().unwrap_or_default()
@@ -146,7 +156,7 @@ impl Row {
             owner: &self.owner,
             every,
             current: self.current.as_deref().unwrap_or_default(),
-            baseline: self.baseline.as_deref().unwrap_or_default(),
+            baseline: &baseline,
         }
         .statements(Wording { prefix: "", on, column: self.column.as_deref() })
     }
@@ -179,8 +189,8 @@ pub fn items(rows: &[Row], subjects: &Subjects<'_>) -> Facets {
         };
         // Columns are always a table's for GRANT, a sequence's too.
         let create = match place.subject.target.columns.as_ref().filter(|_| row.sub != 0) {
-            Some(columns) => row.statements(&format!("TABLE {}", columns.qualified)),
-            None => row.statements(&grant.on),
+            Some(columns) => row.statements(&format!("TABLE {}", columns.qualified), true),
+            None => row.statements(&grant.on, !grant.owner.is_empty()),
         };
         if create.is_empty() {
             continue;
@@ -220,7 +230,7 @@ pub fn system_item(row: &Row) -> Option<Item> {
         Some(column) => format!("COLUMN {bare}.{}", ident(column)),
         None => format!("{word} {bare}"),
     };
-    let create = row.statements(&on);
+    let create = row.statements(&on, true);
     (!create.is_empty()).then(|| Item {
         owner: Some(row.owner.clone()),
         create,

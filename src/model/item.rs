@@ -152,7 +152,8 @@ pub fn label(desc: &str, schema: Option<&str>, tag: &str) -> String {
 pub struct Grantable {
     /// The words after ON, with the quoted name: `TABLE public.t`, `FUNCTION public.f(integer)`, `SCHEMA s`.
     pub on: String,
-    /// The owner, unquoted: the default grantor.
+    /// The owner, unquoted: the default grantor. Empty where a restore does not set it, so that the copy's owner is whoever
+    /// restores.
     pub owner: String,
 }
 

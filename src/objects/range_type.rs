@@ -11,7 +11,8 @@ use serde::Deserialize;
 pub(super) const KIND: Kind = Kind { name: "range types", questions: &[QUESTION], objects };
 
 /// `also_provides` are the rows that CREATE TYPE makes besides the two types: constructors of the range and, from 14 on,
-/// the multirange, its array, its constructors and the cast from the range to it.
+/// the multirange, its array, its constructors and the cast from the range to it. Constructors keep their names and schemas
+/// when the type gets others, and their owner is whoever made the type.
 const QUESTION: Question = Question(
     "SELECT t.oid, t.typarray AS array_type, n.nspname AS schema, t.typname AS name,
   pg_get_userbyid(t.typowner) AS owner,
@@ -36,7 +37,14 @@ const QUESTION: Question = Question(
   coalesce((SELECT json_agg(json_build_object('class', d.refclassid, 'object', d.refobjid))
     FROM pg_depend d
     WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.refclassid <> 'pg_namespace'::regclass
-      AND d.deptype = 'n'), '[]') AS built_on
+      AND d.deptype = 'n'), '[]') AS built_on,
+  coalesce((SELECT json_agg(json_build_object('oid', p.oid, 'schema', pn.nspname, 'name', p.proname,
+      'arguments', pg_get_function_identity_arguments(p.oid), 'of_range', d.refobjid = r.rngtypid) ORDER BY p.oid)
+    FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid JOIN pg_namespace pn ON pn.oid = p.pronamespace
+    WHERE d.refclassid = 'pg_type'::regclass AND d.deptype = 'i' AND d.classid = 'pg_proc'::regclass
+      AND d.refobjid IN (r.rngtypid, r.rngmultitypid)), '[]') AS constructors, -- <14: AND d.refobjid = r.rngtypid), '[]') AS constructors,
+  (SELECT json_build_object('oid', c.oid, 'source', format_type(c.castsource, NULL), 'target', format_type(c.casttarget, NULL)) -- <14: NULL::json AS own_cast
+    FROM pg_cast c WHERE c.castsource = r.rngtypid AND c.casttarget = r.rngmultitypid) AS own_cast -- <14:
 FROM pg_type t JOIN pg_range r ON r.rngtypid = t.oid JOIN pg_type s ON s.oid = r.rngsubtype
   JOIN pg_namespace n ON n.oid = t.typnamespace
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -59,9 +67,70 @@ struct Row {
     difference: Option<String>,
     also_provides: Vec<Place>,
     built_on: Vec<Place>,
+    constructors: Vec<Constructor>,
+    own_cast: Option<OwnCast>,
+}
+
+/// A function that CREATE TYPE makes.
+#[derive(Deserialize)]
+struct Constructor {
+    oid: Oid,
+    schema: String,
+    name: String,
+    /// `None` if the type was dropped after the snapshot was taken.
+    arguments: Option<String>,
+    /// Of the range, else of the multirange.
+    of_range: bool,
+}
+
+/// The cast from the range to its multirange.
+#[derive(Deserialize)]
+struct OwnCast {
+    oid: Oid,
+    source: String,
+    target: String,
 }
 
 impl Row {
+    /// Gives the constructors the names and schemas that they have: the definitions of others may say them.
+    fn renames(&self) -> String {
+        let mut statements = String::new();
+        for constructor in &self.constructors {
+            let multirange = self.multirange.as_ref().filter(|_| !constructor.of_range);
+            // Those of the multirange are made in the schema of the range, too.
+            let made = (self.schema.as_str(), multirange.map_or(self.name.as_str(), Named::name));
+            let arguments = constructor.arguments.as_deref().unwrap_or_default();
+            if made.0 != constructor.schema {
+                let function = qualified(made.0, made.1);
+                statements +=
+                    &format!("ALTER FUNCTION {function}({arguments}) SET SCHEMA {};\n", ident(&constructor.schema));
+            }
+            if made.1 != constructor.name {
+                let function = qualified(&constructor.schema, made.1);
+                statements +=
+                    &format!("ALTER FUNCTION {function}({arguments}) RENAME TO {};\n", ident(&constructor.name));
+            }
+        }
+        statements
+    }
+
+    /// The functions and the cast can have comments, and the functions privileges.
+    fn targets_made_along(&self) -> impl Iterator<Item = Target> {
+        let functions = self.constructors.iter().map(|constructor| {
+            let signature =
+                format!("{}({})", ident(&constructor.name), constructor.arguments.as_deref().unwrap_or_default());
+            let address = Address::new(class::FUNCTION, constructor.oid);
+            let target = words::target(address, "FUNCTION", Some(&constructor.schema), &signature);
+            let grant = Some(Grantable { on: target.on.clone(), owner: String::new() });
+            Target { grant, ..target }
+        });
+        let cast = self.own_cast.as_ref().map(|cast| {
+            let types = format!("({} AS {})", cast.source, cast.target);
+            words::target(Address::new(class::CAST, cast.oid), "CAST", None, &types)
+        });
+        functions.chain(cast)
+    }
+
     fn create(&self) -> String {
         let mut lines = vec![format!("subtype = {}", self.subtype)];
         for (word, value) in [
@@ -73,7 +142,8 @@ impl Row {
         ] {
             lines.extend(value.map(|value| format!("{word} = {value}")));
         }
-        format!("CREATE TYPE {} AS RANGE {};\n", qualified(&self.schema, &self.name), words::settings(&lines))
+        let name = qualified(&self.schema, &self.name);
+        format!("CREATE TYPE {name} AS RANGE {};\n{}", words::settings(&lines), self.renames())
     }
 }
 
@@ -106,6 +176,7 @@ fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
         let object = Object { opened: opened.into(), ..Object::simple(whole, words::in_schema(&row.schema)) };
         let mut object = object.with_target(target);
         object.targets.extend(multirange);
+        object.targets.extend(row.targets_made_along());
         objects.push(object);
         Ok(())
     })

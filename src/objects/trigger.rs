@@ -13,6 +13,7 @@ pub(super) const KIND: Kind = Kind { name: "triggers", questions: &[QUESTION], o
 const QUESTION: Question = Question(
     "SELECT t.oid, t.tgname AS name, pg_catalog.pg_get_triggerdef(t.oid) AS definition, t.tgenabled AS enabled,
     original.tgenabled AS original_enabled,
+    (SELECT k.oid FROM pg_catalog.pg_constraint k WHERE k.oid = t.tgconstraint AND k.contype = 't') AS constraint_oid,
     c.oid AS table_oid, n.nspname AS schema, c.relname AS table_name, c.relkind AS table_kind, o.rolname AS owner
 FROM pg_catalog.pg_trigger t
 JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
@@ -34,6 +35,8 @@ struct Row {
     /// `tgenabled`: `O` as usual, `D` disabled, `R` on replicas, `A` always.
     enabled: char,
     original_enabled: Option<char>,
+    /// The row of `pg_constraint` that a constraint trigger has beside its own.
+    constraint_oid: Option<Oid>,
     table_oid: Oid,
     schema: String,
     table_name: String,
@@ -69,7 +72,7 @@ fn trigger(row: &Row) -> Object {
     if is_copy || row.enabled != 'O' {
         create += &format!("ALTER {word} {table_name} {} TRIGGER {name};\n", enabling(row.enabled));
     }
-    let item = Item {
+    let mut item = Item {
         owner: row.owner.clone(),
         section: Section::PostData,
         create,
@@ -78,11 +81,16 @@ fn trigger(row: &Row) -> Object {
         ..Item::new("TRIGGER", address, Some(&row.schema), format!("{} {}", row.table_name, row.name))
     };
     let belongs = Belongs { schema: Some(row.schema.clone()), relation: Some(row.table_oid), owned_by: None };
-    Object::simple(item, belongs).with_target(Target {
+    let target = |address, word| Target {
         address,
-        on: format!("TRIGGER {name} ON {table_name}"),
-        tag: format!("TRIGGER {name} ON {}", ident(&row.table_name)),
+        on: format!("{word} {name} ON {table_name}"),
+        tag: format!("{word} {name} ON {}", ident(&row.table_name)),
         grant: None,
         columns: None,
-    })
+    };
+    let constraint = row.constraint_oid.map(|oid| Address::new(class::CONSTRAINT, oid));
+    item.provides.extend(constraint);
+    let mut object = Object::simple(item, belongs).with_target(target(address, "TRIGGER"));
+    object.targets.extend(constraint.map(|address| target(address, "CONSTRAINT")));
+    object
 }

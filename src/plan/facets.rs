@@ -5,7 +5,7 @@ use super::order::{Detours, Node, Planned, Provider};
 use crate::error::{Error, Kind, Result};
 use crate::model::{AddressMap, AddressSet, Item, Section};
 
-/// Numbers the nodes in `order` and puts each facet right behind the node that provides its first need. A facet of
+/// Numbers the nodes in `order` and puts each facet right behind the last node that provides a need of it. A facet of
 /// something that is not dumped itself (a member of an extension whose privileges were changed) follows the last of the
 /// nodes that its object comes from.
 ///
@@ -29,7 +29,8 @@ pub(super) fn follow_parents(
     // By their places: a list of one Item has room for four.
     let mut followers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (number, facet) in facets.iter().enumerate() {
-        let direct = facet.needs.iter().find_map(|need| provider.get(&need.whole()).map(|found| found.last));
+        let direct = facet.needs.iter().filter_map(|need| provider.get(&need.whole()).map(|found| found.last));
+        let direct = direct.max_by_key(|&node| place[node]);
         let parent = direct.or_else(|| {
             let mut reached = Vec::new();
             for need in &facet.needs {

@@ -32,6 +32,7 @@ mod kindness;
 mod listeners;
 mod listing;
 mod living;
+mod made_along;
 mod memory;
 mod moving;
 mod notifying;
