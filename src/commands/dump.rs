@@ -35,7 +35,7 @@ use crate::catalog::{Catalog, CollationRow, ExtensionRow, GlobalsWanted, Pattern
 use crate::error::{Error, Kind, Result};
 use crate::model::{Item, Payload, ServerVersion};
 use crate::plan::{Planned, plan};
-use crate::postgres::{ConnectionSettings, Session, Snapshot, import_snapshot, pin_for_dump};
+use crate::postgres::{ConnectionSettings, Purpose, Session, Snapshot, import_snapshot};
 use crate::store::{StorageClass, Store};
 use crate::stream::codec::Codec;
 use bytes::Bytes;
@@ -294,14 +294,13 @@ async fn write_rows(
 
 /// The leader's connection, pinned.
 async fn connect(options: &DumpOptions) -> Result<Session> {
-    let leader = Session::connect(&options.connection, "pgstow dump: reading the catalogs")
+    let leader = Session::connect(&options.connection, "pgstow dump: reading the catalogs", Purpose::Reads)
         .await
         .map_err(|error| if begin::is_full(&error) { error.hint(ONE_IS_ENOUGH) } else { error })?;
     let version = leader.version();
     if version.major() > ServerVersion::NEWEST {
         tracing::warn!(%version, "the server is newer than any that this pgstow knows; what is new in it may be missing");
     }
-    pin_for_dump(&leader).await?;
     Ok(leader)
 }
 
@@ -323,8 +322,7 @@ async fn not_silent<T>(leader: &Session, work: impl Future<Output = T>) -> T {
 /// One more connection that sees what the leader sees. It waits for nothing for long, for others may wait for the leader.
 async fn follow_snapshot(options: &DumpOptions, snapshot: &Snapshot, name: &str) -> Result<Session> {
     let following = async {
-        let session = Session::connect(&options.connection, name).await?;
-        pin_for_dump(&session).await?;
+        let session = Session::connect(&options.connection, name, Purpose::Reads).await?;
         session.execute("SET lock_timeout = '1s'").await?;
         import_snapshot(&session, snapshot).await?;
         Ok(session)

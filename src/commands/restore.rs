@@ -36,7 +36,7 @@ use super::{Progress, Stop};
 use crate::archive::toc::Toc;
 use crate::archive::{BackupId, Charset};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{ConnectionSettings, Session, pin_for_restore};
+use crate::postgres::{ConnectionSettings, Purpose, Session};
 use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
@@ -240,8 +240,8 @@ async fn restore_globals(
 }
 
 async fn connect(connection: &ConnectionSettings, words: &Words) -> Result<Session> {
-    let session = Session::connect(connection, "pgstow restore").await?;
-    pin_for_restore(&session, words.encoding).await?;
+    let purpose = Purpose::Writes { encoding: words.encoding };
+    let session = Session::connect(connection, "pgstow restore", purpose).await?;
     if !words.standard_conforming_strings {
         session.execute("SET standard_conforming_strings = off").await?;
     }

@@ -6,6 +6,7 @@
 use super::asking::Asking;
 use super::failure::{self, Fate, LoginFailure, statement_failed};
 use super::line::{Encryption, Line, Plain, Start};
+use super::pin;
 use super::settings::{ConnectionSettings, HostEntry, Place, TargetServer};
 use super::tls::SslMode;
 use crate::error::{Error, Kind, Result};
@@ -67,12 +68,14 @@ impl Way {
 }
 
 /// What every session knows of its server.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub(super) version: ServerVersion,
     pub(super) backend_pid: i32,
     pub(super) in_recovery: bool,
     read_only: bool,
+    /// The name of the database's encoding.
+    pub(super) server_encoding: String,
 }
 
 /// Why one server did not do.
@@ -248,7 +251,7 @@ async fn open_with(
     let fate = Fate::default();
     let driver = tokio::spawn(drive(wire, Arc::clone(&fate), settings.describe()));
     let facts = facts(&client, &fate).await.map_err(|error| Failure { error, final_word: true })?;
-    suits(target, facts).map_err(|error| Failure { error, final_word: false })?;
+    suits(target, &facts).map_err(|error| Failure { error, final_word: false })?;
     Ok(Live { client, driver, fate, line, way, facts, settings })
 }
 
@@ -403,13 +406,15 @@ async fn drive(mut wire: Wire, fate: Fate, server: String) {
     }
 }
 
-/// One question tells what every session needs to know; qualified, because the search path is not ours yet.
+/// One question tells what every session needs to know, after the statement that makes the search path ours.
 async fn facts(client: &Client, fate: &Fate) -> Result<Facts> {
     let messages = client
-        .simple_query(
-            "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_backend_pid(), \
-             pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')",
-        )
+        .simple_query(&format!(
+            "{}; SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_backend_pid(), \
+             pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'), \
+             pg_catalog.current_setting('server_encoding')",
+            pin::FIRST
+        ))
         .await
         .map_err(|error| statement_failed(error, fate))?;
     let row = messages.iter().find_map(|message| match message {
@@ -427,11 +432,12 @@ async fn facts(client: &Client, fate: &Fate) -> Result<Facts> {
         backend_pid,
         in_recovery: field(2) == Some("t"),
         read_only: field(3) == Some("on"),
+        server_encoding: field(4).unwrap_or_default().to_owned(),
     })
 }
 
 /// Whether the server is of the wanted sort (`target_session_attrs`).
-fn suits(target: TargetServer, facts: Facts) -> Result<()> {
+fn suits(target: TargetServer, facts: &Facts) -> Result<()> {
     let problem = match target {
         TargetServer::ReadWrite if facts.read_only || facts.in_recovery => "the server's sessions are read-only",
         TargetServer::ReadOnly if !facts.read_only && !facts.in_recovery => "the server's sessions are not read-only",

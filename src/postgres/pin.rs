@@ -7,17 +7,34 @@ use super::session::Session;
 use crate::error::Result;
 use crate::model::{ServerVersion, literal};
 
-/// The client encoding that a dump of this session's database uses, and the name for the archive's ENCODING entry:
-/// `UTF8`, or `SQL_ASCII` when the database is of that encoding, for its bytes have no meaning to convert by.
-pub async fn client_encoding_for_dump(session: &Session) -> Result<&'static str> {
-    let answer = session.texts("SELECT pg_catalog.current_setting('server_encoding')").await?;
-    Ok(if answer.first().is_some_and(|encoding| encoding == "SQL_ASCII") { "SQL_ASCII" } else { "UTF8" })
+/// What a session is for, which decides how it is pinned. There is no session that is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose<'a> {
+    /// It asks: what the server writes becomes independent of the settings of roles and databases.
+    Reads,
+    /// It runs the statements of an archive, which are in this encoding.
+    Writes {
+        /// The name of the encoding, such as `UTF8`.
+        encoding: &'a str,
+    },
 }
 
-/// Pins a session that reads: what the server writes becomes independent of roles' and databases' own settings.
-pub async fn pin_for_dump(session: &Session) -> Result<()> {
-    let encoding = client_encoding_for_dump(session).await?;
-    session.execute(&dump_statements(session.version(), encoding)).await
+/// The first statement of every session, before any question. Who owns a database decides on the search path of those who
+/// connect to it, and with an operator or a function of his own in that path he would run as whoever asks.
+pub(super) const FIRST: &str = "SET search_path = ''";
+
+/// The client encoding in which a dump reads a database, by the database's own: `UTF8`, or `SQL_ASCII`, whose bytes have no
+/// meaning to convert by.
+pub(super) fn reading_encoding(server_encoding: &str) -> &'static str {
+    if server_encoding == "SQL_ASCII" { "SQL_ASCII" } else { "UTF8" }
+}
+
+/// The statements that pin a session.
+pub(super) fn statements(version: ServerVersion, server_encoding: &str, purpose: Purpose<'_>) -> String {
+    match purpose {
+        Purpose::Reads => dump_statements(version, reading_encoding(server_encoding)),
+        Purpose::Writes { encoding } => restore_statements(version, encoding),
+    }
 }
 
 /// Lets a session that reads look into foreign tables, or not any more; as a rule it must not, for the same reason as views.
@@ -32,11 +49,6 @@ fn restriction(kinds: &str) -> String {
          WHERE name = 'restrict_nonsystem_relation_kind'",
         literal(kinds)
     )
-}
-
-/// Pins a session that writes; the encoding is the archive's.
-pub async fn pin_for_restore(session: &Session, encoding: &str) -> Result<()> {
-    session.execute(&restore_statements(session.version(), encoding)).await
 }
 
 fn dump_statements(version: ServerVersion, encoding: &str) -> String {
@@ -68,6 +80,10 @@ fn restore_statements(version: ServerVersion, encoding: &str) -> String {
     let mut statements = common_statements(version, encoding);
     statements.extend(
         [
+            // What the dump wrote is read as it was written.
+            "SET array_nulls = on",
+            "SET DateStyle = 'ISO'",
+            "SET IntervalStyle = 'postgres'",
             // Bodies may name what does not exist yet.
             "SET check_function_bodies = off",
             // Whole documents are content too, but not the other way round.
@@ -100,10 +116,10 @@ fn patience(version: ServerVersion) -> String {
 /// Milliseconds after which a session that writes looks whom it waits for.
 const PATIENCE_MS: u32 = 20;
 
-/// What both directions need. An empty search path makes names mean one thing, and lets nobody slip in a function.
+/// What both directions need. An empty search path makes names mean one thing.
 fn common_statements(version: ServerVersion, encoding: &str) -> Vec<String> {
     let mut statements: Vec<String> = [
-        "SET search_path = ''",
+        FIRST,
         "SET standard_conforming_strings = on",
         "SET client_min_messages = warning",
         // Rows that a policy hides are an error, not a smaller dump; COPY FROM fails under row security as well.
@@ -111,6 +127,10 @@ fn common_statements(version: ServerVersion, encoding: &str) -> Vec<String> {
         "SET statement_timeout = 0",
         "SET lock_timeout = 0",
         "SET idle_in_transaction_session_timeout = 0",
+        // A statement that fails must not end the session, nor one that waits fail for others that wrote.
+        "SET exit_on_error = off",
+        "SET default_transaction_isolation = 'read committed'",
+        "SET default_transaction_deferrable = off",
     ]
     .map(str::to_owned)
     .into();

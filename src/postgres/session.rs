@@ -4,6 +4,7 @@ use super::copy::{CopyIn, CopyOut};
 use super::failure::{Fate, sqlstate, statement_failed};
 use super::line::Line;
 use super::login;
+use super::pin::{self, Purpose};
 use super::settings::ConnectionSettings;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Rows, ServerVersion, literal};
@@ -45,11 +46,11 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Opens a session under this `application_name`, unless the settings name another.
+    /// Opens a session under this `application_name`, unless the settings name another, and pins it for its purpose.
     ///
     /// Errors are of kind Connection and name server, database and user. Servers older than
     /// [`ServerVersion::OLDEST`] are refused.
-    pub async fn connect(settings: &ConnectionSettings, application_name: &str) -> Result<Self> {
+    pub async fn connect(settings: &ConnectionSettings, application_name: &str, purpose: Purpose<'_>) -> Result<Self> {
         let live = login::open(settings, application_name).await?;
         let version = live.facts.version;
         if version.major() < ServerVersion::OLDEST {
@@ -71,6 +72,7 @@ impl Session {
             settings: live.settings,
         };
         settings.sessions.lock().unwrap_or_else(PoisonError::into_inner).push(session.canceller());
+        session.execute(&pin::statements(version, &live.facts.server_encoding, purpose)).await?;
         Ok(session)
     }
 

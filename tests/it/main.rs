@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
+mod attack;
 mod bucket;
 mod busy_stores;
 mod checking;

@@ -3,7 +3,7 @@
 use super::{Finding, clock, ease};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Question, ServerVersion, item};
-use crate::postgres::{ConnectionSettings, Session, begin_snapshot, export_snapshot, import_snapshot, pin_for_dump};
+use crate::postgres::{ConnectionSettings, Purpose, Session, begin_snapshot, export_snapshot, import_snapshot};
 use serde::Deserialize;
 
 /// So many names stand in a finding.
@@ -88,7 +88,7 @@ struct BlobsRow {
 /// The findings, and how many bytes the database has, if that may be asked.
 pub(super) async fn examine(connection: &ConnectionSettings, jobs: usize) -> (Vec<Finding>, Option<u64>) {
     let mut findings = vec![ease::client()];
-    let session = match Session::connect(connection, "pgstow doctor").await {
+    let session = match Session::connect(connection, "pgstow doctor", Purpose::Reads).await {
         Ok(session) => session,
         Err(error) => {
             findings.push(Finding::failed("connection", &error));
@@ -257,12 +257,10 @@ fn standby(around: &Surroundings) -> Finding {
 /// What poolers and some hosts spoil: two sessions that see one snapshot.
 async fn snapshots(connection: &ConnectionSettings) -> Finding {
     let shared = async {
-        let leader = Session::connect(connection, "pgstow doctor").await?;
-        pin_for_dump(&leader).await?;
+        let leader = Session::connect(connection, "pgstow doctor", Purpose::Reads).await?;
         begin_snapshot(&leader).await?;
         let snapshot = export_snapshot(&leader).await?;
-        let worker = Session::connect(leader.settings(), "pgstow doctor").await?;
-        pin_for_dump(&worker).await?;
+        let worker = Session::connect(leader.settings(), "pgstow doctor", Purpose::Reads).await?;
         import_snapshot(&worker, &snapshot).await?;
         worker.close().await;
         leader.close().await;

@@ -8,7 +8,7 @@ use crate::catalog::Pattern;
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Question, ident};
-use crate::postgres::{ConnectionSettings, Session};
+use crate::postgres::{ConnectionSettings, Purpose, Session};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Instant;
@@ -96,12 +96,12 @@ pub fn failed(report: &AllReport) -> Option<Error> {
 
 async fn connect_anywhere(connection: &ConnectionSettings) -> Result<Session> {
     const NAME: &str = "pgstow dump";
-    let first = match Session::connect(connection, NAME).await {
+    let first = match Session::connect(connection, NAME, Purpose::Reads).await {
         Err(error) if Session::sqlstate(&error) == Some(NO_SUCH_DATABASE) => error,
         outcome => return outcome,
     };
     for database in USUAL_DATABASES {
-        if let Ok(session) = Session::connect(&connection.with_database(database), NAME).await {
+        if let Ok(session) = Session::connect(&connection.with_database(database), NAME, Purpose::Reads).await {
             return Ok(session);
         }
     }

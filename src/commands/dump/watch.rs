@@ -7,7 +7,7 @@
 
 use super::Kindness;
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{ConnectionSettings, Session, pin_for_dump, sqlstate};
+use crate::postgres::{ConnectionSettings, Purpose, Session, sqlstate};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -108,8 +108,7 @@ async fn watch_waits(
     let interval = limit.map_or(INTERVAL, |limit| (limit / 4).clamp(SHORTEST_INTERVAL, INTERVAL));
     // A short dump never opens this connection.
     tokio::time::sleep(interval).await;
-    let side = Session::connect(connection, "pgstow dump: watching").await?;
-    pin_for_dump(&side).await?;
+    let side = Session::connect(connection, "pgstow dump: watching", Purpose::Reads).await?;
     let mut since: BTreeMap<i32, Instant> = BTreeMap::new();
     let mut told: BTreeSet<i32> = BTreeSet::new();
     loop {

@@ -118,9 +118,41 @@ struct HolderRow {
 }
 
 /// Whether the target has notes of a restore.
+///
+/// Errors: [`Kind::Target`] when something of that name is not what a restore of this role, or of a superuser, has made: it
+/// would run what somebody else put there as this role.
 pub(super) async fn exist(session: &Session) -> Result<bool> {
-    is_true(session, "pg_catalog.to_regclass('pgstow_restore.done') IS NOT NULL").await
+    let there = "pg_catalog.to_regclass('pgstow_restore.done') IS NOT NULL \
+                 OR pg_catalog.to_regclass('pgstow_restore.run') IS NOT NULL";
+    if !is_true(session, there).await? {
+        return Ok(false);
+    }
+    if is_true(session, OURS).await? {
+        return Ok(true);
+    }
+    Err(Error::new(Kind::Target, "the schema pgstow_restore is not what a restore of this role has made")
+        .on(session.settings().describe())
+        .hint("see whose it is (\\dn+ and \\d+ pgstow_restore.* in psql), and drop or rename it"))
 }
+
+/// Whether the schema and all in it belong to this role or a superuser, and are two plain tables with one index, without
+/// anything that would run when they are read or written. What belongs to them nobody else can change afterwards.
+const OURS: &str = "(SELECT pg_catalog.count(*) = 1 AND pg_catalog.bool_and(o.rolsuper OR o.rolname = current_user)
+    FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles o ON o.oid = n.nspowner WHERE n.nspname = 'pgstow_restore')
+AND (SELECT pg_catalog.count(*) FILTER (WHERE c.relname = 'run' AND c.relkind = 'r') = 1
+        AND pg_catalog.count(*) FILTER (WHERE c.relname = 'done' AND c.relkind = 'r') = 1
+        AND pg_catalog.count(*) FILTER (WHERE c.relkind = 'i') = 1 AND pg_catalog.count(*) = 3
+        AND pg_catalog.bool_and((o.rolsuper OR o.rolname = current_user) AND NOT c.relhasrules AND NOT c.relhastriggers
+            AND NOT c.relrowsecurity AND NOT c.relhassubclass AND NOT c.relispartition AND c.relchecks = 0)
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_roles o ON o.oid = c.relowner WHERE n.nspname = 'pgstow_restore')
+AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'pgstow_restore' AND a.attnum > 0 AND (a.atthasdef OR a.atttypid >= 16384))
+AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'pgstow_restore' AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+        OR EXISTS (SELECT FROM pg_catalog.unnest(i.indclass) AS u (class) WHERE u.class >= 16384)))";
 
 async fn is_true(session: &Session, condition: &str) -> Result<bool> {
     let rows: Vec<Flag> = session.question(&format!("SELECT {condition} AS is_true")).await?;

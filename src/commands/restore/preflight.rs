@@ -258,7 +258,14 @@ pub(super) async fn look(
         database::look(session, plan, &target, facts, &mut found).await?;
     }
     if target.is_superuser {
-        libraries(session, &needs, &mut found.lacks).await?;
+        if options.dry_run {
+            // To load a library runs what is in it.
+            found.warnings.extend(
+                needs.libraries.keys().map(|name| format!("library {name} was not tried, for a dry run loads nothing")),
+            );
+        } else {
+            libraries(session, &needs, &mut found.lacks).await?;
+        }
     }
     found.warnings.extend(older_extensions(
         &needs,

@@ -6,7 +6,7 @@ use crate::commands::source::Source;
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
 use crate::model::literal;
-use crate::postgres::{ConnectionSettings, Session, pin_for_dump};
+use crate::postgres::{ConnectionSettings, Purpose, Session};
 use crate::stream::rows::{RowsDigest, RowsDigester};
 use futures::StreamExt;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -162,8 +162,7 @@ fn copy_out(copy_in: &str, partitioned: bool) -> Option<String> {
 
 /// A session that prints values as a dump does.
 async fn connect(connection: &ConnectionSettings, words: &Words) -> Result<Session> {
-    let session = Session::connect(connection, "pgstow restore: verifying").await?;
-    pin_for_dump(&session).await?;
+    let session = Session::connect(connection, "pgstow restore: verifying", Purpose::Reads).await?;
     session.execute(&format!("SET client_encoding = {}", literal(words.encoding))).await?;
     Ok(session)
 }

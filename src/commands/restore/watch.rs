@@ -5,7 +5,7 @@
 //! also give up on a server that is there and only takes nothing in for a while. So one more connection is idle all the time.
 
 use crate::error::{Error, Kind};
-use crate::postgres::{ConnectionSettings, Session, sqlstate};
+use crate::postgres::{ConnectionSettings, Purpose, Session, sqlstate};
 use std::time::Duration;
 
 /// A short restore never opens this connection.
@@ -22,7 +22,7 @@ pub(super) async fn server_gone(connection: &ConnectionSettings) -> Error {
     tokio::time::sleep(BEGIN).await;
     let mut failed = 0;
     loop {
-        match Session::connect(connection, "pgstow restore: watching").await {
+        match Session::connect(connection, "pgstow restore: watching", Purpose::Reads).await {
             Ok(side) => {
                 failed = 0;
                 while !side.is_closed() {

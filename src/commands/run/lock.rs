@@ -7,7 +7,7 @@
 //! up no vacuum. What it does not see: the same job dumping from another server (a standby, say) into the same store.
 
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{ConnectionSettings, Session};
+use crate::postgres::{ConnectionSettings, Purpose, Session};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -22,18 +22,20 @@ struct Row {
     held: bool,
 }
 
-/// Timeouts that would end a transaction which only waits; not every version has all of them.
-const NO_TIMEOUTS: &str = "SELECT pg_catalog.set_config(s.name, '0', true) AS set FROM pg_catalog.pg_settings s
-WHERE s.name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')";
+/// A transaction that only waits, and that no timeout ends.
+const BEGIN: &str = "BEGIN; SET LOCAL search_path = ''; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
+SET LOCAL idle_in_transaction_session_timeout = 0";
 
 impl JobLock {
     /// Takes the lock of this job and store.
     ///
     /// Errors: [`Kind::Busy`] when another process holds it; those of connecting.
     pub(super) async fn take(connection: &ConnectionSettings, job: &str, store: &str) -> Result<JobLock> {
-        let session = Session::connect(connection, "pgstow run").await?;
-        session.execute("BEGIN").await?;
-        session.rows(NO_TIMEOUTS).await?;
+        let session = Session::connect(connection, "pgstow run", Purpose::Reads).await?;
+        // A pooler may give the transaction another server process than the one that was pinned.
+        let transaction_timeout =
+            if session.version().major() >= 17 { "; SET LOCAL transaction_timeout = 0" } else { "" };
+        session.execute(&format!("{BEGIN}{transaction_timeout}")).await?;
         let question = format!("SELECT pg_catalog.pg_try_advisory_xact_lock({}) AS held", key(job, store));
         let rows: Vec<Row> = session.question(&question).await?;
         if !rows.iter().any(|row| row.held) {

@@ -110,7 +110,7 @@ async fn try_settings(session: &Session, settings: &str, place: Place<'_>) -> Re
     let value = |wanted: &str| options.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     let is_libc = value("provider").is_none_or(|provider| provider == "libc");
     if place.same_encoding() || (!is_libc && place.knows_all()) {
-        return try_collation(session, settings).await;
+        return try_collation(session, &options).await;
     }
     if is_libc {
         for locale in ["locale", "lc_collate", "lc_ctype"].into_iter().filter_map(value) {

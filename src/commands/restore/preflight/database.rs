@@ -104,7 +104,7 @@ async fn locale<'v>(session: &Session, value: &dyn Fn(&str) -> Option<&'v str>, 
             return Ok(Tried::Refused(why));
         }
     }
-    let text = |name: &str, value: Option<&str>| value.map(|value| format!("{name} = {}", literal(value)));
+    let text = |name: &str, value: Option<&str>| value.map(|value| (name.to_owned(), value.to_owned()));
     let (provider, settings) = match value("LOCALE_PROVIDER").unwrap_or("libc") {
         "icu" => {
             ("icu", vec![text("locale", value("ICU_LOCALE").or(value("LOCALE"))), text("rules", value("ICU_RULES"))])
@@ -116,9 +116,10 @@ async fn locale<'v>(session: &Session, value: &dyn Fn(&str) -> Option<&'v str>, 
     if if provider == "libc" { !place.same_encoding() } else { !place.knows_all() } {
         return Ok(Tried::NotAsked);
     }
-    let settings: Vec<String> = settings.into_iter().flatten().collect();
+    let mut settings: Vec<(String, String)> = settings.into_iter().flatten().collect();
     if settings.is_empty() {
         return Ok(Tried::NotAsked);
     }
-    try_collation(session, &format!("(provider = {provider}, {})", settings.join(", "))).await
+    settings.insert(0, ("provider".to_owned(), provider.to_owned()));
+    try_collation(session, &settings).await
 }

@@ -24,9 +24,15 @@ struct VersionRow {
     version: Option<String>,
 }
 
-/// Makes a collation of these settings (`(provider = icu, ...)`) under a name of its own that goes again at once.
-pub(super) async fn try_collation(session: &Session, settings: &str) -> Result<Tried> {
-    let attempt = format!("BEGIN; CREATE COLLATION pg_temp.pgstow_tries {settings}");
+/// What a collation is made from (PostgreSQL documentation, `CREATE COLLATION`).
+const SETTINGS: [&str; 7] = ["provider", "locale", "lc_collate", "lc_ctype", "deterministic", "rules", "version"];
+
+/// Makes a collation of these settings under a name of its own that goes again at once. The settings come from an archive, so
+/// they are written anew: known names, and values between quotes.
+pub(super) async fn try_collation(session: &Session, settings: &[(String, String)]) -> Result<Tried> {
+    let known = settings.iter().filter(|(name, _)| SETTINGS.contains(&name.as_str()));
+    let written: Vec<String> = known.map(|(name, value)| format!("{name} = {}", literal(value))).collect();
+    let attempt = format!("BEGIN; CREATE COLLATION pg_temp.pgstow_tries ({})", written.join(", "));
     if let Some(tried) = attempted(session, &attempt).await? {
         return Ok(tried);
     }
