@@ -231,9 +231,14 @@ pub fn system_item(row: &Row) -> Option<Item> {
         None => format!("{word} {bare}"),
     };
     let create = row.statements(&on, true);
+    // A REVOKE on the whole relation takes the privileges on its columns along.
+    let whole = (row.class == class::RELATION).then(|| whole_relation_privileges(row.object));
+    let (of_whole, of_column) = if row.sub == 0 { (whole, None) } else { (None, whole) };
     (!create.is_empty()).then(|| Item {
         owner: Some(row.owner.clone()),
         create,
+        provides: of_whole.into_iter().collect(),
+        needs: of_column.into_iter().collect(),
         ..Item::new("ACL", Address::default(), in_schema.then_some("pg_catalog"), tag)
     })
 }
@@ -314,6 +319,7 @@ mod tests {
     #[test]
     fn a_built_in_functions_privileges_name_it_themselves() {
         let mut row = row(0, None, "bob");
+        row.class = class::FUNCTION;
         row.system = Some(SystemName {
             word: "FUNCTION".to_owned(),
             name: Some("pg_ls_dir".to_owned()),
@@ -323,5 +329,17 @@ mod tests {
         assert_eq!(item.tag, "FUNCTION pg_ls_dir(text)");
         assert_eq!(item.create, "GRANT SELECT ON FUNCTION pg_catalog.pg_ls_dir(text) TO bob;\n");
         assert!(item.needs.is_empty() && item.provides.is_empty());
+    }
+
+    #[test]
+    fn the_privileges_of_a_catalogs_columns_come_after_those_of_the_catalog() {
+        let of_catalog = |sub, column| {
+            let system = SystemName { word: "TABLE".to_owned(), name: Some("pg_proc".to_owned()), arguments: None };
+            system_item(&Row { system: Some(system), ..row(sub, column, "bob") }).expect("an item")
+        };
+        let (whole, column) = (of_catalog(0, None), of_catalog(1, Some("proname")));
+        assert_eq!(whole.provides, [whole_relation_privileges(Oid(20_000))]);
+        assert_eq!((column.needs, column.provides), (whole.provides, Vec::new()));
+        assert_eq!(column.create, "GRANT SELECT(proname) ON TABLE pg_catalog.pg_proc TO bob;\n");
     }
 }

@@ -65,6 +65,14 @@ impl Row {
         if self.kind == 'p' { "PROCEDURE" } else { "FUNCTION" }
     }
 
+    /// A body that calls the function itself, which CREATE OR REPLACE lets it do, needs the first version of it.
+    fn calling_itself(&self, mut whole: Item) -> Item {
+        if words::addresses(&self.body_uses).contains(&whole.address) {
+            whole.needs.push(whole.address);
+        }
+        whole
+    }
+
     /// A first version whose body is empty text, which a restore does not check, then the true one: so a body may use a
     /// table whose default calls the function.
     fn opened(&self, whole: &Item, definition: &str) -> Vec<Item> {
@@ -112,6 +120,7 @@ fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
             ..Item::new(word, address, Some(&row.schema), &tag)
         };
         let opened = row.opened(&whole, definition);
+        let whole = row.calling_itself(whole);
         let mut target = words::target(address, word, Some(&row.schema), &signature);
         target.grant = Some(Grantable { on: target.on.clone(), owner: row.owner.clone() });
         let object = Object { opened: opened.into(), ..Object::simple(whole, words::in_schema(&row.schema)) };

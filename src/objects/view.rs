@@ -16,6 +16,7 @@ const QUESTION: Question = Question(
     "SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relkind AS kind,
     c.reltype AS row_type, coalesce(rt.typarray, 0) AS array_type, r.oid AS rule_oid,
     pg_catalog.pg_get_viewdef(c.oid) AS definition, c.relispopulated AS populated,
+    c.oid::pg_catalog.regclass::pg_catalog.text AS printed,
     coalesce(ts.spcname, '') AS tablespace, -- !tablespaces: '' AS tablespace,
     am.amname AS access_method, -- !table-access-method: NULL AS access_method,
     coalesce(c.reloptions, '{}') AS options, coalesce(tc.reloptions, '{}') AS toast_options,
@@ -57,6 +58,8 @@ struct Row {
     rule_oid: Oid,
     definition: String,
     populated: bool,
+    /// Its name, as the server prints it in definitions.
+    printed: String,
     tablespace: String,
     access_method: Option<String>,
     options: Vec<String>,
@@ -116,6 +119,14 @@ impl Row {
         self.definition.trim_end().trim_end_matches(';')
     }
 
+    /// Whether its query may read the view itself, which CREATE OR REPLACE lets it do. Others that only hold the name, in a literal
+    /// perhaps, come out as well.
+    fn names_itself(&self) -> bool {
+        let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
+        let places = self.definition.match_indices(self.printed.as_str());
+        places.into_iter().any(|(at, name)| !self.definition[at + name.len()..].starts_with(is_name))
+    }
+
     /// `WITH (...)`, and WITH CHECK OPTION.
     fn options(&self) -> (String, &'static str) {
         let mut check = "";
@@ -168,7 +179,8 @@ fn view(row: &Row) -> Object {
     }
     provides.extend(&default_addresses);
     let body = format!("VIEW {name}{with} AS\n{}{check};\n{defaults}", row.query());
-    let whole = Item { create: format!("CREATE {body}"), provides, ..bare(row) };
+    let needs = row.names_itself().then(|| row.rule()).into_iter().collect();
+    let whole = Item { create: format!("CREATE {body}"), provides, needs, ..bare(row) };
     // A stub has the columns without the query; the query then replaces it.
     let columns: Vec<String> = row.columns.iter().map(stub_column).collect();
     let stub = if columns.is_empty() {

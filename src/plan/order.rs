@@ -79,7 +79,17 @@ impl Nodes {
             nodes.push(Node { item: object.whole, section, rank: object.rank, object: index, head: None });
             opened.push(object.opened);
         }
-        Nodes { nodes, opened, mates: HashMap::new() }
+        let mut nodes = Nodes { nodes, opened, mates: HashMap::new() };
+        for node in (0..nodes.nodes.len()).filter(|&node| nodes.needs_itself(node)).collect::<Vec<_>>() {
+            nodes.open(node);
+        }
+        nodes
+    }
+
+    /// A loop of one, which the graph does not show.
+    fn needs_itself(&self, node: usize) -> bool {
+        let item = &self.nodes[node].item;
+        item.needs.iter().any(|need| item.provides.contains(need)) && self.can_open(node)
     }
 
     fn key(&self, node: usize) -> (Section, usize, &Option<String>, &str, u32) {
@@ -334,6 +344,23 @@ mod tests {
         let objects = vec![table, object(2, "function")];
         let order = tags(objects, vec![], &[depend(10, 2), depend(2, 1)]);
         assert_eq!(order, ["table head", "function", "table default"]);
+    }
+
+    #[test]
+    fn what_needs_itself_opens() {
+        let mut view = object(1, "view");
+        view.whole.provides.push(address(10));
+        view.whole.needs.push(address(10));
+        let mut query = item(10, "view query");
+        query.provides = vec![address(10)];
+        view.opened = vec![item(1, "view stub"), query].into();
+        assert_eq!(
+            tags(vec![view, object(2, "a reader")], vec![], &[depend(10, 1), depend(2, 1)]),
+            ["view stub", "a reader", "view query"]
+        );
+        let mut lonely = object(1, "it cannot open");
+        lonely.whole.needs.push(address(1));
+        assert_eq!(tags(vec![lonely], vec![], &[]), ["it cannot open"]);
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub struct Task {
     pub crowds: bool,
     /// It is over in no time, so one who has begun such a one may as well do some more.
     pub is_light: bool,
+    /// It brings rows.
+    pub is_rows: bool,
+    /// It starts when all tasks that bring rows are done, whichever those are.
+    pub after_rows: bool,
 }
 
 /// Stage, weight and place of a task, in the order in which they start.
@@ -41,6 +45,9 @@ pub struct Ready {
     waiting: Vec<usize>,
     needed_by: Vec<Vec<usize>>,
     ready: BTreeSet<Key>,
+    /// What would be ready, but waits for all rows.
+    parked: Vec<usize>,
+    open_rows: usize,
     /// Which ones have been started before what they need was done.
     early: HashSet<usize>,
     held: HashMap<i64, (usize, usize)>,
@@ -63,14 +70,24 @@ impl Ready {
                 needed_by[need].push(index);
             }
         }
-        let mut ready = BTreeSet::new();
-        for (index, open) in waiting.iter().enumerate() {
-            if *open == 0 {
-                ready.insert(Self::key(&tasks, index));
-            }
-        }
+        let open_rows = tasks.iter().filter(|task| task.is_rows).count();
         let (early, held) = (HashSet::new(), HashMap::new());
-        Ready { tasks, waiting, needed_by, ready, early, held, open_by_stage, open: count }
+        let (ready, parked) = (BTreeSet::new(), Vec::new());
+        let mut made =
+            Ready { tasks, waiting, needed_by, ready, parked, open_rows, early, held, open_by_stage, open: count };
+        for index in (0..count).filter(|&index| made.waiting[index] == 0).collect::<Vec<_>>() {
+            made.is_ready(index);
+        }
+        made
+    }
+
+    /// What waits for no task any more.
+    fn is_ready(&mut self, index: usize) {
+        if self.tasks[index].after_rows && self.open_rows > 0 {
+            self.parked.push(index);
+        } else {
+            self.ready.insert(Self::key(&self.tasks, index));
+        }
     }
 
     fn key(tasks: &[Task], index: usize) -> Key {
@@ -90,7 +107,8 @@ impl Ready {
     pub fn start_more(&mut self, last: usize) -> Option<usize> {
         let follows = |next: &usize| {
             let is_alike = self.tasks[*next].is_light && self.tasks[*next].stage == self.tasks[last].stage;
-            is_alike && self.waiting[*next] == 1 && !self.early.contains(next) && self.can_lock(*next)
+            let may = !self.tasks[*next].after_rows || self.open_rows == 0;
+            is_alike && may && self.waiting[*next] == 1 && !self.early.contains(next) && self.can_lock(*next)
         };
         if let Some(next) = self.needed_by[last].iter().copied().find(|next| follows(next)) {
             self.early.insert(next);
@@ -157,8 +175,13 @@ impl Ready {
         for next in std::mem::take(&mut self.needed_by[index]) {
             self.waiting[next] -= 1;
             if self.waiting[next] == 0 && !self.early.remove(&next) {
-                self.ready.insert(Self::key(&self.tasks, next));
+                self.is_ready(next);
             }
+        }
+        self.open_rows -= usize::from(self.tasks[index].is_rows);
+        if self.open_rows == 0 {
+            let parked = std::mem::take(&mut self.parked);
+            self.ready.extend(parked.into_iter().map(|index| Self::key(&self.tasks, index)));
         }
     }
 
@@ -224,6 +247,22 @@ mod tests {
             ready.done(task);
         }
         assert_eq!(ready.open(), 0);
+    }
+
+    #[test]
+    fn what_comes_after_rows_waits_for_those_of_all_tables() {
+        let rows = |needs| Task { needs, is_rows: true, ..Task::default() };
+        let after = |needs| Task { needs, after_rows: true, is_light: true, weight: 9, ..Task::default() };
+        let light = Task { is_light: true, ..Task::default() };
+        let mut ready =
+            Ready::new(vec![rows(vec![]), after(vec![]), rows(vec![0]), after(vec![0]), light, after(vec![4])]);
+        assert_eq!([ready.start(), ready.start()], [Some(0), Some(4)]);
+        assert_eq!(ready.start_more(4), None);
+        ready.done(0);
+        ready.done(4);
+        assert_eq!([ready.start(), ready.start()], [Some(2), None]);
+        ready.done(2);
+        assert_eq!([ready.start(), ready.start(), ready.start(), ready.start()], [Some(1), Some(3), Some(5), None]);
     }
 
     #[test]

@@ -121,6 +121,46 @@ pub struct Plan {
     pub left_out: Vec<(String, usize)>,
     /// Only a part of the backup was chosen, so a schema that is there already is no conflict.
     pub is_partial: bool,
+    /// Indexes and constraints that call functions while they are made.
+    pub(crate) calls: Calls,
+}
+
+/// Indexes and constraints that call functions, which may read any table, by their entries.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Calls {
+    /// Functions of the archive.
+    pub(crate) functions: HashSet<i32>,
+    /// What extensions bring.
+    pub(crate) extensions: HashSet<i32>,
+}
+
+impl Calls {
+    /// By what the entries of the whole table of contents need, for what was not chosen may be in the target.
+    fn of(toc: &Toc) -> Self {
+        const CARRIERS: [&str; 7] =
+            ["TYPE", "DOMAIN", "OPERATOR", "OPERATOR CLASS", "OPERATOR FAMILY", "FUNCTION", "AGGREGATE"];
+        let mut carries = Calls::default();
+        let mut calls = Calls::default();
+        for entry in &toc.entries {
+            let id = entry.id;
+            let needs = |set: &HashSet<i32>| entry.needs.iter().any(|need| set.contains(need));
+            let (of_functions, of_extensions) = (needs(&carries.functions), needs(&carries.extensions));
+            let desc = entry.desc.as_str();
+            let carrier = CARRIERS.contains(&desc);
+            let into = match desc {
+                "INDEX" | "CONSTRAINT" | "CHECK CONSTRAINT" => &mut calls,
+                _ => &mut carries,
+            };
+            let is_asked = carrier || desc.ends_with("CONSTRAINT") || desc == "INDEX";
+            if matches!(desc, "FUNCTION" | "PROCEDURE" | "AGGREGATE") || (is_asked && of_functions) {
+                into.functions.insert(id);
+            }
+            if desc == "EXTENSION" || (is_asked && of_extensions) {
+                into.extensions.insert(id);
+            }
+        }
+        calls
+    }
 }
 
 impl Plan {
@@ -155,7 +195,8 @@ pub(crate) fn plan(source: &Source, choice: &Choice, create: bool) -> Result<Pla
     let mut data: HashMap<i32, &Arc<TableObject>> = source.tables.iter().map(|(&id, table)| (id, table)).collect();
     let selected = named::selected(toc, choice)?;
     let listed = listed(toc, choice)?;
-    let mut plan = Plan { is_partial: selected.is_some() || listed.is_some(), ..Plan::default() };
+    let is_partial = selected.is_some() || listed.is_some();
+    let mut plan = Plan { is_partial, calls: Calls::of(toc), ..Plan::default() };
     let mut left_out: HashMap<&'static str, usize> = HashMap::new();
     let mut pre_data = true;
     let mut early = EarlyRows::of(toc);

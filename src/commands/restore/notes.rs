@@ -17,7 +17,7 @@ use std::collections::HashSet;
 const LOCK: i64 = 0x7067_7374_6f77;
 
 /// How steps are numbered, and tables and keys are cut; another version of pgstow may do it otherwise.
-const LAYOUT: u32 = 3;
+const LAYOUT: u32 = 4;
 
 const MAKE: &str = "CREATE SCHEMA pgstow_restore; \
      CREATE TABLE pgstow_restore.run \
@@ -26,7 +26,8 @@ const MAKE: &str = "CREATE SCHEMA pgstow_restore; \
 
 const DROP: &str = "DROP SCHEMA pgstow_restore CASCADE";
 
-/// One step, one slice of a table's rows, or one piece of a key: the entry's id, and the number of the slice or piece, or 0.
+/// One step, one slice of a table's rows, or one piece of a key: the entry's id, and the number of the slice
+/// (from 1) or piece, or 0.
 pub(super) type Piece = (i32, usize);
 
 /// The notes of one restore.

@@ -6,8 +6,9 @@ use super::columns::{self, Layouts};
 use super::early::EarlyRows;
 use super::failures::{Failures, with_statement};
 use super::notes::{Notes, Piece};
+use super::row_order::row_order;
 use super::start::Start;
-use super::tasks::{LargeObjects, Work, tasks};
+use super::tasks::{Circumstances, LargeObjects, Work, tasks};
 use super::{RestoreOptions, Words, connect, load, statements};
 use crate::archive::Charset;
 use crate::commands::memory::{self, Taken};
@@ -122,12 +123,16 @@ pub(super) async fn run(
     let layouts = stop.unless(columns::layouts(&first, &plan)).await?;
     // After errors, or by now, a table of the plan may have rows that are not this restore's.
     let may_truncate = !options.keep_going && before.done.is_empty();
-    let (pieces, tasks) = tasks(&plan, &archive.large, before.jobs, may_truncate);
+    let order = stop.unless(row_order(&first, &plan, true)).await?;
+    let circumstances = Circumstances { jobs: before.jobs, may_truncate, order: &order, done: &before.done };
+    let (pieces, tasks) = tasks(&plan, &archive.large, circumstances);
     let at_once = Taken::look().since(archive.before);
     let loaders = memory::loaders(options.memory, options.jobs, archive.held, at_once)?;
     memory::keep_freed(options.memory);
     let workers = options.jobs.max(1).min(pieces.len().max(1));
     let work = stop.child();
+    let mut outcome = so_far;
+    outcome.warnings.extend(order.warning);
     let further = plan.further_segments();
     let shared = Arc::new(Shared {
         plan,
@@ -145,7 +150,7 @@ pub(super) async fn run(
         further,
         work: pieces,
         is_light: tasks.iter().map(|task| task.is_light).collect(),
-        state: Mutex::new(State { ready: Ready::new(tasks), failures, outcome: so_far, running: 0 }),
+        state: Mutex::new(State { ready: Ready::new(tasks), failures, outcome, running: 0 }),
         changed: Notify::new(),
     });
     let mut sessions = vec![first];

@@ -2,6 +2,8 @@
 
 use super::choose::{Phase, Plan, Step};
 use super::keys;
+use super::notes::Piece;
+use super::row_order::RowOrder;
 use super::slices::{self, Slice, slices};
 use crate::commands::source::{BlobObject, TableObject};
 use crate::plan::{Lock, Task};
@@ -54,7 +56,7 @@ pub(super) type LargeObjects = HashMap<i32, Vec<BlobObject>>;
 pub(super) struct Work {
     /// The step's place in the plan.
     pub(super) step: usize,
-    /// Which of the step's slices or pieces it is, from 0.
+    /// Which of the step's pieces it is, from 0; slices are counted from 1.
     pub(super) number: usize,
     /// What runs in place of the step's own statement, where it is a piece of it.
     pub(super) statement: Option<String>,
@@ -73,9 +75,35 @@ impl Work {
     }
 }
 
-/// Everything that runs side by side, in the order of the table of contents; what is cut depends on the plan and the number of
-/// connections alone.
-fn pieces_of_work(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate: bool) -> Vec<Work> {
+/// What decides how rows are cut and put in order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances<'a> {
+    /// How many connections there are.
+    pub(super) jobs: usize,
+    /// The tables of the plan have no rows but this restore's.
+    pub(super) may_truncate: bool,
+    /// Which rows wait for which.
+    pub(super) order: &'a RowOrder,
+    /// What an earlier run has done. The pieces that it made are made again.
+    pub(super) done: &'a HashSet<Piece>,
+}
+
+impl Circumstances<'_> {
+    /// Whether these rows come in one piece; nothing where anything goes.
+    fn must_be_whole(&self, entry: i32, begun: &HashSet<i32>) -> bool {
+        let was_whole = self.done.contains(&(entry, 0));
+        was_whole || (self.order.whole.contains(&entry) && !begun.contains(&entry))
+    }
+
+    /// The entries whose rows an earlier run has begun to load in slices.
+    fn begun(&self) -> HashSet<i32> {
+        self.done.iter().filter(|(_, number)| *number > 0).map(|(entry, _)| *entry).collect()
+    }
+}
+
+/// Everything that runs side by side, in the order of the table of contents.
+fn pieces_of_work(plan: &Plan, large: &LargeObjects, circumstances: Circumstances<'_>) -> Vec<Work> {
+    let (Circumstances { jobs, may_truncate, .. }, begun) = (circumstances, circumstances.begun());
     let made = heaps_made_and_loaded_at_once(plan);
     let (indexed, rows) = (indexes_of_tables(plan), rows_of_tables(plan));
     // A sum over all steps, so it is made once.
@@ -102,13 +130,14 @@ fn pieces_of_work(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate: 
         // Rows that come in slices cannot be frozen, for which every index pays; without an index slices are for balance alone.
         let pays = is_made && of.entry.needs.iter().any(|need| indexed.contains_key(need));
         let most = if pays { MOST_QUARTERS_WITH_INDEXES } else { MOST_QUARTERS } * u128::from(all_bytes);
+        let must_be_whole = circumstances.must_be_whole(of.entry.id, &begun);
         let gains = |data: &&Arc<TableObject>| 4 * u128::from(data.raw_bytes) * jobs as u128 > most;
-        let cut = data.filter(gains).zip(slices::size(all_bytes, jobs));
+        let cut = data.filter(|_| !must_be_whole).filter(gains).zip(slices::size(all_bytes, jobs));
         let parts = cut.map_or_else(Vec::new, |(data, size)| slices(data, size));
         if parts.is_empty() {
             work.push(Work { is_fresh, ..Work::whole(step) });
         }
-        let sliced = |(number, slice)| Work { number, slice: Some(slice), ..Work::whole(step) };
+        let sliced = |(number, slice)| Work { number: number + 1, slice: Some(slice), ..Work::whole(step) };
         work.extend(parts.into_iter().enumerate().map(sliced));
     }
     work
@@ -188,10 +217,9 @@ fn loaded_through_one_root<'a>(plan: &'a Plan, work: &[Work]) -> HashMap<&'a str
 
 /// The steps that run side by side, as tasks: what they wait for, what they lock, when.
 ///
-/// `may_truncate` says that the tables of the plan have no rows but this restore's. The rows of a large table are several
-/// tasks, whose order counts by the whole table, so that its indexes can begin early.
-pub(super) fn tasks(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate: bool) -> (Vec<Work>, Vec<Task>) {
-    let work = pieces_of_work(plan, large, jobs, may_truncate);
+/// The rows of a large table are several tasks, whose order counts by the whole table, so that its indexes can begin early.
+pub(super) fn tasks(plan: &Plan, large: &LargeObjects, circumstances: Circumstances<'_>) -> (Vec<Work>, Vec<Task>) {
+    let (work, order) = (pieces_of_work(plan, large, circumstances), circumstances.order);
     let mut task_of: HashMap<i32, Vec<usize>> = HashMap::new();
     for (task, work) in work.iter().enumerate() {
         task_of.entry(plan.steps[work.step].entry.id).or_default().push(task);
@@ -227,8 +255,15 @@ pub(super) fn tasks(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate
         let is_data = step.data.is_some();
         let mut needs: Vec<usize> =
             step.entry.needs.iter().filter_map(|id| task_of.get(id)).flatten().copied().collect();
-        if !is_data {
+        let rows_before =
+            |ids: &[i32]| ids.iter().filter_map(|id| task_of.get(id)).flatten().copied().collect::<Vec<_>>();
+        if is_data {
+            needs.extend(order.behind.get(&step.entry.id).into_iter().flat_map(|ids| rows_before(ids)));
+        } else {
             needs.extend(step.entry.needs.iter().filter_map(|id| rows_of.get(id)).flatten());
+        }
+        if plan.calls.extensions.contains(&step.entry.id) {
+            needs.extend(rows_before(&order.of_extensions));
         }
         let is_piece = work.statement.is_some();
         if is_piece && work.number == 0 {
@@ -286,20 +321,23 @@ pub(super) fn tasks(plan: &Plan, large: &LargeObjects, jobs: usize, may_truncate
             None if stage == 0 => step.entry.needs.iter().filter_map(|need| bytes_of.get(need)).sum(),
             None => 0,
         };
-        tasks.push(Task { needs, locks, stage, weight, crowds: work.slice.is_some(), is_light });
+        let is_rows = is_data || objects.is_some() || desc == "SEQUENCE SET";
+        let after_rows = plan.calls.functions.contains(&step.entry.id);
+        tasks.push(Task { needs, locks, stage, weight, crowds: work.slice.is_some(), is_light, is_rows, after_rows });
     }
     (work, tasks)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LIGHT, LargeObjects, Plan, Step, WORTH_TWO_PIECES, tasks};
+    use super::{Circumstances, LIGHT, LargeObjects, Piece, Plan, RowOrder, Step, WORTH_TWO_PIECES, Work, tasks};
     use crate::archive::toc::TocEntry;
     use crate::commands::restore::choose::Phase;
     use crate::commands::source::{RunOfRows, TableObject};
     use crate::commands::transfer::ArchiveObject;
     use crate::model::{Address, Item};
-    use crate::plan::Lock;
+    use crate::plan::{Lock, Task};
+    use std::collections::{HashMap, HashSet};
     use std::sync::Arc;
 
     fn step(desc: &'static str, id: i32, create: &str) -> Step {
@@ -320,8 +358,18 @@ mod tests {
         Plan { steps, ..Plan::default() }
     }
 
-    fn none() -> LargeObjects {
-        LargeObjects::new()
+    fn tasks_of(plan: &Plan, jobs: usize, may_truncate: bool) -> (Vec<Work>, Vec<Task>) {
+        tasks_in(plan, jobs, may_truncate, &RowOrder::default(), &HashSet::new())
+    }
+
+    fn tasks_in(
+        plan: &Plan,
+        jobs: usize,
+        may_truncate: bool,
+        order: &RowOrder,
+        done: &HashSet<Piece>,
+    ) -> (Vec<Work>, Vec<Task>) {
+        tasks(plan, &LargeObjects::new(), Circumstances { jobs, may_truncate, order, done })
     }
 
     fn built() -> [Step; 2] {
@@ -338,7 +386,7 @@ mod tests {
             Arc::make_mut(&mut other.entry).id = 20;
             Arc::make_mut(&mut other.entry).needs = Vec::new();
             plan.steps.push(other);
-            let (work, _) = tasks(&plan, &none(), jobs, may_truncate);
+            let (work, _) = tasks_of(&plan, jobs, may_truncate);
             let rows: Vec<_> = work.iter().filter(|work| work.step == 1).collect();
             (rows.len() > 1, rows.iter().all(|work| work.is_fresh))
         };
@@ -355,8 +403,7 @@ mod tests {
 
     #[test]
     fn what_is_made_on_a_table_of_the_plan_with_few_rows_is_light() {
-        let light =
-            |plan: &Plan| -> Vec<bool> { tasks(plan, &none(), 1, true).1.iter().map(|task| task.is_light).collect() };
+        let light = |plan: &Plan| -> Vec<bool> { tasks_of(plan, 1, true).1.iter().map(|task| task.is_light).collect() };
         assert_eq!(light(&plan(LIGHT, &built())), [false, true, true]);
         assert_eq!(light(&plan(2 * LIGHT, &built())), [false, false, false]);
         let comment = step("COMMENT", 5, "COMMENT ON INDEX s.i IS 'it is light';");
@@ -381,24 +428,54 @@ mod tests {
         };
         let mut statistics = step("STATISTICS DATA", 6, "SELECT * FROM pg_catalog.pg_restore_relation_stats();");
         Arc::make_mut(&mut statistics.entry).needs = vec![4];
-        let (_, found) = tasks(&plan(9, &[&built()[..], &[comment(5), statistics]].concat()), &none(), 2, true);
+        let (_, found) = tasks_of(&plan(9, &[&built()[..], &[comment(5), statistics]].concat()), 2, true);
         assert_eq!(found[3].locks, [(1, Lock::Shared), (4, Lock::Exclusive)]);
         assert_eq!(found[4].locks, [(1, Lock::Exclusive), (4, Lock::Exclusive)]);
     }
 
     #[test]
     fn a_key_of_a_large_table_lets_others_build_their_indexes_while_its_own_is_built() {
-        let (work, found) = tasks(&plan(2 * WORTH_TWO_PIECES, &built()), &none(), 2, true);
+        let (work, found) = tasks_of(&plan(2 * WORTH_TWO_PIECES, &built()), 2, true);
         let places: Vec<_> = work.iter().map(|work| (work.step, work.number, work.statement.is_some())).collect();
-        assert_eq!(places, [(1, 0, false), (1, 1, false), (2, 1, true), (2, 0, true), (3, 0, false)]);
+        assert_eq!(places, [(1, 1, false), (1, 2, false), (2, 1, true), (2, 0, true), (3, 0, false)]);
         assert_eq!(found[2].locks, [(1, Lock::Shared)]);
         assert_eq!(found[3].locks, [(1, Lock::Exclusive)]);
         assert!(found[3].needs.contains(&2) && found[2].needs.contains(&0) && found[2].needs.contains(&1));
         for (bytes, built, jobs) in
             [(WORTH_TWO_PIECES, &built()[..], 2), (1 << 30, &built()[..1], 2), (1 << 30, &built()[..], 1)]
         {
-            let (work, _) = tasks(&plan(bytes, built), &none(), jobs, true);
+            let (work, _) = tasks_of(&plan(bytes, built), jobs, true);
             assert!(work.iter().all(|work| work.statement.is_none()), "{bytes} {jobs}");
         }
+    }
+
+    #[test]
+    fn rows_that_must_be_whole_are_cut_only_where_an_earlier_run_has_begun_so() {
+        let plan = plan(1 << 30, &[]);
+        let whole = RowOrder { whole: HashSet::from([2]), ..RowOrder::default() };
+        let numbers = |order: &RowOrder, done: &[Piece]| -> Vec<usize> {
+            let (work, _) = tasks_in(&plan, 2, true, order, &done.iter().copied().collect());
+            work.iter().map(|work| work.number).collect()
+        };
+        let free = RowOrder::default();
+        let (sliced, at_once) = (numbers(&free, &[]), vec![0]);
+        assert!(sliced.len() > 1 && !sliced.contains(&0));
+        assert_eq!(numbers(&whole, &[]), at_once);
+        assert_eq!(numbers(&whole, &[(2, 1)]), sliced);
+        assert_eq!(numbers(&free, &[(2, 0)]), at_once);
+    }
+
+    #[test]
+    fn an_index_that_calls_functions_is_made_when_all_rows_are_there() {
+        let mut plan = plan(9, &built());
+        plan.calls.functions = HashSet::from([4]);
+        plan.calls.extensions = HashSet::from([3]);
+        let (_, found) = tasks_of(&plan, 2, true);
+        let kinds: Vec<_> = found.iter().map(|task| (task.is_rows, task.after_rows)).collect();
+        assert_eq!(kinds, [(true, false), (false, false), (false, true)]);
+        let order = RowOrder { behind: HashMap::from([(2, vec![3])]), of_extensions: vec![2], ..RowOrder::default() };
+        let (_, found) = tasks_in(&plan, 2, true, &order, &HashSet::new());
+        assert_eq!(found[0].needs, [1]);
+        assert!(found[1].needs.contains(&0));
     }
 }

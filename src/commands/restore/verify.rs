@@ -2,6 +2,7 @@
 
 use super::Words;
 use super::choose::Plan;
+use super::generated::{Generated, GeneratedColumns, generated_columns};
 use crate::commands::source::Source;
 use crate::commands::{Progress, Stop};
 use crate::error::{Error, Kind, Result};
@@ -34,6 +35,8 @@ struct Promise {
     digest: Option<String>,
     /// The tables of the backup that it is about, by their entries.
     tables: HashSet<String>,
+    /// The columns of those that the archive has no values of.
+    generated: Vec<Generated>,
     weight: u64,
 }
 
@@ -54,7 +57,8 @@ impl Promise {
     }
 }
 
-/// Reads every table that was restored, several at a time, and compares its number of rows and their digest.
+/// Reads every table that was restored, several at a time, and compares its number of rows and their digest, and computes generated
+/// columns again.
 pub(super) async fn compare(
     plan: &Plan,
     source: &Source,
@@ -64,7 +68,9 @@ pub(super) async fn compare(
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<Comparison> {
-    let mut promises = promises(plan, source)?;
+    let first = stop.unless(connect(connection, words)).await?;
+    let columns = stop.unless(generated_columns(&first)).await?;
+    let mut promises = promises(plan, source, columns)?;
     let compared = promises.iter().map(|promise| promise.tables.len() as u64).sum();
     let mut comparison =
         Comparison { tables: compared, of_extensions: plan.table_count() - compared, differences: Vec::new() };
@@ -73,8 +79,12 @@ pub(super) async fn compare(
     let workers = jobs.max(1).min(promises.len());
     let queue = Arc::new(Mutex::new(VecDeque::from(promises)));
     let mut tasks: JoinSet<Result<Vec<(usize, String)>>> = JoinSet::new();
+    let mut first = Some(first);
     for _ in 0..workers {
-        let session = stop.unless(connect(connection, words)).await?;
+        let session = match first.take() {
+            Some(session) => session,
+            None => stop.unless(connect(connection, words)).await?,
+        };
         let (queue, progress, stop) = (Arc::clone(&queue), Arc::clone(progress), stop.clone());
         tasks.spawn(async move {
             let outcome = stop.unless(work(&session, &queue, &progress)).await;
@@ -97,7 +107,7 @@ pub(super) async fn compare(
     Ok(comparison)
 }
 
-fn promises(plan: &Plan, source: &Source) -> Result<Vec<Promise>> {
+fn promises(plan: &Plan, source: &Source, mut columns: GeneratedColumns) -> Result<Vec<Promise>> {
     let manifest = source.manifest.as_ref().ok_or_else(nothing_to_compare_with)?;
     let of_entry: HashMap<i32, _> = manifest.tables.iter().map(|table| (table.toc_id, table)).collect();
     let definitions: HashSet<i32> =
@@ -105,15 +115,19 @@ fn promises(plan: &Plan, source: &Source) -> Result<Vec<Promise>> {
     let mut promises: Vec<Promise> = Vec::new();
     let mut together: HashMap<&str, usize> = HashMap::new();
     for (place, step) in plan.steps.iter().enumerate().filter(|(_, step)| step.data.is_some()) {
-        let Some(table) = of_entry.get(&step.entry.id) else { continue };
+        let Some(promised) = of_entry.get(&step.entry.id) else { continue };
         // A table that comes with an extension has no definition of its own here, and perhaps only some of its rows.
         if !step.entry.needs.iter().any(|need| definitions.contains(need)) {
             continue;
         }
         let copy = step.entry.copy.as_deref().unwrap_or_default();
+        // A further segment finds them taken.
+        let table = (step.entry.schema.clone().unwrap_or_default(), step.entry.tag.clone());
+        let generated = columns.remove(&table);
         // The segments of one table, and partitions whose rows are loaded through their root, are found in one place.
         if let Some(first) = together.get(copy).and_then(|&first| promises.get_mut(first)) {
-            first.take(step.label(), table.rows, table.rows_digest.as_deref());
+            first.take(step.label(), promised.rows, promised.rows_digest.as_deref());
+            first.generated.extend(generated);
             continue;
         }
         let through_root = step.entry.create.as_deref().is_some_and(|words| words.starts_with(THROUGH_ROOT));
@@ -129,10 +143,11 @@ fn promises(plan: &Plan, source: &Source) -> Result<Vec<Promise>> {
             place,
             label: step.label(),
             copy_out,
-            rows: table.rows,
-            digest: table.rows_digest.clone(),
+            rows: promised.rows,
+            digest: promised.rows_digest.clone(),
             tables: [step.label()].into(),
-            weight: table.raw_bytes,
+            generated: generated.into_iter().collect(),
+            weight: promised.raw_bytes,
         });
     }
     Ok(promises)
@@ -193,8 +208,15 @@ async fn differs(session: &Session, promise: &Promise, progress: &Progress) -> R
     if found.rows() != promise.rows {
         return Ok(Some(format!("{} rows, the backup has {}", found.rows(), promise.rows)));
     }
-    let differs = promise.digest.as_ref().is_some_and(|digest| *digest != found.to_string());
-    Ok(differs.then(|| format!("as many rows as the backup ({}), but not the same ones", promise.rows)))
+    if promise.digest.as_ref().is_some_and(|digest| *digest != found.to_string()) {
+        return Ok(Some(format!("as many rows as the backup ({}), but not the same ones", promise.rows)));
+    }
+    for generated in &promise.generated {
+        if let Some(difference) = generated.differ(session).await? {
+            return Ok(Some(difference));
+        }
+    }
+    Ok(None)
 }
 
 /// The error of a target that is not what the backup says, for after the report was printed. `majors`: of the source
