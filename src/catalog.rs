@@ -205,7 +205,8 @@ pub async fn scout(session: &Session, selection: &Selection) -> Result<Scouted> 
     let chosen = Chosen::resolve(selection, &relations)?;
     let wanted = wanted(&relations, &chosen);
     let warning = relations.check_lock_budget(wanted.len())?;
-    relations::check_readable(&wanted, &relations.role)?;
+    let read: Vec<&Relation> = wanted.iter().copied().chain(valued(&relations, &chosen)).collect();
+    relations::check_readable(&read, &relations.role)?;
     let wanted = wanted.into_iter().cloned().collect();
     let questions = questions(session, selection).await?.into_iter().enumerate().collect();
     Ok(Scouted { wanted, warning, questions, early: Vec::new() })
@@ -458,8 +459,16 @@ fn wanted<'a>(relations: &'a Relations, chosen: &Chosen) -> Vec<&'a Relation> {
     relations.relations.iter().filter(is_wanted).collect()
 }
 
+/// The sequences whose values are wanted.
+fn valued<'a>(relations: &'a Relations, chosen: &Chosen) -> impl Iterator<Item = &'a Relation> {
+    let is_dumped = |relation: &&Relation| relation.extension.is_none() || relation.configuration;
+    let sequences = relations.relations.iter().filter(|relation| relation.kind == 'S').filter(is_dumped);
+    sequences.filter(move |relation| chosen.rows_of(relation.oid))
+}
+
 /// Holds what the snapshot has against the locks that were taken before it.
 async fn check_locks(session: &Session, relations: &Relations, chosen: &Chosen, lock_late: bool) -> Result<(), Unread> {
+    relations::check_readable(&valued(relations, chosen).collect::<Vec<_>>(), &relations.role)?;
     let locked = relations::locked(session).await?;
     let missing: Vec<&Relation> =
         wanted(relations, chosen).into_iter().filter(|relation| !locked.contains(&relation.oid)).collect();

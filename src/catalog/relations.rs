@@ -141,7 +141,7 @@ pub(super) struct Relations {
 impl Relation {
     /// For messages: `table public.t`.
     pub(super) fn label(&self) -> String {
-        item::label("TABLE", Some(&self.schema), &self.name)
+        item::label(if self.kind == 'S' { "SEQUENCE" } else { "TABLE" }, Some(&self.schema), &self.name)
     }
 }
 
@@ -220,12 +220,43 @@ pub(super) async fn lock(session: &Session, relations: &[&Relation]) -> Result<(
     Ok(())
 }
 
-/// Fails for the first of these that the role may not read.
+/// So many names are in one error.
+const NAMES_SHOWN: usize = 50;
+
+/// Fails where the role may not read some of these, and names them all with the words that leave them out.
 pub(super) fn check_readable(relations: &[&Relation], role: &str) -> Result<()> {
-    let Some(denied) = relations.iter().find(|relation| relation.readable == Some(false)) else { return Ok(()) };
-    Err(Error::new(Kind::Database, format!("role {} may not read it", name::ident(role)))
-        .on(denied.label())
-        .hint("grant it USAGE on the schema and SELECT on the table (or pg_read_all_data), or leave the table out"))
+    let denied: Vec<&&Relation> = relations.iter().filter(|relation| relation.readable == Some(false)).collect();
+    let (role, tables) = (name::ident(role), denied.iter().any(|relation| relation.kind != 'S'));
+    let sequences = denied.iter().any(|relation| relation.kind == 'S');
+    let what = match (tables, sequences) {
+        (true, true) => "the tables and sequences",
+        (false, true) => "the sequences",
+        _ => "the tables",
+    };
+    let grant = "grant it USAGE on the schema and SELECT on the table (or pg_read_all_data)";
+    let pattern = |relation: &Relation| quoted(&qualified(&relation.schema, &relation.name));
+    match denied.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Error::new(Kind::Database, format!("role {role} may not read it"))
+            .on(one.label())
+            .hint(format!("{grant}, or leave it out: -T {}", pattern(one)))),
+        many => {
+            let shown = many.len().min(NAMES_SHOWN);
+            let more = if many.len() > shown { format!(" and {} more", many.len() - shown) } else { String::new() };
+            let names: Vec<String> = many[..shown].iter().map(|relation| relation.label()).collect();
+            let patterns: Vec<String> =
+                many[..shown].iter().map(|relation| format!("-T {}", pattern(relation))).collect();
+            let more_patterns = if more.is_empty() { "" } else { " and so on (--filter takes them from a file)" };
+            Err(Error::new(Kind::Database, format!("role {role} may not read {}{more}", names.join(", ")))
+                .on(what)
+                .hint(format!("{grant}, or leave them out: {}{more_patterns}", patterns.join(" "))))
+        }
+    }
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[derive(Debug, Deserialize)]

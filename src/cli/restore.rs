@@ -52,6 +52,10 @@ pub struct RestoreArgs {
     /// Print what would be done, and do nothing; with -d also what the target lacks, if it can be reached
     #[arg(long)]
     pub dry_run: bool,
+    /// Leave out what the connected role may not do in the target (event triggers, owners, objects of a provider...), and say
+    /// what that was
+    #[arg(long)]
+    pub no_superuser: bool,
     /// Collect errors instead of stopping at the first; the exit code is 8 then
     #[arg(long)]
     pub keep_going: bool,
@@ -109,6 +113,7 @@ impl RestoreArgs {
             if_exists: self.choice.if_exists,
             dry_run: self.dry_run || self.list,
             look: self.database.is_some() && !self.list,
+            no_superuser: self.no_superuser,
             keep_going: self.keep_going,
             resume: self.resume,
             verify: self.verify,

@@ -70,6 +70,8 @@ pub struct RestoreOptions {
     pub dry_run: bool,
     /// In a dry run: look at the target, if it can be reached, for what it lacks.
     pub look: bool,
+    /// Leave out what the connected role may not do in the target, and say what that was.
+    pub no_superuser: bool,
     /// Collect errors instead of stopping at the first.
     pub keep_going: bool,
     /// Go on with the restore into this target that died, if there was one.
@@ -165,7 +167,7 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     }
     progress.expect(report.plan.table_count(), report.plan.raw_bytes());
     progress.phase("connecting");
-    let mut failures = failures::Failures::new(options.keep_going);
+    let mut failures = failures::Failures::new(options.keep_going, options.no_superuser);
     if options.globals.is_some_and(|choice| choice.only) {
         report.globals = restore_globals(globals.as_ref(), &options, &words, &mut failures, &progress, &stop).await?;
         report.errors = failures.into_errors();
@@ -217,7 +219,7 @@ async fn look_in_passing(
     let not_looked = |why: &dyn std::fmt::Display| format!("the target was not looked at: {why}");
     match tokio::time::timeout(PATIENCE, connect(&options.connection, words)).await {
         Ok(Ok(session)) => {
-            let found = preflight::look(&session, source, &report.plan, globals, options).await?;
+            let found = start::foresee(&session, source, globals, options, report).await?;
             report.warnings.extend(found.warnings);
             report.lacks = found.lacks;
         }

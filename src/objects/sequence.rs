@@ -16,14 +16,14 @@ pub(super) const KIND: Kind = Kind { name: "sequences", questions: &[QUESTION], 
 /// `pg_get_sequence_data` came with 18; before, the value of a sequence stands only in the sequence, and `ts_stat`, which gives
 /// the words of whatever a query finds, reads as many as there are. Unlike `query_to_xml` it is part of every build
 /// (`map_sql_identifier_to_xml_name`, `xml.c`, needs libxml). Without the right to read it, and for an unlogged sequence of
-/// a standby, the value is null. OFFSET 0 keeps a lookup a lookup where the catalogs were never analyzed.
+/// a standby, the value is null; whoever wants such a sequence's value has been refused before (`catalog/relations.rs`). OFFSET 0 keeps a lookup a lookup where the catalogs were never analyzed.
 const QUESTION: Question = Question(
     "SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.reltype AS row_type,
     pg_catalog.format_type(s.seqtypid, NULL) AS type, s.seqstart AS start, s.seqincrement AS increment,
     s.seqmin AS minimum, s.seqmax AS maximum, s.seqcache AS cache, s.seqcycle AS cycle,
     c.relpersistence = 'u' AS unlogged,
     coalesce(c.relpersistence <> t.relpersistence, false) AS other_persistence, -- <15: false AS other_persistence,
-    c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery() AS unreadable, -- !rows: true AS unreadable,
+    c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery() OR NOT pg_catalog.has_sequence_privilege(c.oid, 'SELECT') OR NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS unreadable, -- !rows: true AS unreadable,
     d.refobjid AS table_oid, tn.nspname AS table_schema, t.relname AS table_name, t.relkind AS table_kind,
     a.attname AS column_name, CASE WHEN d.deptype = 'i' THEN a.attidentity END AS identity,
     v.last_value, v.is_called,

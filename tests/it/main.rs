@@ -40,6 +40,7 @@ mod notifying;
 mod past;
 mod policies;
 mod preflight;
+mod providers;
 mod pruning;
 mod reconnecting;
 mod reporting;

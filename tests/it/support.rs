@@ -150,9 +150,15 @@ impl LocalBackup {
     /// Dumps a database.
     #[track_caller]
     pub(crate) fn make(database: &Database, arguments: &[&str]) -> Self {
+        LocalBackup::make_as(database, &database.url(), arguments)
+    }
+
+    /// Dumps a database, as whoever the URL names.
+    #[track_caller]
+    pub(crate) fn make_as(database: &Database, url: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (url, store) = (database.url(), format!("file://{}", folder.path().display()));
-        let fixed = ["dump", "-d", &url, "--to", &store, "--json"];
+        let (url, store) = (url, format!("file://{}", folder.path().display()));
+        let fixed = ["dump", "-d", url, "--to", &store, "--json"];
         let report = pgstow(&no_store(), &[fixed.as_slice(), arguments].concat()).fine().json();
         let id = report["backup"].as_str().unwrap().to_owned();
         LocalBackup { store: folder, id, database: database.name.clone() }

@@ -2,6 +2,7 @@
 
 use super::apply::Failed;
 use super::choose::Step;
+use super::preflight::rights;
 use super::ties;
 use crate::error::{Error, Kind, Result};
 
@@ -12,22 +13,31 @@ const STATEMENT_SHOWN: usize = 300;
 #[derive(Debug)]
 pub(super) struct Failures {
     keep_going: bool,
+    /// What the role may not do is left out.
+    no_superuser: bool,
     errors: Vec<String>,
     untied: Vec<String>,
+    /// What the server refused to the role.
+    refused: Vec<String>,
 }
 
 impl Failures {
-    pub(super) fn new(keep_going: bool) -> Self {
-        Failures { keep_going, errors: Vec::new(), untied: Vec::new() }
+    pub(super) fn new(keep_going: bool, no_superuser: bool) -> Self {
+        Failures { keep_going, no_superuser, errors: Vec::new(), untied: Vec::new(), refused: Vec::new() }
     }
 
-    /// Whether a step failed only because it ties something to what is not there; then it is noted, and is no failure.
+    /// Whether a step failed only because it ties something to what is not there, or because the role may
+    /// not do it and the user wants to go past that; then it is noted, and is no failure.
     pub(super) fn let_pass(&mut self, step: &Step, error: &Error) -> bool {
         let passes = ties::lacks_an_end(step, error);
         if passes {
             self.untied.push(step.label());
         }
-        passes
+        let refused = self.no_superuser && rights::is_refused(error);
+        if refused {
+            self.refused.push(step.label());
+        }
+        passes || refused
     }
 
     /// Notes a step's failure, unless it may pass, or returns it when it is the last straw.
@@ -35,9 +45,9 @@ impl Failures {
         if self.let_pass(step, &error) { Ok(()) } else { self.add(error.on(step.label()), &sql) }
     }
 
-    /// A warning about all that was let pass.
-    pub(super) fn warning(&self) -> Option<String> {
-        ties::words(&self.untied)
+    /// Warnings about all that was let pass.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        ties::words(&self.untied).into_iter().chain(rights::words(&self.refused))
     }
 
     /// What failed, for the report.

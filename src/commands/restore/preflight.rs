@@ -7,6 +7,7 @@ mod abilities;
 mod collations;
 mod database;
 mod locales;
+pub(super) mod rights;
 
 use super::RestoreOptions;
 use super::choose::Plan;

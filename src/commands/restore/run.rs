@@ -187,7 +187,7 @@ pub(super) async fn run(
     }
     let (mut outcome, mut failures) = {
         let mut state = lock(&shared.state)?;
-        let failures = std::mem::replace(&mut state.failures, Failures::new(options.keep_going));
+        let failures = std::mem::replace(&mut state.failures, Failures::new(options.keep_going, options.no_superuser));
         (std::mem::take(&mut state.outcome), failures)
     };
     if let Some(session) = last {
@@ -195,7 +195,7 @@ pub(super) async fn run(
         let word = stop.unless(apply::finish(&session, &steps, shared.manner(), &mut failures)).await?;
         outcome.warnings.extend(word);
     }
-    outcome.warnings.extend(failures.warning());
+    outcome.warnings.extend(failures.warnings());
     outcome.errors = failures.into_errors();
     Ok(outcome)
 }
@@ -307,6 +307,11 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
             }
             Ok(None) => {}
             Err(error) => {
+                if state.failures.let_pass(step, &error) {
+                    drop(state);
+                    shared.changed.notify_waiters();
+                    continue;
+                }
                 let statement = if step.data.is_some() { step.entry.copy.as_deref().unwrap_or_default() } else { "" };
                 state.failures.add(error, statement)?;
             }

@@ -8,8 +8,10 @@ use crate::commands::{Progress, Stop};
 use crate::error::{Error, Result};
 use crate::postgres::Session;
 use std::collections::HashSet;
+use std::sync::Arc;
 
-const RESUME_HINT: &str = "the same command with --resume goes on where this one stopped";
+const RESUME_HINT: &str =
+    "the same command with --resume goes on where this one stopped; with --keep-going beside it, past what fails";
 
 /// Where the steps begin.
 pub(super) struct Start {
@@ -171,6 +173,28 @@ async fn take_over(session: Session, identity: &Identity) -> Result<Found> {
     Ok(Found::Notes(Start { session, notes, before }))
 }
 
+/// Looks for what the target lacks and what the role may not do in it; the latter leaves the plan, if the user wants that.
+pub(super) async fn foresee(
+    session: &Session,
+    source: &Source,
+    globals: Option<&globals::Plan>,
+    options: &RestoreOptions,
+    report: &mut RestoreReport,
+) -> Result<preflight::Found> {
+    let (plan, refusals) = preflight::rights::look(session, &report.plan, globals, options).await?;
+    if options.no_superuser {
+        report.plan = Arc::new(plan);
+        report.warnings.extend(refusals.warnings());
+    } else if let Some(plan) = refusals.without_said(&report.plan) {
+        report.plan = Arc::new(plan);
+    }
+    let mut found = preflight::look(session, source, &report.plan, globals, options).await?;
+    if !options.no_superuser {
+        found.lacks.extend(refusals.lacks());
+    }
+    Ok(found)
+}
+
 /// Refuses a target that lacks something, unless the restore is to go on whatever happens.
 async fn look_before(
     session: &Session,
@@ -179,7 +203,7 @@ async fn look_before(
     options: &RestoreOptions,
     report: &mut RestoreReport,
 ) -> Result<()> {
-    let found = preflight::look(session, source, &report.plan, globals, options).await?;
+    let found = foresee(session, source, globals, options, report).await?;
     report.warnings.extend(found.warnings);
     if !found.lacks.is_empty() && !options.keep_going {
         return Err(preflight::refusal(&found.lacks, session));
