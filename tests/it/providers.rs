@@ -11,9 +11,8 @@ const ROLES: &str = "CREATE ROLE app LOGIN BYPASSRLS; CREATE ROLE app_reader; CR
 const ROLES_OF_THE_PROVIDER: &str = "CREATE ROLE supabase_admin SUPERUSER; CREATE ROLE supabase_auth_admin;
 CREATE ROLE supabase_storage_admin; CREATE ROLE anon; CREATE ROLE authenticated; CREATE ROLE service_role";
 
-fn fixture(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/providers").join(name);
-    std::fs::read_to_string(path).unwrap()
+fn fixture(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
 /// A database of `app`, who is no superuser.
@@ -30,7 +29,7 @@ fn url_of(database: &Database, role: &str) -> String {
 
 fn by_the_provider(server: &Server, hint: &str) -> Database {
     let database = database(server, hint);
-    database.execute(&fixture("supabase.sql"));
+    database.execute(&fixture("fixtures/providers/supabase.sql"));
     database
 }
 
@@ -50,7 +49,7 @@ fn a_providers_database_moves_to_a_plain_server_and_back_with_one_flag() {
     source.execute("INSERT INTO auth.users VALUES (1, 'Ann@example.org'), (2, 'bob@example.org')");
     source.execute(&format!(
         "SET ROLE app; {}; INSERT INTO public.profiles VALUES (1, 'Ann'), (2, 'B')",
-        fixture("app.sql")
+        fixture("fixtures/providers/app.sql")
     ));
     let backup = backup_of(&source);
 
