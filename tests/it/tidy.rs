@@ -191,7 +191,7 @@ fn no_test_is_ignored() {
 #[test]
 fn every_fixture_is_loaded() {
     let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
-    let loader = read("tests/parts/src/fixtures.rs");
+    let loader = read("tests/parts/src/fixtures.rs") + &read("tests/it/providers.rs");
     // Each corpus is loaded as a folder.
     let corpora = [("fixtures/kinds", "tests/it/fidelity.rs"), ("fixtures/databases", "tests/it/databases.rs")];
     for (corpus, test) in corpora {
