@@ -158,7 +158,11 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The first SIGINT or SIGTERM asks for a clean end, the second ends at once.
+/// A second signal within this time is the first one, which came twice: `timeout` sends its signal to the program and then
+/// to the whole group of processes, a terminal to all in the foreground.
+const ONE_SIGNAL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The first SIGINT or SIGTERM asks for a clean end, a later one ends at once.
 fn listen_for_signals(stop: Stop) {
     use tokio::signal::unix::{SignalKind, signal};
     tokio::spawn(async move {
@@ -167,16 +171,21 @@ fn listen_for_signals(stop: Stop) {
             tracing::warn!("cannot listen for signals; an interrupt will not clean up");
             return;
         };
-        for asked_before in [false, true] {
+        let mut asked: Option<std::time::Instant> = None;
+        loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            if asked_before {
-                std::process::exit(i32::from(Kind::Interrupted.exit_code()));
+            match asked {
+                None => {
+                    asked = Some(std::time::Instant::now());
+                    tracing::warn!("stopping; once more to stop at once");
+                    stop.now();
+                }
+                Some(first) if first.elapsed() < ONE_SIGNAL => {}
+                Some(_) => std::process::exit(i32::from(Kind::Interrupted.exit_code())),
             }
-            tracing::warn!("stopping; once more to stop at once");
-            stop.now();
         }
     });
 }

@@ -139,11 +139,22 @@ async fn latest(store: &dyn Store, candidates: Vec<Place>, wanted: &str) -> Resu
             )));
     }
     let mut unfinished = 0;
+    let mut found: Option<(Place, Manifest)> = None;
     for place in candidates {
-        if let Some(manifest) = manifest(store, &place).await? {
-            return Ok((place, manifest));
+        // Ids tell two of one second apart, but not which was later.
+        if found.as_ref().is_some_and(|(newest, _)| newest.id.created() != place.id.created()) {
+            break;
         }
-        unfinished += 1;
+        match manifest(store, &place).await? {
+            Some(manifest) if found.as_ref().is_none_or(|(_, newest)| newest.created_at < manifest.created_at) => {
+                found = Some((place, manifest));
+            }
+            Some(_) => {}
+            None => unfinished += 1,
+        }
+    }
+    if let Some(found) = found {
+        return Ok(found);
     }
     let message = match unfinished {
         0 => "the store holds no backup".to_owned(),

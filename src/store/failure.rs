@@ -19,6 +19,8 @@ pub enum StoreProblem {
     NoBucket,
     /// Nobody answers there, or not in time.
     Unreachable,
+    /// Somebody answers, but not in words of S3.
+    Garbled,
     /// The object lies in an archive class, and has to be thawed first.
     Frozen,
     /// The store does not offer what was asked.

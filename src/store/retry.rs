@@ -1,14 +1,14 @@
 //! Asking a store again: what a moment's trouble of the network or the store must not end.
 //!
-//! Always true here: only what may pass by itself is asked again ([`StoreProblem::Unreachable`], and
-//! [`StoreProblem::Expired`] after the credentials were found anew), with pauses that grow and vary at random, and for no
+//! Always true here: only what may pass by itself is asked again ([`StoreProblem::Unreachable`], [`StoreProblem::Garbled`] a
+//! few times, for an answer may have been cut short, and [`StoreProblem::Expired`] after the credentials were found anew), with pauses that grow and vary at random, and for no
 //! longer than [`Patience::total`] a request. A store that has never answered is not asked again: its address is wrong,
 //! or it is not there, and waiting would only hide that. Bytes on their way up are kept until the store has them, so
 //! nothing is read twice from where they came.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,9 +44,17 @@ impl Default for Patience {
     }
 }
 
+/// Maximum attempts at a request whose answers cannot be understood: a store that speaks otherwise does so each time.
+const ATTEMPTS_AT_GARBLED: u32 = 4;
+/// A wait for the store that takes longer than this is said.
+const SILENT_WAIT: Duration = Duration::from_secs(5);
+/// And how often, whatever the number of requests that wait.
+const SAID_EVERY: Duration = Duration::from_secs(30);
+
 /// The attempts at one request.
 #[derive(Debug)]
 pub(super) struct Attempts {
+    begun: Instant,
     until: Instant,
     made: u32,
 }
@@ -54,7 +62,8 @@ pub(super) struct Attempts {
 impl Attempts {
     /// The first attempt is made now.
     pub(super) fn new(total: Duration) -> Self {
-        Attempts { until: Instant::now() + total, made: 1 }
+        let begun = Instant::now();
+        Attempts { begun, until: begun + total, made: 1 }
     }
 
     /// Waits until the next attempt is due; `false` at once when there is no time for one.
@@ -73,7 +82,7 @@ impl Attempts {
 
 /// Whether the same request may succeed later.
 pub(super) fn may_pass(error: &Error) -> bool {
-    matches!(problem(error), Some(StoreProblem::Unreachable | StoreProblem::Expired))
+    matches!(problem(error), Some(StoreProblem::Unreachable | StoreProblem::Expired | StoreProblem::Garbled))
 }
 
 /// Passes everything on to another store, and again when that fails for a reason that may pass.
@@ -82,12 +91,14 @@ pub struct RetryStore {
     inner: Arc<dyn Store>,
     total: Duration,
     answered: Arc<AtomicBool>,
+    /// When it was last said that the store is waited for.
+    said: Arc<Mutex<Option<Instant>>>,
 }
 
 impl RetryStore {
     /// Wraps a store.
     pub fn new(inner: Arc<dyn Store>, patience: Patience) -> Self {
-        RetryStore { inner, total: patience.total, answered: Arc::default() }
+        RetryStore { inner, total: patience.total, answered: Arc::default(), said: Arc::default() }
     }
 
     fn attempts(&self) -> Attempts {
@@ -101,7 +112,14 @@ impl RetryStore {
             self.answered.store(true, Ordering::Relaxed);
             return false;
         };
-        if !self.answered.load(Ordering::Relaxed) || !attempts.another().await {
+        if problem(error) == Some(StoreProblem::Garbled) && attempts.made >= ATTEMPTS_AT_GARBLED {
+            return false;
+        }
+        if !self.answered.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.say_the_wait(error, attempts);
+        if !attempts.another().await {
             return false;
         }
         tracing::info!(attempt = attempts.made, "asking the store again: {error}");
@@ -111,6 +129,20 @@ impl RetryStore {
             tracing::warn!("cannot find the credentials anew: {error}");
         }
         true
+    }
+
+    /// Says that the store is waited for, and for what.
+    fn say_the_wait(&self, error: &Error, attempts: &Attempts) {
+        let waited = attempts.begun.elapsed();
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if waited > SILENT_WAIT && said.is_none_or(|last| last.elapsed() > SAID_EVERY) {
+            *said = Some(Instant::now());
+            let left = attempts.until.saturating_duration_since(Instant::now()).as_secs();
+            tracing::warn!(
+                "waiting for the store since {} s, for {left} s more at the most: {error}",
+                waited.as_secs()
+            );
+        }
     }
 
     async fn repeat<T, F: Future<Output = Result<T>>>(&self, request: impl Fn() -> F) -> Result<T> {

@@ -33,6 +33,7 @@ mod bucket;
 mod connect;
 mod copy;
 mod delete;
+mod dialect;
 mod failure;
 mod list;
 mod read;

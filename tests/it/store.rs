@@ -469,6 +469,44 @@ async fn a_real_s3_store_conforms() {
     real_s3(&s3.endpoint, &s3.access_key, &s3.secret_key, &s3.region, &s3.bucket).await;
 }
 
+#[tokio::test]
+async fn a_store_that_answers_in_its_own_words_conforms() {
+    let s3 = pgstow_parts::rclone();
+    let options = s3_options(s3.endpoint, &s3.access_key, &s3.secret_key, Some(&s3.region));
+    let url: StoreUrl = format!("s3://{}/conformance/{}", s3.bucket, rand_tail()).parse().expect("a URL");
+    let store = open(&url, &options).await.expect("a store");
+    conformance(store, Quirks { folders_confuse_it: true, ..Quirks::NONE }).await;
+}
+
+#[test]
+fn every_verb_works_with_a_store_that_answers_in_its_own_words() {
+    let s3 = pgstow_parts::rclone();
+    let source = pgstow_parts::Database::fresh(&pgstow_parts::server(18), "own_words");
+    source.execute(
+        "CREATE TABLE t AS SELECT n, md5(n::text) || md5((n + 1)::text) AS a FROM generate_series(1, 200000) n;
+         SELECT lo_from_bytea(0, 'abc')",
+    );
+    let store = s3.location(&format!("verbs/{}", rand_tail()));
+    let run = |arguments: &[&str]| {
+        let start = std::time::Instant::now();
+        let ran = crate::support::pgstow(&s3, arguments).fine();
+        assert!(start.elapsed() < Duration::from_secs(60), "{arguments:?} took {:?}", start.elapsed());
+        ran
+    };
+    // Several parts.
+    run(&["dump", "-d", &source.url(), "--to", &store, "-Z", "none", "--part-size", "5MiB"]);
+    let target = pgstow_parts::Database::fresh(&source.server, "own_words");
+    run(&["list", "--from", &store]);
+    run(&["verify", "latest", "--from", &store]);
+    run(&["check", "--max-age", "1d", "--from", &store]);
+    run(&["restore", "latest", "--from", &store, "-d", &target.url(), "--verify"]);
+    run(&["dump", "-d", &source.url(), "--to", &store, "-Z", "none", "--part-size", "5MiB"]);
+    run(&["prune", "--keep-last", "1", "--from", &store]);
+    let copies = s3.location(&format!("copies/{}", rand_tail()));
+    run(&["copy", "latest", "--from", &store, "--to", &copies]);
+    run(&["verify", "latest", "--from", &copies]);
+}
+
 /// The suite against a real S3 server: in a fresh prefix of the bucket, with what it says to strangers.
 async fn real_s3(endpoint: &str, key: &str, secret: &str, region: &str, bucket: &str) {
     let options = s3_options(endpoint.to_owned(), key, secret, Some(region));

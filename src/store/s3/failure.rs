@@ -77,7 +77,7 @@ where
 {
     match error {
         _ if is_unreadable(error) => (
-            StoreProblem::Unreachable,
+            StoreProblem::Garbled,
             Some("the answer was cut short or is not S3's: check that the endpoint is an S3 server".to_owned()),
         ),
         SdkError::ServiceError(_) => {

@@ -18,6 +18,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::connect::SLOWEST_UPLOAD;
+use super::dialect;
 
 /// So much is handed to the connection at once; taking it is what shows that the upload moves.
 const PIECE: usize = 64 << 10;
@@ -37,7 +38,17 @@ impl fmt::Debug for Watched {
 }
 
 impl HttpConnector for Watched {
-    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let expected =
+            dialect::root(request.method(), request.uri(), request.headers().get("x-amz-copy-source").is_some());
+        let answer = self.send(request);
+        let Some(expected) = expected else { return answer };
+        HttpConnectorFuture::new(async move { dialect::translated(answer.await?, expected).await })
+    }
+}
+
+impl Watched {
+    fn send(&self, mut request: HttpRequest) -> HttpConnectorFuture {
         let length = request.body().content_length().unwrap_or(0);
         // Completions have bodies, too, and are a matter of minutes.
         if request.method() != "PUT" || length == 0 {

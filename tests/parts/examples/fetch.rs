@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     }
     check("moto", fetch::moto_library().map(|path| path.display().to_string()));
     check("the AWS command line", fetch::aws_program().map(|path| path.display().to_string()));
+    check("rclone", fetch::rclone_program().map(|path| path.display().to_string()));
     check("Garage", fetch::garage_binary().map(|path| path.display().to_string()));
     if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

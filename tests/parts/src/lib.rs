@@ -27,6 +27,7 @@ pub mod moto;
 pub mod network;
 pub mod oracle;
 pub mod proxy;
+pub mod rclone;
 pub mod s3;
 pub mod server;
 pub mod tls;
@@ -37,6 +38,7 @@ pub use moto::{Iam, moto};
 pub use network::Network;
 pub use oracle::{Oracle, oracle};
 pub use proxy::{Harm, Proxy, Trigger};
+pub use rclone::rclone;
 pub use s3::{S3, folder_s3, garage};
 pub use server::{Database, Server, majors, server};
 
