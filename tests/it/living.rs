@@ -36,6 +36,15 @@ impl Folder {
         format!("file://{}", self.0.path().display())
     }
 
+    /// How many files lie in it.
+    pub(crate) fn files(&self) -> usize {
+        fn count(folder: &std::path::Path) -> usize {
+            let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+            entries.map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()
+        }
+        count(self.0.path())
+    }
+
     /// Runs pgstow on this store.
     #[track_caller]
     pub(crate) fn run(&self, verb: &[&str], end: &[&str]) -> Ran {

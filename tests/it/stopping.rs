@@ -198,3 +198,24 @@ fn what_reads_backups_stops_soon_and_what_writes_one_leaves_nothing() {
     assert_eq!(s3.open_uploads(&prefix).unwrap(), Vec::<String>::new());
     assert!(!folder.path().join("exported").exists(), "half an export is left");
 }
+
+#[test]
+fn two_signals_at_once_are_one_and_the_dump_cleans_up() {
+    let source = Database::fresh(&server(18), "twice");
+    source.execute("CREATE TABLE t AS SELECT n, repeat(md5(n::text), 30) AS a FROM generate_series(1, 20000) n");
+    for pause in [0, 5, 50] {
+        let folder = crate::living::Folder::new();
+        let arguments = ["dump", "-d", &source.url(), "--to", &folder.store(), "--rate-limit", "1MiB"];
+        let mut command = crate::support::bare_command();
+        let child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(900));
+        // As `timeout` does it: to the process, and to its group.
+        for _ in 0..2 {
+            let sent = std::process::Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap();
+            assert!(sent.success());
+            std::thread::sleep(Duration::from_millis(pause));
+        }
+        Ran::of(&child.wait_with_output().unwrap()).failed(130, &["stopped before it was done"]);
+        assert_eq!(folder.files(), 0, "{pause} ms between them");
+    }
+}

@@ -22,18 +22,18 @@ pub(super) struct Root {
     word: &'static str,
 }
 
-const fn named(name: &'static str, word: &'static str) -> Option<Root> {
-    Some(Root { name, word })
+const fn named(name: &'static str, word: &'static str) -> Root {
+    Root { name, word }
 }
 
 /// Where nothing is set, some say nothing.
-const VERSIONING: Root = Root { name: "VersioningConfiguration", word: "Versioning" };
+const VERSIONING: Root = named("VersioningConfiguration", "Versioning");
 
 /// The root element that the answer to this request has, if it is one of those that stores name otherwise.
 pub(super) fn root(method: &str, uri: &str, is_copy: bool) -> Option<Root> {
     let query = uri.split_once('?').map_or("", |(_, query)| query);
     let has = |wanted: &str| query.split('&').any(|pair| pair.split('=').next() == Some(wanted));
-    match method {
+    Some(match method {
         "POST" if has("uploads") => named("InitiateMultipartUploadResult", "MultipartUpload"),
         "POST" if has("uploadId") => named("CompleteMultipartUploadResult", "MultipartUpload"),
         "POST" if has("delete") => named("DeleteResult", "Delete"),
@@ -41,9 +41,9 @@ pub(super) fn root(method: &str, uri: &str, is_copy: bool) -> Option<Root> {
         "PUT" if is_copy => named("CopyObjectResult", "Copy"),
         "GET" if has("list-type") => named("ListBucketResult", "List"),
         "GET" if has("uploads") => named("ListMultipartUploadsResult", "MultipartUploads"),
-        "GET" if has("versioning") => Some(VERSIONING),
-        _ => None,
-    }
+        "GET" if has("versioning") => VERSIONING,
+        _ => return None,
+    })
 }
 
 /// The answer with its root named as expected. Failures stay as they are, also those within an answer of success.
