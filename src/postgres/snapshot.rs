@@ -27,7 +27,9 @@ pub struct Snapshot {
     pub xmin_age: Option<i64>,
 }
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+/// The search path is emptied again, for a pooler may give the transaction another server process than the one that was
+/// pinned. Setting it takes no snapshot.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path = ''";
 
 const POOLER_HINT: &str = "a connection pooler in transaction mode gives every transaction another server process: connect to \
                            the server itself, or to a pool in session mode";
