@@ -12,8 +12,9 @@ use futures::TryStreamExt;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::pin::pin;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::task::JoinHandle;
 use tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
 
@@ -234,10 +235,15 @@ impl Canceller {
         let failed = || Error::new(Kind::Connection, "cannot cancel a running statement").on(self.settings.describe());
         let cancelling = async {
             let line = self.way.connect(&self.settings).await.map_err(|error| failed().because(error))?;
-            self.token
-                .cancel_query_raw(line, self.way.start(&self.settings))
-                .await
-                .map_err(|error| failed().because(error))
+            let start = self.way.start(&self.settings);
+            let begun = Arc::clone(&start.begun);
+            self.token.cancel_query_raw(line, start).await.map_err(|error| failed().because(error))?;
+            // The server closes the connection when it has passed the request on. One that is late would end the next statement.
+            if let Some(mut line) = begun.get().cloned() {
+                let mut rest = [0; 64];
+                while line.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+            }
+            Ok(())
         };
         match tokio::time::timeout(self.timeout, cancelling).await {
             Ok(outcome) => outcome,
