@@ -79,14 +79,14 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1",
 const EXTENSIONS: Question = Question("SELECT e.oid, e.extname AS name FROM pg_catalog.pg_extension e ORDER BY 2");
 
 /// The search path that the session would have had, for patterns without a schema mean what is visible through it, and the
-/// room for locks: that of every process that may hold any, and the tenth that the server adds (`LockManagerShmemSize`,
+/// room for locks: that of every process that may hold any, and the tenth that servers before 19 add (`LockManagerShmemSize`,
 /// `src/backend/storage/lmgr/lock.c`; `InitializeMaxBackends`, `src/backend/utils/init/postinit.c`).
 const SEARCH_PATH: Question = Question(
     "SELECT s.reset_val AS path, CURRENT_USER AS role,
 pg_catalog.current_setting('max_locks_per_transaction')::bigint * (pg_catalog.current_setting('max_connections')::bigint
 + pg_catalog.current_setting('max_prepared_transactions')::bigint + pg_catalog.current_setting('max_worker_processes')::bigint
 + pg_catalog.current_setting('autovacuum_worker_slots')::bigint -- <18: + pg_catalog.current_setting('autovacuum_max_workers')::bigint
-+ pg_catalog.current_setting('max_wal_senders')::bigint) * 11 / 10 AS locks,
++ pg_catalog.current_setting('max_wal_senders')::bigint) AS locks, -- <19: + pg_catalog.current_setting('max_wal_senders')::bigint) * 11 / 10 AS locks,
 pg_catalog.current_setting('max_locks_per_transaction') AS locks_setting
 FROM pg_catalog.pg_settings s WHERE s.name = 'search_path'",
 );

@@ -10,7 +10,7 @@ impl ServerVersion {
     /// The oldest major that pgstow reads.
     pub const OLDEST: u32 = 12;
     /// The newest major that pgstow knows; a newer one works with a warning.
-    pub const NEWEST: u32 = 18;
+    pub const NEWEST: u32 = 19;
 
     /// The major version, such as 15.
     pub fn major(self) -> u32 {

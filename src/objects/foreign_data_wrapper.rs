@@ -11,6 +11,7 @@ const QUESTION: Question = Question(
     "SELECT w.oid, w.fdwname AS name, pg_get_userbyid(w.fdwowner) AS owner,
   CASE WHEN w.fdwhandler <> 0 THEN w.fdwhandler::regproc::text END AS handler,
   CASE WHEN w.fdwvalidator <> 0 THEN w.fdwvalidator::regproc::text END AS validator,
+  CASE WHEN w.fdwconnection <> 0 THEN w.fdwconnection::regproc::text END AS connection, -- <19: NULL AS connection,
   coalesce(w.fdwoptions, '{}') AS options
 FROM pg_foreign_data_wrapper w
 ORDER BY w.fdwname",
@@ -23,6 +24,8 @@ struct Row {
     owner: String,
     handler: Option<String>,
     validator: Option<String>,
+    /// What makes a connection string of a server, for subscriptions; from 19 on.
+    connection: Option<String>,
     options: Vec<String>,
 }
 
@@ -32,10 +35,11 @@ fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
         let name = ident(&row.name);
         let handler = row.handler.map(|function| format!(" HANDLER {function}")).unwrap_or_default();
         let validator = row.validator.map(|function| format!(" VALIDATOR {function}")).unwrap_or_default();
+        let connection = row.connection.map(|function| format!(" CONNECTION {function}")).unwrap_or_default();
         let options = words::options_clause(&row.options);
         let whole = Item {
             owner: Some(row.owner.clone()),
-            create: format!("CREATE FOREIGN DATA WRAPPER {name}{handler}{validator}{options};\n"),
+            create: format!("CREATE FOREIGN DATA WRAPPER {name}{handler}{validator}{connection}{options};\n"),
             drop: format!("DROP FOREIGN DATA WRAPPER {name};\n"),
             ..Item::new("FOREIGN DATA WRAPPER", address, None, &row.name)
         };

@@ -11,10 +11,12 @@ pub(super) const KIND: Kind = Kind { name: "publications", questions: &[QUESTION
 /// A column list is kept in the order of the table's columns (`pg_publication_rel.prattrs`).
 const QUESTION: Question = Question(
     "SELECT p.oid, p.pubname AS name, o.rolname AS owner, p.puballtables AS all_tables,
+    p.puballsequences AS all_sequences, -- <19: false AS all_sequences,
     p.pubinsert AS inserts, p.pubupdate AS updates, p.pubdelete AS deletes, p.pubtruncate AS truncates,
     p.pubviaroot AS via_root, -- <13: false AS via_root,
     p.pubgencols = 's' AS stored_columns, -- <18: false AS stored_columns,
     (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
+            'except', m.prexcept, -- <19: 'except', false,
             'oid', m.oid, 'table_oid', c.oid, 'schema', n.nspname, 'name', c.relname,
             'filter', pg_catalog.pg_get_expr(m.prqual, m.prrelid), -- <15: 'filter', NULL,
             'columns', (SELECT pg_catalog.json_agg(a.attname ORDER BY k.place) -- <15: 'columns', NULL
@@ -42,6 +44,7 @@ struct Row {
     name: String,
     owner: Option<String>,
     all_tables: bool,
+    all_sequences: bool,
     inserts: bool,
     updates: bool,
     deletes: bool,
@@ -56,6 +59,8 @@ struct Row {
 /// One table of a publication.
 #[derive(Debug, Deserialize)]
 struct Table {
+    /// All tables are published but this one.
+    except: bool,
     oid: Oid,
     table_oid: Oid,
     schema: String,
@@ -77,7 +82,7 @@ struct Schema {
 fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
     each(rows, |row: Row, objects| {
         objects.push(publication(&row));
-        objects.extend(row.tables.iter().map(|table| member_table(&row, table)));
+        objects.extend(row.tables.iter().filter(|table| !table.except).map(|table| member_table(&row, table)));
         objects.extend(row.schemas.iter().map(|schema| member_schema(&row, schema)));
         Ok(())
     })
@@ -89,7 +94,14 @@ fn publication(row: &Row) -> Object {
     let published =
         [(row.inserts, "insert"), (row.updates, "update"), (row.deletes, "delete"), (row.truncates, "truncate")];
     let published: Vec<&str> = published.iter().filter(|(is_in, _)| *is_in).map(|(_, word)| *word).collect();
-    let all = if row.all_tables { " FOR ALL TABLES" } else { "" };
+    let but: Vec<&Table> = row.tables.iter().filter(|table| table.except).collect();
+    let names: Vec<String> =
+        but.iter().map(|table| format!("ONLY {}", qualified(&table.schema, &table.name))).collect();
+    let but_words = if but.is_empty() { String::new() } else { format!(" EXCEPT (TABLE {})", names.join(", ")) };
+    let all_tables = row.all_tables.then(|| format!("ALL TABLES{but_words}"));
+    let all_sequences = row.all_sequences.then(|| "ALL SEQUENCES".to_owned());
+    let all: Vec<String> = all_tables.into_iter().chain(all_sequences).collect();
+    let all = if all.is_empty() { String::new() } else { format!(" FOR {}", all.join(", ")) };
     let stored = if row.stored_columns { ", publish_generated_columns = stored" } else { "" };
     let via_root = if row.via_root { ", publish_via_partition_root = true" } else { "" };
     let item = Item {
@@ -100,6 +112,7 @@ fn publication(row: &Row) -> Object {
             published.join(", ")
         ),
         drop: format!("DROP PUBLICATION {name};\n"),
+        needs: but.iter().map(|table| Address::new(class::RELATION, table.table_oid)).collect(),
         ..Item::new("PUBLICATION", address, None, &row.name)
     };
     Object::simple(item, Belongs::default()).with_target(words::target(address, "PUBLICATION", None, &name))
@@ -149,9 +162,9 @@ mod tests {
 
     #[test]
     fn a_publication_and_each_of_its_members_are_statements_of_their_own() {
-        let row = r#"{"oid":"7","name":"P","owner":"ann","all_tables":false,"inserts":true,"updates":false,"deletes":true,
+        let row = r#"{"oid":"7","name":"P","owner":"ann","all_tables":false,"all_sequences":false,"inserts":true,"updates":false,"deletes":true,
             "truncates":false,"via_root":true,"stored_columns":true,
-            "tables":[{"oid":"8","table_oid":"9","schema":"s","name":"t","filter":"true","columns":["a","B"]}],
+            "tables":[{"except":false,"oid":"8","table_oid":"9","schema":"s","name":"t","filter":"true","columns":["a","B"]}],
             "schemas":[{"oid":"10","schema_oid":"11","schema":"S"}]}"#;
         let objects = objects(&answers(&[row.to_owned()])).expect("a row of the question's shape");
         let statements: Vec<&str> = objects.iter().map(|object| object.whole.create.as_str()).collect();
@@ -163,6 +176,20 @@ mod tests {
                 "ALTER PUBLICATION \"P\" ADD TABLE ONLY s.t (a, \"B\") WHERE (true);\n",
                 "ALTER PUBLICATION \"P\" ADD TABLES IN SCHEMA \"S\";\n",
             ]
+        );
+    }
+
+    #[test]
+    fn all_tables_but_some_and_all_sequences_stand_in_the_statement_itself() {
+        let row = r#"{"oid":"7","name":"p","owner":"ann","all_tables":true,"all_sequences":true,"inserts":true,"updates":false,
+            "deletes":false,"truncates":false,"via_root":false,"stored_columns":false,
+            "tables":[{"except":true,"oid":"8","table_oid":"9","schema":"s","name":"T","filter":null,"columns":null}],
+            "schemas":[]}"#;
+        let objects = objects(&answers(&[row.to_owned()])).expect("a row of the question's shape");
+        assert_eq!(objects.len(), 1, "what is left out is no member");
+        assert_eq!(
+            objects[0].whole.create,
+            "CREATE PUBLICATION p FOR ALL TABLES EXCEPT (TABLE ONLY s.\"T\"), ALL SEQUENCES WITH (publish = 'insert');\n"
         );
     }
 }

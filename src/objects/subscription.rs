@@ -21,10 +21,15 @@ const QUESTION: Question = Question(
     s.subpasswordrequired AS password_required, -- <16: true AS password_required,
     s.subrunasowner AS run_as_owner, -- <16: NULL AS run_as_owner,
     s.suborigin AS origin, -- <16: 'any' AS origin,
-    s.subfailover AS failover -- <17: false AS failover
+    s.subfailover AS failover, -- <17: false AS failover,
+    f.srvname AS server, -- <19: NULL AS server,
+    s.subretaindeadtuples AS retain_dead_tuples, -- <19: false AS retain_dead_tuples,
+    s.submaxretention AS max_retention, -- <19: 0 AS max_retention,
+    NULLIF(s.subwalrcvtimeout, '-1') AS receiver_timeout -- <19: NULL AS receiver_timeout
 FROM pg_catalog.pg_subscription s
 JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
 LEFT JOIN pg_catalog.pg_roles o ON o.oid = s.subowner
+LEFT JOIN pg_catalog.pg_foreign_server f ON f.oid = s.subserver -- <19:
 WHERE d.datname = pg_catalog.current_database()
 ORDER BY s.subname",
 );
@@ -35,8 +40,9 @@ struct Row {
     oid: Oid,
     name: String,
     owner: Option<String>,
-    /// `subconninfo`; it may hold a password.
-    connection: String,
+    /// `subconninfo`; it may hold a password. From 19 on it may be missing where a foreign server says it.
+    connection: Option<String>,
+    server: Option<String>,
     slot: Option<String>,
     synchronous_commit: String,
     publications: Vec<String>,
@@ -50,6 +56,11 @@ struct Row {
     run_as_owner: Option<bool>,
     origin: String,
     failover: bool,
+    retain_dead_tuples: bool,
+    /// Milliseconds; 0 is without end.
+    max_retention: i32,
+    /// `wal_receiver_timeout`, where it is not the server's.
+    receiver_timeout: Option<String>,
 }
 
 fn objects(rows: &[Rows]) -> Result<Vec<Object>> {
@@ -72,6 +83,7 @@ fn subscription(row: &Row) -> Object {
         (!row.password_required, "password_required = false"),
         (row.run_as_owner == Some(true), "run_as_owner = true"),
         (row.failover, "failover = true"),
+        (row.retain_dead_tuples, "retain_dead_tuples = true"),
     ];
     options.extend(switches.iter().filter(|(is_set, _)| *is_set).map(|(_, option)| (*option).to_owned()));
     if row.synchronous_commit != "off" {
@@ -80,9 +92,16 @@ fn subscription(row: &Row) -> Object {
     if row.origin != "any" {
         options.push(format!("origin = {}", ident(&row.origin)));
     }
+    if row.max_retention != 0 {
+        options.push(format!("max_retention_duration = {}", row.max_retention));
+    }
+    options.extend(row.receiver_timeout.as_ref().map(|time| format!("wal_receiver_timeout = {}", literal(time))));
+    let from = match &row.server {
+        Some(server) => format!("SERVER {}", ident(server)),
+        None => format!("CONNECTION {}", literal(row.connection.as_deref().unwrap_or_default())),
+    };
     let mut create = format!(
-        "CREATE SUBSCRIPTION {name} CONNECTION {} PUBLICATION {} WITH ({});\n",
-        literal(&row.connection),
+        "CREATE SUBSCRIPTION {name} {from} PUBLICATION {} WITH ({});\n",
         ident_list(&row.publications),
         options.join(", ")
     );
@@ -120,8 +139,9 @@ mod tests {
     fn create(streaming: &str, run_as_owner: &str) -> String {
         let row = r#"{"oid":"7","name":"it's","owner":"ann","connection":"host=a password='x'","slot":null,
             "synchronous_commit":"local","publications":["p","Q"],"binary":true,"streaming":STREAMING,"two_phase":false,
-            "disable_on_error":false,"password_required":false,"run_as_owner":AS_OWNER,"origin":"none","failover":false}"#;
-        let row = row.replace("STREAMING", streaming).replace("AS_OWNER", run_as_owner);
+            "disable_on_error":false,"password_required":false,"run_as_owner":AS_OWNER,"origin":"none","failover":false,"server":SERVER,
+            "retain_dead_tuples":false,"max_retention":0,"receiver_timeout":null}"#;
+        let row = row.replace("SERVER", "null").replace("STREAMING", streaming).replace("AS_OWNER", run_as_owner);
         objects(&answers(&[row])).expect("a row of the question's shape").remove(0).whole.create
     }
 

@@ -88,13 +88,16 @@ fn restore_statements(version: ServerVersion, encoding: &str) -> String {
             "SET check_function_bodies = off",
             // Whole documents are content too, but not the other way round.
             "SET xmloption = content",
-            "SET escape_string_warning = off",
             // Nobody restores in order to write nothing; a database or a role may have it as its setting.
             "SET default_transaction_read_only = off",
             "SET transform_null_equals = off",
         ]
         .map(str::to_owned),
     );
+    // Servers from 19 on have only the one kind of strings, and no such setting.
+    if version.major() < 19 {
+        statements.push("SET escape_string_warning = off".to_owned());
+    }
     statements.push(patience(version));
     statements.join(";\n")
 }

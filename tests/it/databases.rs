@@ -107,7 +107,7 @@ fn assert_comes_back(source: Database) {
 
 #[test]
 fn a_database_comes_back_with_its_settings_and_tablespaces() {
-    for major in 12..=18 {
+    for major in 12..=19 {
         let Some(server) = own(major) else { continue };
         let how = "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TABLESPACE kinds_space2 IS_TEMPLATE true";
         assert_comes_back(source(&server, how, &["settings", "tablespaces", "zealous"]));
@@ -135,7 +135,7 @@ fn a_database_comes_back_with_its_encoding_and_locale_provider() {
 
 #[test]
 fn the_rows_that_users_gave_to_an_extension_come_back_and_so_do_its_changed_privileges() {
-    for major in 12..=18 {
+    for major in 12..=19 {
         let Some(server) = own(major) else { continue };
         assert_comes_back(source(&server, "ENCODING 'UTF8'", &["configuration"]));
     }
@@ -143,7 +143,7 @@ fn the_rows_that_users_gave_to_an_extension_come_back_and_so_do_its_changed_priv
 
 #[test]
 fn security_labels_come_back_on_everything_that_can_have_them() {
-    for major in 12..=18 {
+    for major in 12..=19 {
         let Some(server) = own(major) else { continue };
         if provide_labels(&server) {
             assert_comes_back(source(&server, "ENCODING 'UTF8'", &["labels"]));

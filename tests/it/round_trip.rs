@@ -62,6 +62,11 @@ fn a_shop_of_18_comes_back_the_same() {
     check(18, "zstd:3");
 }
 
+#[test]
+fn a_shop_of_19_comes_back_the_same() {
+    check(19, "zstd:2");
+}
+
 /// Dumps the shop of an older server, restores it into a newer one, and holds it against what the stock tools make there.
 fn check_move(from: u16, to: u16) {
     if !(majors().contains(&from) && majors().contains(&to)) {
@@ -251,4 +256,14 @@ fn one_snapshot_holds_although_rows_change_during_the_dump() {
     // The foreign key itself says whether both tables are of one moment.
     backup.restore(&target, &[]).fine();
     assert_eq!(target.value("SELECT count(*) FROM a"), target.value("SELECT count(*) FROM b"));
+}
+
+#[test]
+fn a_shop_of_12_in_a_19_is_what_stock_tools_make_of_it() {
+    check_move(12, 19);
+}
+
+#[test]
+fn a_shop_of_18_in_a_19_is_what_stock_tools_make_of_it() {
+    check_move(18, 19);
 }

