@@ -123,7 +123,7 @@ fn no_client_has_to_be_installed_and_the_doctor_says_so() {
     // Neither pg_dump nor anything else.
     command.env("PATH", folder.path()).args(["doctor", "--json", "-d", &database.url()]);
     let findings = Ran::of(&command.output().unwrap()).fine().json();
-    let says = "none needs to be installed: pgstow itself speaks with servers 12 to 18";
+    let says = "none needs to be installed: pgstow itself speaks with servers 12 to 19";
     assert_eq!(found(&findings, "client"), ("ok".to_owned(), says.to_owned()));
 }
 
