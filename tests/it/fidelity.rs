@@ -15,7 +15,7 @@ pub(crate) mod check;
 pub(crate) struct Fixture {
     pub(crate) name: String,
     first: u16,
-    last: u16,
+    pub(crate) last: u16,
     kinds: Vec<String>,
     pub(crate) sql: String,
 }
