@@ -11,6 +11,8 @@ pub mod lifecycle;
 pub mod missed;
 pub mod policy;
 pub mod retention;
+pub mod sources;
 
 pub use age::Age;
 pub use retention::{Candidate, Condition, Rules, Verdict, decide};
+pub use sources::decide_by_server;

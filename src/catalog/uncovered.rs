@@ -97,6 +97,19 @@ struct NameRow {
     name: String,
 }
 
+/// The user mappings whose options the view hides, whether they have any or not (`pg_user_mappings`,
+/// `src/backend/catalog/system_views.sql`).
+const MAPPINGS: Question = Question(
+    "SELECT m.usename || ' SERVER ' || m.srvname AS name
+FROM pg_catalog.pg_user_mappings m JOIN pg_catalog.pg_foreign_server s ON s.oid = m.srvid
+WHERE m.umoptions IS NULL
+AND NOT (m.umuser <> 0 AND m.usename = CURRENT_USER
+AND (pg_catalog.pg_has_role(s.srvowner, 'USAGE') OR pg_catalog.has_server_privilege(s.oid, 'USAGE')))
+AND NOT (m.umuser = 0 AND pg_catalog.pg_has_role(s.srvowner, 'USAGE'))
+AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER)
+ORDER BY m.srvname, m.usename",
+);
+
 const MAY_READ_SUBSCRIPTIONS: Question = Question(
     "SELECT pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'subconninfo', 'SELECT') AS readable",
 );
@@ -125,7 +138,12 @@ pub(super) async fn check(
     let covered = format!("('{{{}}}')", covered.join(","));
     let classes: Vec<ClassRow> = session.question(&CLASSES.for_server(version).replace(COVERED_WORD, &covered)).await?;
     let subscriptions: Vec<NameRow> = session.question(&SUBSCRIPTIONS.for_server(version)).await?;
+    let mappings: Vec<NameRow> = session.question(&MAPPINGS.for_server(version)).await?;
     let mut missing: Vec<(String, String)> = classes.iter().map(unknown).collect();
+    missing.extend(mappings.iter().map(|row| {
+        let reason = "may be read by its user, and by superusers; for PUBLIC, by the server's owner";
+        (format!("options of {}", label("USER MAPPING", None, &row.name)), reason.to_owned())
+    }));
     missing.extend(subscriptions.iter().filter(|_| with_subscriptions).map(|row| {
         let reason = "its connection string may be read by superusers only";
         (label("SUBSCRIPTION", None, &row.name), reason.to_owned())

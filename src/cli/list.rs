@@ -12,6 +12,7 @@ use crate::archive::BackupId;
 use crate::commands::list::{Facts, ListOptions, Listed, Listing, list};
 use crate::error::Result;
 use crate::jobs::Script;
+use crate::keep::sources::groups;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use jiff::Timestamp;
@@ -87,6 +88,7 @@ fn document(listing: &Listing) -> Value {
             "raw_bytes": facts.raw_bytes,
             "stored_bytes": facts.stored_bytes,
             "skipped": facts.skipped,
+            "source": facts.source,
             "storage_classes": backup.classes,
             "verified": if backup.wrong.is_empty() { "quick" } else { "broken" },
             "wrong": backup.wrong,
@@ -163,9 +165,26 @@ fn section(database: &str, backups: &[&Listed], now: Timestamp) -> Vec<String> {
     let rows: Vec<Vec<String>> = backups.iter().map(row).collect();
     let mut lines = vec![plain(&format!("{database}: {count}, {}{place}, {verified}", HumanBytes(bytes)))];
     lines.extend(table(&head, &rows));
+    lines.extend(servers(backups));
     let wrong = backups.iter().filter(|backup| !backup.wrong.is_empty());
     lines.extend(wrong.map(|backup| plain(&format!("{}: {}", backup.place.id, backup.wrong.join(", ")))));
     lines
+}
+
+/// A line for each server, where the backups are of several.
+fn servers(backups: &[&Listed]) -> Vec<String> {
+    let source = |backup: &&Listed| backup.facts.as_ref().and_then(|facts| facts.source.clone());
+    let sources: Vec<_> = backups.iter().map(source).collect();
+    let groups = groups(&sources);
+    let count = groups.iter().max().map_or(0, |last| last + 1);
+    let of_group = |group: usize| {
+        let of_it: Vec<usize> = (0..backups.len()).filter(|index| groups[*index] == group).collect();
+        let server =
+            of_it.iter().find_map(|index| sources[*index].as_ref()).map_or("unknown".to_owned(), ToString::to_string);
+        let ids: Vec<String> = of_it.iter().map(|index| backups[*index].place.id.to_string()).collect();
+        plain(&format!("of server {server}: {}", ids.join(", ")))
+    };
+    if count > 1 { (0..count).map(of_group).collect() } else { Vec::new() }
 }
 
 /// How long it took, tables, rows, bytes.

@@ -2,15 +2,22 @@
 
 use crate::archive::backup_id::BackupId;
 use crate::archive::keys;
-use crate::archive::manifest::Manifest;
+use crate::archive::manifest::{Manifest, SourceFacts, server_of_beginning};
 use crate::error::{Error, Kind, Result};
+use crate::keep::sources::groups;
 use crate::store::Store;
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use std::collections::HashSet;
 
 /// A manifest larger than this is not one of ours.
 const MANIFEST_LIMIT: u64 = 1 << 30;
+
+/// What a manifest says of its server stands within so many bytes of its beginning, as a rule.
+const BEGINNING: u64 = 32 << 10;
+
+/// So many beginnings are read at once.
+const BEGINNINGS_AT_ONCE: usize = 16;
 
 /// Where a backup lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +42,19 @@ pub async fn places(store: &dyn Store) -> Result<Vec<Place>> {
         }
     }
     places.sort_by(|a, b| b.id.cmp(&a.id).then_with(|| a.database.cmp(&b.database)));
+    Ok(places)
+}
+
+/// The folders of one database, newest first, complete or not.
+pub async fn places_of(store: &dyn Store, database: &str) -> Result<Vec<Place>> {
+    let folder = keys::database_folder(database);
+    let mut places = Vec::new();
+    for name in store.list_folders(&format!("{folder}/")).await? {
+        if let Ok(id) = name.parse::<BackupId>() {
+            places.push(Place { database: database.to_owned(), id, folder: format!("{folder}/{name}/") });
+        }
+    }
+    places.sort_by(|a, b| b.id.cmp(&a.id));
     Ok(places)
 }
 
@@ -138,6 +158,8 @@ async fn latest(store: &dyn Store, candidates: Vec<Place>, wanted: &str) -> Resu
                 names.iter().map(|n| format!("{n}/latest")).collect::<Vec<_>>().join(", ")
             )));
     }
+    let of_servers = with_sources(store, &candidates).await?;
+    refuse_several(&of_servers, wanted)?;
     let mut unfinished = 0;
     let mut found: Option<(Place, Manifest)> = None;
     for place in candidates {
@@ -163,6 +185,67 @@ async fn latest(store: &dyn Store, candidates: Vec<Place>, wanted: &str) -> Resu
     Err(Error::new(Kind::Archive, message)
         .on(format!("{wanted} in {}", store.describe()))
         .hint("`pgstow list` shows what is there; `pgstow dump` makes a backup"))
+}
+
+/// The complete ones of these, each with the server that it is of, as far as the beginning of its manifest says.
+pub async fn with_sources(store: &dyn Store, places: &[Place]) -> Result<Vec<(Place, Option<SourceFacts>)>> {
+    let looks = places.iter().map(|place| async move {
+        let Some(bytes) = manifest_bytes(store, &place.folder).await? else { return Ok::<_, Error>(None) };
+        let key = format!("{}{}", place.folder, keys::manifest_key());
+        let mut stream = store.get(&key, Some(0..bytes.min(BEGINNING))).await?;
+        let mut text = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            text.extend_from_slice(&chunk?);
+        }
+        let server = match server_of_beginning(&text) {
+            None if bytes > BEGINNING => {
+                manifest_there(store, &place.folder).await.ok().map(|manifest| manifest.server)
+            }
+            server => server,
+        };
+        Ok(Some((place.clone(), server.and_then(|server| server.source))))
+    });
+    let found: Vec<Option<_>> =
+        futures::stream::iter(looks.collect::<Vec<_>>()).buffered(BEGINNINGS_AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// These places by their servers, each with what tells it from others; all under one where the complete ones are of one.
+pub async fn by_server(store: &dyn Store, places: Vec<Place>) -> Result<Vec<(String, Vec<Place>)>> {
+    let found = if places.len() < 2 { Vec::new() } else { with_sources(store, &places).await? };
+    let sources: Vec<Option<SourceFacts>> = found.iter().map(|(_, source)| source.clone()).collect();
+    let groups = groups(&sources);
+    let count = groups.iter().max().map_or(0, |last| last + 1);
+    if count < 2 {
+        return Ok(vec![(String::new(), places)]);
+    }
+    let of_group = |group: usize| {
+        let of_it = || groups.iter().zip(&found).filter(move |(of, _)| **of == group).map(|(_, found)| found);
+        let server = of_it().find_map(|(_, source)| source.as_ref());
+        let server = server.map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        (server, of_it().map(|(place, _)| place.clone()).collect())
+    };
+    Ok((0..count).map(of_group).collect())
+}
+
+/// `latest` cannot mean one of two servers' backups, whose databases only share a name.
+fn refuse_several(backups: &[(Place, Option<SourceFacts>)], wanted: &str) -> Result<()> {
+    let sources: Vec<Option<SourceFacts>> = backups.iter().map(|(_, source)| source.clone()).collect();
+    let groups = groups(&sources);
+    let count = groups.iter().max().map_or(0, |last| last + 1);
+    if count < 2 {
+        return Ok(());
+    }
+    let newest = (0..count).filter_map(|group| {
+        let index = groups.iter().position(|of| *of == group)?;
+        let known = groups.iter().zip(&sources).filter(|(of, _)| **of == group).find_map(|(_, source)| source.as_ref());
+        let server = known.map_or_else(|| "a server that it does not say".to_owned(), ToString::to_string);
+        Some(format!("{}/{} (of {server})", backups[index].0.database, backups[index].0.id))
+    });
+    let newest: Vec<String> = newest.collect();
+    Err(Error::new(Kind::Usage, format!("the backups are of {count} servers, whose databases have the same name"))
+        .on(wanted)
+        .hint(format!("name the backup; the newest of each server: {}", newest.join("; "))))
 }
 
 /// The databases that have a complete backup.

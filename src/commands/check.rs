@@ -5,6 +5,7 @@ mod words;
 
 pub use job::{JobChecked, check_job, options_of};
 
+use super::backups;
 use super::examine::{self, Examined, State};
 use super::sweep::{SweepOptions, sweep};
 use super::{Progress, Stop, verify};
@@ -58,7 +59,7 @@ pub struct CheckReport {
 /// What was found of one database.
 #[derive(Debug)]
 pub struct Checked {
-    /// Its name.
+    /// Its name, and its server where the store holds backups of one name of several.
     pub database: String,
     /// Its newest good backup.
     pub newest: Option<BackupFacts>,
@@ -126,19 +127,25 @@ async fn check_store(options: &CheckOptions, progress: &Arc<Progress>, stop: &St
         let ours = leftovers.iter().filter(|leftover| leftover.name.starts_with(&folder));
         let unfinished = ours.clone().filter(|leftover| leftover.upload.is_none()).count();
         let backups = places.len().saturating_sub(unfinished) as u64;
-        let mut facts = Facts {
-            leftovers: ours.filter(|leftover| leftover.is_due()).map(|leftover| leftover.name.clone()).collect(),
-            ..Facts::default()
-        };
-        // The newest good backup and the one before it are enough.
-        for place in places {
-            if facts.before.is_none() {
-                let examined = stop.unless(examine::examine(store, place)).await?;
-                note(options, examined, &mut facts, progress, stop).await?;
+        let due: Vec<String> =
+            ours.filter(|leftover| leftover.is_due()).map(|leftover| leftover.name.clone()).collect();
+        let servers = stop.unless(backups::by_server(store, places)).await?;
+        let one = servers.len() == 1;
+        for (number, (server, places)) in servers.into_iter().enumerate() {
+            let backups = if one { backups } else { places.len() as u64 };
+            let database = if one { database.clone() } else { format!("{database} of server {server}") };
+            let leftovers = if number == 0 { due.clone() } else { Vec::new() };
+            let mut facts = Facts { leftovers, ..Facts::default() };
+            // The newest good backup and the one before it are enough.
+            for place in places {
+                if facts.before.is_none() {
+                    let examined = stop.unless(examine::examine(store, place)).await?;
+                    note(options, examined, &mut facts, progress, stop).await?;
+                }
             }
+            let findings = judge(&facts, &options.limits, options.now);
+            checked.push(Checked { database, newest: facts.newest, backups, findings });
         }
-        let findings = judge(&facts, &options.limits, options.now);
-        checked.push(Checked { database, newest: facts.newest, backups, findings });
     }
     Ok(CheckReport { databases: checked })
 }

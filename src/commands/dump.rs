@@ -10,6 +10,7 @@ mod columns;
 mod contents;
 mod globals;
 mod large_objects;
+mod origin;
 mod pace;
 mod queue;
 mod ranges;
@@ -204,6 +205,7 @@ async fn write_rows(
     let progress = Arc::clone(&destination.progress);
     let before = Taken::look();
     let begun = begin::begin(options, leader, (&progress, stop), seen).await?;
+    let source = stop.unless(origin::ask(leader)).await?;
     let begin::Begun { snapshot, readers, catalog } = begun;
     let Catalog { objects, facets, depends, database, skipped, mut warnings } = catalog;
     // The plan takes a processor of its own for as long as the globals take.
@@ -246,6 +248,9 @@ async fn write_rows(
     skipped.extend(loaded.skipped);
     let small: Vec<u64> = std::iter::once(&toc).chain(globals.iter().map(|all| &all.object)).map(|o| o.bytes).collect();
     warnings.extend(seen.warnings());
+    warnings.extend(
+        stop.unless(async { Ok(origin::others(options.store.as_ref(), &database.name, id, &source).await) }).await?,
+    );
     let manifest = Manifest {
         format: FORMAT,
         id: id.clone(),
@@ -267,6 +272,7 @@ async fn write_rows(
             version: leader.version().to_string(),
             version_num: leader.version().0,
             in_recovery: snapshot.in_recovery,
+            source: Some(source),
         },
         snapshot: SnapshotFacts { id: snapshot.id, lsn: snapshot.lsn, taken_at: snapshot.started_at },
         options: Options {

@@ -2,7 +2,7 @@
 
 use super::backups::{self, Place};
 use crate::archive::keys::is_data;
-use crate::archive::manifest::Manifest;
+use crate::archive::manifest::{Manifest, SourceFacts};
 use crate::error::{Error, Kind, Result};
 use crate::keep::Condition;
 use crate::store::{Entry, Store};
@@ -58,6 +58,14 @@ pub enum State {
 }
 
 impl Examined {
+    /// The server that it is of, where its manifest says.
+    pub fn source(&self) -> Option<SourceFacts> {
+        match &self.state {
+            State::Complete { manifest, .. } => manifest.server.source.clone(),
+            _ => None,
+        }
+    }
+
     /// What retention needs to know; `None` for what is no backup.
     pub fn condition(&self) -> Option<Condition> {
         match &self.state {

@@ -2,9 +2,9 @@
 
 use super::backups::{self, Place};
 use super::examine::{self, Examined, State};
-use crate::archive::manifest::Manifest;
+use crate::archive::manifest::{Manifest, SourceFacts};
 use crate::error::Result;
-use crate::keep::{Candidate, Condition, Rules, Verdict, decide};
+use crate::keep::{Candidate, Condition, Rules, Verdict, decide_by_server};
 use crate::store::Store;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -65,6 +65,8 @@ pub struct Facts {
     pub stored_bytes: u64,
     /// How much was left out.
     pub skipped: usize,
+    /// What tells the server from others, where the manifest says.
+    pub source: Option<SourceFacts>,
 }
 
 impl Facts {
@@ -78,6 +80,7 @@ impl Facts {
             raw_bytes: manifest.totals.raw_bytes,
             stored_bytes: manifest.totals.stored_bytes,
             skipped: manifest.skipped.len(),
+            source: manifest.server.source.clone(),
         }
     }
 }
@@ -111,7 +114,7 @@ fn listed(examined: Examined) -> (Place, Option<Listed>) {
     (examined.place, Some(backup))
 }
 
-/// Each database's backups are judged by themselves.
+/// The backups of each database of each server are judged by themselves.
 fn judge(backups: &mut [Listed], rules: &Rules, only: Option<&str>, now: Timestamp) {
     let mut databases: Vec<String> = backups.iter().map(|backup| backup.place.database.clone()).collect();
     databases.sort_unstable();
@@ -119,16 +122,20 @@ fn judge(backups: &mut [Listed], rules: &Rules, only: Option<&str>, now: Timesta
     for database in databases.iter().filter(|database| only.is_none_or(|only| only == *database)) {
         let mut of_it: Vec<&mut Listed> =
             backups.iter_mut().filter(|backup| backup.place.database == *database).collect();
-        let candidate = |backup: &&mut Listed| Candidate {
-            id: backup.place.id.clone(),
-            condition: match (&backup.facts, backup.wrong.is_empty()) {
-                (None, _) => Condition::Unreadable,
-                (Some(_), true) => Condition::Good,
-                (Some(_), false) => Condition::Damaged,
-            },
+        let candidate = |backup: &&mut Listed| {
+            let source = backup.facts.as_ref().and_then(|facts| facts.source.clone());
+            let candidate = Candidate {
+                id: backup.place.id.clone(),
+                condition: match (&backup.facts, backup.wrong.is_empty()) {
+                    (None, _) => Condition::Unreadable,
+                    (Some(_), true) => Condition::Good,
+                    (Some(_), false) => Condition::Damaged,
+                },
+            };
+            (candidate, source)
         };
-        let candidates: Vec<Candidate> = of_it.iter().map(candidate).collect();
-        for (backup, verdict) in of_it.iter_mut().zip(decide(&candidates, rules, now)) {
+        let candidates: Vec<_> = of_it.iter().map(candidate).collect();
+        for (backup, verdict) in of_it.iter_mut().zip(decide_by_server(&candidates, rules, now)) {
             backup.verdict = Some(verdict);
         }
     }

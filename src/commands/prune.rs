@@ -7,6 +7,7 @@ use super::Stop;
 use super::backups::Place;
 use super::examine::{self, Examined};
 use super::leftovers::{self, Fate, Leftover, remove_folder};
+use crate::archive::manifest::SourceFacts;
 use crate::error::{Error, Kind, Result};
 use crate::keep::{self, Age, Candidate, Rules, Verdict};
 use crate::store::{Deletion, Store};
@@ -90,32 +91,35 @@ pub async fn prune(options: PruneOptions, stop: Stop) -> Result<PruneReport> {
     Ok(report)
 }
 
+/// A backup and the server that it is of.
+type Judged = (Candidate, Option<SourceFacts>);
+
 /// What is there, and what should become of it.
 async fn plan(options: &PruneOptions) -> Result<PruneReport> {
     let store = options.store.as_ref();
     let places = examine::places(store, &options.databases).await?;
     let found = examine::each(store, places, |examined| {
-        let condition = examined.condition();
+        let (condition, source) = (examined.condition(), examined.source());
         let Examined { place, objects, bytes, touched, .. } = examined;
-        (place, objects, bytes, touched, condition)
+        (place, objects, bytes, touched, condition, source)
     })
     .await?;
     let cutoff = options.unfinished_after.before(options.now, &options.rules.zone);
-    let mut databases: BTreeMap<String, Vec<(Candidate, Place, u64, u64)>> = BTreeMap::new();
+    let mut databases: BTreeMap<String, Vec<(Judged, Place, u64, u64)>> = BTreeMap::new();
     let mut leftovers = Vec::new();
-    for (place, objects, bytes, touched, condition) in found {
+    for (place, objects, bytes, touched, condition, source) in found {
         match condition {
             Some(condition) => {
                 let candidate = Candidate { id: place.id.clone(), condition };
-                databases.entry(place.database.clone()).or_default().push((candidate, place, objects, bytes));
+                databases.entry(place.database.clone()).or_default().push(((candidate, source), place, objects, bytes));
             }
             None => leftovers.push(Leftover::folder(place, bytes, touched, cutoff)),
         }
     }
     let mut backups = Vec::new();
     for found in databases.into_values() {
-        let candidates: Vec<Candidate> = found.iter().map(|(candidate, ..)| candidate.clone()).collect();
-        let verdicts = keep::decide(&candidates, &options.rules, options.now);
+        let judged: Vec<Judged> = found.iter().map(|(judged, ..)| judged.clone()).collect();
+        let verdicts = keep::decide_by_server(&judged, &options.rules, options.now);
         for ((_, place, objects, bytes), verdict) in found.into_iter().zip(verdicts) {
             let fate = if verdict.stays() { Fate::Stays } else { Fate::WouldGo };
             backups.push(Line { place, objects, bytes, verdict, fate });

@@ -65,8 +65,7 @@ impl Config {
         self.file.job.keys().map(String::as_str).collect()
     }
 
-    /// One job, looked up and checked.
-    pub fn job(&self, name: &str, lookup: Lookup<'_>) -> Result<Job> {
+    fn settle(&self, name: &str, lookup: Lookup<'_>) -> Result<Job> {
         let Some(table) = self.file.job.get(name) else {
             let names = self.names();
             let hint = match alike(name, &names) {
@@ -79,32 +78,29 @@ impl Config {
         Job::settle(name, &table.clone().over(&self.file.defaults), &self.file, lookup)
     }
 
+    /// One job, looked up and checked.
+    ///
+    /// Errors: besides those of the job, [`Kind::Usage`] when another would write to the same place.
+    pub fn job(&self, name: &str, lookup: Lookup<'_>) -> Result<Job> {
+        let job = self.settle(name, lookup)?;
+        // Another job may lack what only its own run has (variables, files), and then nobody knows its place.
+        let others = self.names().into_iter().filter(|other| *other != name);
+        let others = others.filter_map(|other| self.settle(other, lookup).ok());
+        refuse_one_place(&others.chain([job.clone()]).collect::<Vec<_>>(), Some(name))?;
+        Ok(job)
+    }
+
     /// All jobs, sorted by name.
     ///
     /// Errors: besides those of each job, [`Kind::Usage`] when two jobs would write to one place: their backups could not
     /// be told apart, and each would remove the other's.
     pub fn jobs(&self, lookup: Lookup<'_>) -> Result<Vec<Job>> {
-        let jobs = self.names().into_iter().map(|name| self.job(name, lookup)).collect::<Result<Vec<_>>>()?;
+        let settle = |name| self.settle(name, lookup);
+        let jobs = self.names().into_iter().map(settle).collect::<Result<Vec<_>>>()?;
         if jobs.is_empty() {
             return Err(Error::new(Kind::Usage, "has no job").on(&self.origin).hint("add a table [job.NAME]"));
         }
-        let mut places = BTreeMap::new();
-        for job in &jobs {
-            for store in std::iter::once(&job.store).chain(&job.copies) {
-                let place = (store.url.to_string(), job.connection.database());
-                let words = format!("database {} in {}", place.1, place.0);
-                if let Some(other) = places.insert(place, &job.name) {
-                    let message = if other == &job.name {
-                        format!("names one place twice: {words}")
-                    } else {
-                        format!("writes to the same place as job {other}: {words}")
-                    };
-                    let same = Error::new(Kind::Usage, message)
-                        .hint("give each a prefix of its own, so that retention can tell their backups apart");
-                    return Err(on_job(same, &job.name));
-                }
-            }
-        }
+        refuse_one_place(&jobs, None)?;
         Ok(jobs)
     }
 
@@ -122,6 +118,30 @@ impl Config {
     pub fn notifiers(&self, names: Option<&[String]>, lookup: Lookup<'_>) -> Result<Vec<Notifier>> {
         self.file.notify.settle(names, lookup).map_err(|error| error.on(&self.origin))
     }
+}
+
+/// Refuses jobs that would write to one place; with `about` only where that job is one of them.
+fn refuse_one_place(jobs: &[Job], about: Option<&str>) -> Result<()> {
+    let mut places = BTreeMap::new();
+    for job in jobs {
+        for store in std::iter::once(&job.store).chain(&job.copies) {
+            let place = (store.url.to_string(), job.connection.database());
+            let words = format!("database {} in {}", place.1, place.0);
+            let Some(other) = places.insert(place, &job.name) else { continue };
+            if about.is_some_and(|name| name != job.name && name != other) {
+                continue;
+            }
+            let message = if other == &job.name {
+                format!("names one place twice: {words}")
+            } else {
+                format!("writes to the same place as job {other}: {words}")
+            };
+            let same = Error::new(Kind::Usage, message)
+                .hint("give each a prefix of its own, so that retention can tell their backups apart");
+            return Err(on_job(same, &job.name));
+        }
+    }
+    Ok(())
 }
 
 /// The error, about this job.

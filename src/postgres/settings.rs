@@ -266,6 +266,17 @@ impl ConnectionSettings {
         &self.database
     }
 
+    /// The first host, or the folder of its socket, and the port: where the session that these settings are of has found its
+    /// server.
+    pub fn place(&self) -> (String, u16) {
+        let Some(host) = self.hosts.first() else { return Default::default() };
+        let name = match &host.place {
+            Place::Socket(folder) => folder.display().to_string(),
+            Place::Network { name, .. } => name.clone(),
+        };
+        (name, host.port)
+    }
+
     /// The user that logs in, unquoted.
     pub fn user(&self) -> &str {
         &self.user

@@ -67,3 +67,41 @@ fn comments_and_privileges_on_what_is_made_along_come_back_or_are_said_to_be_lef
         assert_eq!(without["skipped"].as_array().map_or(0, Vec::len), 0, "on PostgreSQL {major}");
     }
 }
+
+#[test]
+fn options_of_user_mappings_that_may_not_be_read_are_never_left_out_in_silence() {
+    for major in [12, 18].into_iter().filter(|major| majors().contains(major)) {
+        let server = server(major);
+        let source = Database::fresh(&server, "mappings");
+        let app = format!("{}_app", source.name);
+        let setup = format!(
+            "CREATE ROLE {app} LOGIN; CREATE ROLE {app}_other; CREATE FOREIGN DATA WRAPPER w; CREATE SERVER srv FOREIGN DATA WRAPPER w;
+             GRANT CREATE ON DATABASE {0} TO {app}; ALTER SERVER srv OWNER TO {app};
+             CREATE USER MAPPING FOR {app} SERVER srv OPTIONS (password 'own secret');
+             CREATE USER MAPPING FOR PUBLIC SERVER srv OPTIONS (password 'public secret');
+             CREATE USER MAPPING FOR {app}_other SERVER srv OPTIONS (password 'other secret')",
+            source.name
+        );
+        server.execute(&source.name, &setup).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let store = format!("file://{}", folder.path().display());
+        let url = server.url_as(&source.name, &app, "x");
+        let dump = |more: &[&str]| {
+            let arguments = [&["dump", "-d", &url, "--to", &store, "--json"], more].concat();
+            crate::support::Ran::of(&crate::support::bare_command().args(arguments).output().unwrap())
+        };
+        let named = format!("options of user mapping {app}_other SERVER srv");
+        let refused = dump(&[]);
+        refused.failed(7, &[&named, "--allow-incomplete"]);
+        assert!(!refused.stderr.contains(&format!("{app} SERVER")) && !refused.stderr.contains("public SERVER"));
+        let report = dump(&["--allow-incomplete"]).fine().json();
+        let skipped = report["skipped"].as_array().unwrap();
+        assert_eq!(skipped.iter().map(|one| one["object"].as_str().unwrap()).collect::<Vec<_>>(), [named]);
+        assert!(!report.to_string().contains("secret"));
+        // Whoever may read them takes them along.
+        LocalBackup::make(&source, &[]);
+        server
+            .execute(&source.name, &format!("DROP OWNED BY {app}, {app}_other CASCADE; DROP ROLE {app}, {app}_other"))
+            .unwrap();
+    }
+}

@@ -63,5 +63,6 @@ mod store_failures;
 mod support;
 mod thawing;
 mod tidy;
+mod two_servers;
 mod typed_rows;
 mod verifying;
