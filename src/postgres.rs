@@ -29,7 +29,7 @@ mod tls;
 
 pub use asking::{LOOKED, is_asking};
 pub use copy::{CopyIn, CopyOut, Piece};
-pub use failure::{ServerError, sqlstate};
+pub use failure::{ServerError, context, sqlstate};
 pub use pin::{Purpose, allow_foreign_tables};
 pub use session::{Canceller, Session, decode};
 pub use settings::ConnectionSettings;

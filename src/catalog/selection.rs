@@ -145,7 +145,8 @@ impl Selection {
     /// The words of what is left out.
     pub fn words_without(&self) -> Vec<&'static str> {
         let sizes = (!self.rows()).then_some("rows");
-        self.without.iter().map(|without| without.word()).chain(sizes).collect()
+        let definitions = (!self.definitions()).then_some("definitions");
+        self.without.iter().map(|without| without.word()).chain(sizes).chain(definitions).collect()
     }
 
     /// Refuses what contradicts itself or reaches into another database. `current` is the database's name.

@@ -48,6 +48,9 @@ pub struct ChoiceArgs {
     /// Restore only this section; may be repeated
     #[arg(long = "section", value_name = "SECTION", value_enum)]
     pub sections: Vec<SectionName>,
+    /// Load rows of tables that are there already without their triggers, those of foreign keys among them (takes a superuser)
+    #[arg(long)]
+    pub disable_triggers: bool,
     /// What is left out.
     #[command(flatten)]
     pub left_out: LeftOutArgs,
@@ -80,6 +83,7 @@ impl ChoiceArgs {
             no_subscriptions: self.left_out.no_subscriptions,
             no_tablespaces: self.left_out.no_tablespaces,
             no_table_access_method: self.left_out.no_table_access_method,
+            disable_triggers: self.disable_triggers,
         };
         for file in &self.filters {
             for rule in filter::read(file)? {

@@ -14,6 +14,7 @@ use crate::postgres::ConnectionSettings;
 use clap::Args;
 use indicatif::HumanCount;
 use serde_json::json;
+use std::time::Duration;
 
 /// `pgstow restore`.
 #[derive(Debug, Args)]
@@ -62,6 +63,9 @@ pub struct RestoreArgs {
     /// Go on with a restore of this backup into this target that died, with the same choice; where there was none, begin
     #[arg(long)]
     pub resume: bool,
+    /// Wait no longer than this for a lock that somebody else holds, such as 10s or 2m [default: for ever]
+    #[arg(long, value_name = "TIME", value_parser = super::size::duration)]
+    pub lock_timeout: Option<Duration>,
     /// Read every restored table back and compare its rows with those of the backup; the exit code is 6 if they differ
     #[arg(long)]
     pub verify: bool,
@@ -117,6 +121,7 @@ impl RestoreArgs {
             keep_going: self.keep_going,
             resume: self.resume,
             verify: self.verify,
+            lock_timeout: self.lock_timeout,
         })
     }
 

@@ -4,10 +4,13 @@
 //! tablespaces if asked, drops if asked, pre-data many entries to a transaction, then rows, indexes and constraints side by
 //! side as their tables complete, foreign keys, privileges, and last refreshes and event triggers.
 
+mod again;
 mod apply;
 pub(super) mod choose;
 mod columns;
+mod drops;
 mod early;
+mod explain;
 mod failures;
 mod generated;
 mod globals;
@@ -16,6 +19,7 @@ pub(super) mod load;
 mod named;
 mod notes;
 mod preflight;
+mod refreshes;
 mod row_order;
 mod run;
 mod slices;
@@ -24,7 +28,9 @@ pub(super) mod statements;
 mod target;
 mod tasks;
 mod ties;
+pub(super) mod triggers;
 mod verify;
+mod waits;
 mod watch;
 
 pub use choose::{Choice, Step};
@@ -78,6 +84,8 @@ pub struct RestoreOptions {
     pub resume: bool,
     /// Read every restored table back and compare it with what the manifest says.
     pub verify: bool,
+    /// How long to wait for a lock that somebody else holds; `None` is for ever.
+    pub lock_timeout: Option<Duration>,
 }
 
 /// What was restored.
@@ -153,7 +161,7 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     if options.create {
         source.database().clone_into(&mut report.database);
     }
-    let words = Words::of(&source.toc);
+    let words = Words { lock_timeout: options.lock_timeout, ..Words::of(&source.toc) };
     let held = source.held() + report.plan.held();
     if options.dry_run {
         if options.look && !options.globals.is_some_and(|choice| choice.only) {
@@ -174,8 +182,12 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
         report.seconds = progress.seconds();
         return Ok(report);
     }
-    let start =
-        start::start(&source, globals.as_ref(), &options, &words, &mut failures, &mut report, &progress, &stop).await?;
+    let starting =
+        start::start(&source, globals.as_ref(), &options, &words, &mut failures, &mut report, &progress, &stop);
+    let start = tokio::select! {
+        start = starting => start?,
+        never = waits::tell(&options.connection) => match never {},
+    };
     let (connection, are_kept) = (start.session.settings().clone(), start.notes.are_kept());
     let large = std::mem::take(&mut source.large_objects);
     let (plan, archive) =
@@ -184,6 +196,7 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>, stop: Sto
     let outcome = tokio::select! {
         outcome = running => outcome,
         error = watch::server_gone(&connection) => Err(error),
+        never = waits::tell(&connection) => match never {},
     };
     if outcome.is_err() {
         // An index that nobody waits for any more would be built to its end.
@@ -249,10 +262,13 @@ async fn connect(connection: &ConnectionSettings, words: &Words) -> Result<Sessi
     if !words.standard_conforming_strings {
         session.execute("SET standard_conforming_strings = off").await?;
     }
+    if let Some(timeout) = words.lock_timeout {
+        session.execute(&format!("SET lock_timeout = {}", timeout.as_millis())).await?;
+    }
     Ok(session)
 }
 
-/// How the statements of an archive are to be understood.
+/// How the statements of an archive are to be understood and run.
 #[derive(Debug, Clone)]
 struct Words {
     /// What sessions speak: UTF-8, which names in other encodings were converted to; or `SQL_ASCII`, which cannot be.
@@ -261,6 +277,8 @@ struct Words {
     standard_conforming_strings: bool,
     /// The encoding of rows that are statements, for those never meet a COPY that the server converts.
     charset: Charset,
+    /// How long they wait for locks; `None` is for ever.
+    lock_timeout: Option<Duration>,
 }
 
 impl Words {
@@ -270,6 +288,7 @@ impl Words {
             encoding: if charset.name() == "SQL_ASCII" { "SQL_ASCII" } else { "UTF8" },
             standard_conforming_strings: toc.standard_conforming_strings(),
             charset,
+            lock_timeout: None,
         }
     }
 }

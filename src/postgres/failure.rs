@@ -106,6 +106,15 @@ pub fn sqlstate(error: &Error) -> Option<&str> {
     cause.downcast_ref::<Error>().and_then(sqlstate)
 }
 
+/// The CONTEXT of the refusal that an error came from: functions and internal queries it happened in, the innermost first.
+pub fn context(error: &Error) -> Option<&str> {
+    let cause = error.cause()?;
+    if let Some(refusal) = cause.downcast_ref::<ServerError>() {
+        return refusal.context.as_deref();
+    }
+    cause.downcast_ref::<Error>().and_then(context)
+}
+
 /// Why a connection ended, told by the task that drives it to whoever finds it closed.
 pub(super) type Fate = Arc<OnceLock<String>>;
 

@@ -25,6 +25,7 @@ mod globals;
 mod guiding;
 mod half_open;
 mod hostile;
+mod in_use;
 mod interop;
 mod interop_codecs;
 mod job_copies;

@@ -109,3 +109,71 @@ fn verify_finds_generated_columns_that_are_not_what_their_expressions_say() {
         assert!(ran.stdout.contains(line), "{}", ran.stdout);
     }
 }
+
+#[test]
+fn rows_alone_follow_the_foreign_keys_that_are_there() {
+    for major in [12, 15, 18] {
+        let database = Database::fresh(&server(major), "rows_alone");
+        database.execute(
+            "CREATE TABLE z_parent (id integer PRIMARY KEY, up integer REFERENCES z_parent);
+             CREATE TABLE a_child (id integer PRIMARY KEY, p integer REFERENCES z_parent);
+             CREATE TABLE y_parted (id integer PRIMARY KEY) PARTITION BY RANGE (id);
+             CREATE TABLE y_parted_1 PARTITION OF y_parted FOR VALUES FROM (0) TO (100);
+             CREATE TABLE a_of_parted (id integer REFERENCES y_parted, c integer REFERENCES a_child);
+             INSERT INTO z_parent VALUES (1, 2), (2, NULL); INSERT INTO a_child VALUES (1, 1);
+             INSERT INTO y_parted VALUES (7); INSERT INTO a_of_parted VALUES (7, 1)",
+        );
+        let definitions = LocalBackup::make(&database, &["-s"]);
+        for rows in
+            [LocalBackup::make(&database, &["-a", "-Z", "gzip:1"]), LocalBackup::make(&database, &["-Z", "gzip:1"])]
+        {
+            let target = Database::fresh(&database.server, "rows_alone_target");
+            definitions.run("restore", &["-d", &target.url()]).fine();
+            let ran = rows.run("restore", &["-d", &target.url(), "-a"]).fine();
+            assert!(!ran.stdout.contains("circle"), "{}", ran.stdout);
+            assert_same_data(&database, &target);
+        }
+        if major == 18 {
+            let rows = LocalBackup::make(&database, &["-a", "-Z", "gzip:1"]);
+            let stock = Database::fresh(&database.server, "rows_alone_stock");
+            definitions.run("restore", &["-d", &stock.url()]).fine();
+            oracle().pg_restore18(&stock.url(), &rows.folder(), &["-a"]).unwrap();
+            assert_same_data(&database, &stock);
+        }
+    }
+}
+
+#[test]
+fn foreign_keys_in_a_circle_are_told_and_rows_come_without_their_triggers() {
+    for major in [12, 18] {
+        let database = Database::fresh(&server(major), "circle");
+        database.execute(
+            "CREATE TABLE a (id integer PRIMARY KEY, b integer); CREATE TABLE b (id integer PRIMARY KEY, a integer REFERENCES a);
+             ALTER TABLE a ADD CONSTRAINT to_b FOREIGN KEY (b) REFERENCES b;
+             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'it fires'; END $$;
+             INSERT INTO a VALUES (1, NULL); INSERT INTO b VALUES (1, 1); UPDATE a SET b = 1;
+             CREATE TRIGGER \"is off\" BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION refuse();
+             CREATE TRIGGER is_on BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION refuse();
+             ALTER TABLE a DISABLE TRIGGER \"is off\"",
+        );
+        let backup = LocalBackup::make(&database, &[]);
+        let target = Database::fresh(&database.server, "circle_target");
+        backup.run("restore", &["-d", &target.url(), "-s"]).fine();
+        backup.run("restore", &["-d", &target.url(), "-a"]).failed(4, &["it fires"]);
+        let ran = backup.run("restore", &["-d", &target.url(), "-a", "--disable-triggers", "--resume"]);
+        ran.failed(9, &["chose something else"]);
+        target.execute("DROP SCHEMA pgstow_restore CASCADE; DROP TRIGGER is_on ON a");
+        let ran = backup.run("restore", &["-d", &target.url(), "-a", "--keep-going"]);
+        ran.failed(8, &[]);
+        assert!(ran.stdout.contains("lead in a circle"), "{}", ran.stdout);
+        target.execute("TRUNCATE a, b; CREATE TRIGGER is_on BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION refuse()");
+        backup.run("restore", &["-d", &target.url(), "-a", "--disable-triggers", "--verify"]).fine();
+        assert_same_data(&database, &target);
+        let states =
+            "SELECT string_agg(tgname || tgenabled, ' ' ORDER BY tgname) FROM pg_trigger WHERE NOT tgisinternal";
+        assert_eq!(target.value(states), "is offD is_onO");
+        let script = backup.run("export", &["-f", "-", "-a", "--disable-triggers"]).fine().stdout;
+        let count = |word: &str| script.matches(word).count();
+        assert_eq!((count(" DISABLE TRIGGER ALL;"), count(" ENABLE TRIGGER ALL;")), (2, 2), "{script}");
+    }
+}

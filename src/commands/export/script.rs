@@ -12,6 +12,7 @@ use crate::archive::toc::TocEntry;
 use crate::commands::Progress;
 use crate::commands::restore::choose::{Phase, Plan, Step};
 use crate::commands::restore::load::{Decoder, next_chunk, open};
+use crate::commands::restore::triggers::{Switches, switches};
 use crate::commands::restore::{Choice, statements};
 use crate::commands::source::{BlobObject, Source, TableObject};
 use crate::error::{Error, Kind, Result};
@@ -80,6 +81,7 @@ pub(super) async fn write(
     let charset = source.toc.charset();
     let mut placement = statements::Placement::of(&style.choice);
     let further = plan.further_segments();
+    let switches = if style.choice.disable_triggers { switches(plan) } else { Switches::new() };
     let passes: [&[Phase]; 3] = [
         &[Phase::Definitions, Phase::Parallel, Phase::ForeignKeys],
         &[Phase::Privileges],
@@ -89,8 +91,15 @@ pub(super) async fn write(
         for step in plan.steps.iter().filter(|step| phases.contains(&step.phase)) {
             heading(&step.entry, &style.choice, out).await?;
             if let Some(data) = &step.data {
+                let switch = switches.get(&step.entry.id);
+                if let Some(switch) = switch {
+                    out.text(&format!("{};\n\n", switch.off)).await?;
+                }
                 let rows = rows(source, step, data, &charset, out, progress).await;
                 report.rows += rows.map_err(|error| error.on(step.label()))?;
+                if let Some(switch) = switch {
+                    out.text(&format!("{};\n\n", switch.on)).await?;
+                }
                 if !further.contains(&step.entry.id) {
                     report.tables += 1;
                     progress.table_done();

@@ -1,6 +1,8 @@
 //! Does steps to the target and notes them, both or neither: definitions many at once, everything else one by one.
 
+use super::again;
 use super::choose::{Choice, Step};
+use super::explain::explain;
 use super::failures::Failures;
 use super::notes::Notes;
 use super::statements::{self, Placement};
@@ -147,6 +149,20 @@ pub(super) async fn apply(
     manner: Manner<'_>,
     placement: &mut Placement,
 ) -> Result<(), Failed> {
+    match attempt(session, naming, step, number, manner, placement).await {
+        Err((sql, error)) => Err((sql, explain(session, error).await)),
+        Ok(()) => Ok(()),
+    }
+}
+
+async fn attempt(
+    session: &Session,
+    naming: Option<String>,
+    step: &Step,
+    number: usize,
+    manner: Manner<'_>,
+    placement: &mut Placement,
+) -> Result<(), Failed> {
     // Settings of the session outlive a transaction that fails, so they come before it.
     one_by_one(session, &placement.statements(&step.entry)).await?;
     let statements = statements::of_entry(step, manner.choice, manner.is_partial);
@@ -157,7 +173,7 @@ pub(super) async fn apply(
     // Several statements in one message are one transaction.
     let named = naming.map_or_else(String::new, |naming| format!("{naming};\n"));
     let all = format!("{named}{}{END_OF_STATEMENT}{note}", statements.join(END_OF_STATEMENT));
-    let Err(error) = session.execute(&all).await else { return Ok(()) };
+    let Err(error) = again::execute(session, &all).await else { return Ok(()) };
     let apart = match Session::sqlstate(&error) {
         None => return Err((statements.into_iter().next().unwrap_or_default(), error)),
         Some(code) => manner.keep_going || code == ACTIVE_SQL_TRANSACTION,

@@ -58,6 +58,8 @@ pub struct Choice {
     pub no_tablespaces: bool,
     /// Let tables have the default access method.
     pub no_table_access_method: bool,
+    /// Load rows of tables that are there already without their triggers.
+    pub disable_triggers: bool,
 }
 
 impl Choice {

@@ -2,6 +2,7 @@
 
 use super::choose::Plan;
 use crate::archive::script::leading_name;
+use crate::archive::toc::TocEntry;
 use crate::commands::types::Types;
 use crate::error::Result;
 use crate::model::literal;
@@ -60,6 +61,15 @@ pub(super) async fn layouts(session: &Session, plan: &Plan) -> Result<Layouts> {
         }
     }
     Ok(found)
+}
+
+/// The schema and the name of the table that an entry's rows go to: another one than the entry's where they are loaded through a
+/// partitioned table.
+pub(super) fn target_table(entry: &TocEntry) -> (String, String) {
+    match entry.copy.as_deref().and_then(Target::of) {
+        Some(target) => (target.schema, target.table),
+        None => (entry.schema.clone().unwrap_or_default(), entry.tag.clone()),
+    }
 }
 
 /// What a COPY statement of an archive says.

@@ -6,10 +6,11 @@ use super::columns::{self, Layouts};
 use super::early::EarlyRows;
 use super::failures::{Failures, with_statement};
 use super::notes::{Notes, Piece};
-use super::row_order::row_order;
+use super::row_order::{RowOrder, row_order};
 use super::start::Start;
 use super::tasks::{Circumstances, LargeObjects, Work, tasks};
-use super::{RestoreOptions, Words, connect, load, statements};
+use super::triggers::{Switch, Switches, switches_in};
+use super::{RestoreOptions, Words, again, connect, explain, load, refreshes, statements};
 use crate::archive::Charset;
 use crate::commands::memory::{self, Taken};
 use crate::commands::source::TableObject;
@@ -60,6 +61,8 @@ struct Shared {
     loads: Semaphore,
     /// How rows are sent.
     layouts: Layouts,
+    /// What is said around rows that come without triggers.
+    switches: Switches,
     /// What each task is.
     work: Vec<Work>,
     /// Entries of rows that are no further tables.
@@ -82,6 +85,8 @@ struct State {
     failures: Failures,
     outcome: Outcome,
     running: usize,
+    /// Refreshes, and what needs them, that are tried again when the others are done.
+    put_off: refreshes::PutOff,
 }
 
 /// Runs the whole plan, or what is left of it, beginning on the session given.
@@ -123,7 +128,7 @@ pub(super) async fn run(
     let layouts = stop.unless(columns::layouts(&first, &plan)).await?;
     // After errors, or by now, a table of the plan may have rows that are not this restore's.
     let may_truncate = !options.keep_going && before.done.is_empty();
-    let order = stop.unless(row_order(&first, &plan, true)).await?;
+    let (order, switches) = stop.unless(order_and_switches(&first, &plan, &options.choice)).await?;
     let circumstances = Circumstances { jobs: before.jobs, may_truncate, order: &order, done: &before.done };
     let (pieces, tasks) = tasks(&plan, &archive.large, circumstances);
     let at_once = Taken::look().since(archive.before);
@@ -147,10 +152,17 @@ pub(super) async fn run(
         stop: work.clone(),
         loads: Semaphore::new(loaders),
         layouts,
+        switches,
         further,
         work: pieces,
         is_light: tasks.iter().map(|task| task.is_light).collect(),
-        state: Mutex::new(State { ready: Ready::new(tasks), failures, outcome, running: 0 }),
+        state: Mutex::new(State {
+            ready: Ready::new(tasks),
+            failures,
+            outcome,
+            running: 0,
+            put_off: refreshes::PutOff::default(),
+        }),
         changed: Notify::new(),
     });
     let mut sessions = vec![first];
@@ -185,19 +197,36 @@ pub(super) async fn run(
     if let Some(error) = first_failure {
         return Err(error);
     }
+    conclude(last.as_ref(), &shared, options, stop).await
+}
+
+/// The steps that come when nothing runs any more, on the session that is left; and what all came to.
+async fn conclude(last: Option<&Session>, shared: &Shared, options: &RestoreOptions, stop: &Stop) -> Result<Outcome> {
     let (mut outcome, mut failures) = {
         let mut state = lock(&shared.state)?;
         let failures = std::mem::replace(&mut state.failures, Failures::new(options.keep_going, options.no_superuser));
         (std::mem::take(&mut state.outcome), failures)
     };
     if let Some(session) = last {
+        let put_off = std::mem::take(&mut lock(&shared.state)?.put_off);
+        let (steps, manner) = (&shared.plan.steps, shared.manner());
+        stop.unless(refreshes::in_rounds(session, steps, put_off, manner, &mut failures)).await?;
         let steps: Vec<&Step> = shared.plan.steps.iter().filter(|step| step.phase == Phase::EventTriggers).collect();
-        let word = stop.unless(apply::finish(&session, &steps, shared.manner(), &mut failures)).await?;
+        let word = stop.unless(apply::finish(session, &steps, shared.manner(), &mut failures)).await?;
         outcome.warnings.extend(word);
     }
     outcome.warnings.extend(failures.warnings());
     outcome.errors = failures.into_errors();
     Ok(outcome)
+}
+
+/// Which rows wait for which, and which come without triggers.
+async fn order_and_switches(session: &Session, plan: &Plan, choice: &Choice) -> Result<(RowOrder, Switches)> {
+    let mut order = row_order(session, plan, !choice.disable_triggers).await?;
+    let switches = if choice.disable_triggers { switches_in(session, plan).await? } else { Switches::new() };
+    // Two slices would wait for each other's switch.
+    order.whole.extend(switches.keys());
+    Ok((order, switches))
 }
 
 /// Makes the definitions that come one by one, and loads the rows that stand among them.
@@ -288,7 +317,8 @@ async fn worker(session: &Session, shared: &Shared) -> Result<()> {
         }
         let work = &shared.work[task];
         let (step, slice) = (&shared.plan.steps[work.step], &work.slice);
-        let outcome = if shared.done.contains(&(step.entry.id, work.number)) {
+        let is_done = shared.done.contains(&(step.entry.id, work.number));
+        let outcome = if is_done || lock(&shared.state)?.put_off.takes_follower(work.step, step) {
             Ok(None)
         } else {
             shared.stop.unless(run_step(session, work, shared, &mut habits)).await
@@ -338,6 +368,7 @@ fn start(ready: &mut Ready, is_light: &[bool], most: usize) -> Vec<usize> {
 async fn run_light(session: &Session, tasks: &[usize], shared: &Shared, habits: &mut Habits) -> Result<()> {
     let steps = tasks.iter().map(|&task| &shared.plan.steps[shared.work[task].step]);
     let open: Vec<&Step> = steps.filter(|step| !shared.done.contains(&(step.entry.id, 0))).collect();
+    let open = lock(&shared.state)?.put_off.all_but_followers(&shared.plan.steps, open);
     let Some(first) = open.first() else { return Ok(()) };
     let name = name_of(first);
     if std::mem::replace(&mut habits.name, name) != name {
@@ -377,12 +408,10 @@ async fn run_step(session: &Session, work: &Work, shared: &Shared, habits: &mut 
     match apply::apply(session, naming, step, work.number, shared.manner(), &mut habits.placement).await {
         Ok(()) => Ok(None),
         Err((_, error)) if lock(&shared.state)?.failures.let_pass(step, &error) => Ok(None),
+        Err((_, error)) if lock(&shared.state)?.put_off.takes(work.step, step, &error) => Ok(None),
         Err((sql, error)) => Err(with_statement(error.on(step.label()), &sql)),
     }
 }
-
-/// `deadlock_detected`.
-const DEADLOCK: &str = "40P01";
 
 async fn load_rows(
     session: &Session,
@@ -398,19 +427,51 @@ async fn load_rows(
         return load::no_rows(data, &shared.origin, &shared.progress).await;
     }
     let naming = naming.map_or_else(String::new, |naming| format!("{naming}; "));
-    if step.entry.copy.is_none() {
-        let note = shared.notes.note((step.entry.id, work.number));
-        session.execute(&format!("{naming}BEGIN")).await?;
-        let loaded = load::run_statements(session, data, &shared.charset, &shared.origin, &shared.progress).await;
-        return apply::conclude(session, note, loaded).await;
-    }
-    match copy_rows(session, &naming, step, data, work, work.is_fresh, shared).await {
-        // Functions in two tables' constraints may read one another's rows, and an emptied table lets nobody read it.
-        Err(error) if work.is_fresh && Session::sqlstate(&error) == Some(DEADLOCK) => {
-            copy_rows(session, &naming, step, data, work, false, shared).await
+    let (mut number, mut is_fresh) = (1, work.is_fresh);
+    loop {
+        let loaded = match step.entry.copy {
+            None => run_rows(session, &naming, step, data, work, shared).await,
+            Some(_) => copy_rows(session, &naming, step, data, work, is_fresh, shared).await,
+        };
+        match loaded {
+            Err(error) if number < again::TRIES && again::is_worth_it(&error) => {
+                tracing::warn!("the rows of {} are sent again: {error}", step.label());
+                // Functions in two tables' constraints may read one another's rows, and an emptied table lets nobody read it.
+                is_fresh = false;
+                again::pause(number).await;
+                number += 1;
+            }
+            Err(error) => return Err(explain::explain(session, error).await),
+            Ok(rows) => return Ok(rows),
         }
-        loaded => loaded,
     }
+}
+
+/// Rows that are statements.
+async fn run_rows(
+    session: &Session,
+    naming: &str,
+    step: &Step,
+    data: &TableObject,
+    work: &Work,
+    shared: &Shared,
+) -> Result<u64> {
+    let switch = shared.switches.get(&step.entry.id);
+    session.execute(&format!("{naming}BEGIN; {}", off(switch))).await?;
+    let loaded = load::run_statements(session, data, &shared.charset, &shared.origin, &shared.progress).await;
+    apply::conclude(session, at_the_end(step, work, switch, shared), loaded).await
+}
+
+/// What switches triggers off.
+fn off(switch: Option<&Switch>) -> String {
+    switch.map_or_else(String::new, |switch| format!("{};\n", switch.off))
+}
+
+/// What the transaction of rows ends with.
+fn at_the_end(step: &Step, work: &Work, switch: Option<&Switch>, shared: &Shared) -> Option<String> {
+    let note = shared.notes.note((step.entry.id, work.number));
+    let both: Vec<String> = switch.map(|switch| switch.on.clone()).into_iter().chain(note).collect();
+    (!both.is_empty()).then(|| both.join(";\n"))
 }
 
 async fn copy_rows(
@@ -422,13 +483,14 @@ async fn copy_rows(
     is_fresh: bool,
     shared: &Shared,
 ) -> Result<u64> {
-    let note = shared.notes.note((step.entry.id, work.number));
+    let switch = shared.switches.get(&step.entry.id);
+    let end = at_the_end(step, work, switch, shared);
     let layouts = shared.layouts.get(&step.entry.id);
     tracing::debug!(rows = step.label(), in_binary = layouts.is_some(), is_fresh);
     let copy = load::copy_statements(&step.entry, is_fresh, layouts.is_some())?;
-    let begin = if note.is_some() { "BEGIN; " } else { "" };
-    let statements = format!("{naming}{begin}{copy}");
+    let begin = if end.is_some() { "BEGIN; " } else { "" };
+    let statements = format!("{naming}{begin}{}{copy}", off(switch));
     let (slice, origin) = (work.slice.as_ref(), &shared.origin);
     let loaded = load::load_table(session, &statements, layouts, data, slice, origin, &shared.progress).await;
-    if note.is_some() { apply::conclude(session, note, loaded).await } else { loaded }
+    if end.is_some() { apply::conclude(session, end, loaded).await } else { loaded }
 }

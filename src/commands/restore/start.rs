@@ -1,5 +1,6 @@
 //! What a restore begins with: a target that was looked at and made ready, or one in which an earlier restore died.
 
+use super::drops::drop_objects;
 use super::failures::Failures;
 use super::notes::{self, Before, Identity, Notes};
 use super::{RestoreOptions, RestoreReport, Words, connect, globals, preflight, restore_globals, target};
@@ -110,7 +111,8 @@ async fn make_ready(
         stop.unless(notes::forget(&first)).await?;
         // Who goes on with a restore that died while it dropped does not mind what is gone.
         let if_exists = options.if_exists || options.resume;
-        stop.unless(target::drop_objects(&first, &report.plan, if_exists, failures)).await?;
+        let word = stop.unless(drop_objects(&first, &report.plan, if_exists, failures)).await?;
+        report.warnings.extend(word);
     } else if options.create && !options.choice.data_only {
         stop.unless(target::refuse_existing(&first, &report.plan)).await?;
     }

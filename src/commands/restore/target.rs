@@ -84,48 +84,7 @@ fn unquoted(name: &str) -> String {
     }
 }
 
-/// Drops what the plan makes, last first. What something else still depends on (a key that a view groups by, where the
-/// view was made early and filled late) is tried again when the rest is gone, until a round gets nowhere.
-pub(super) async fn drop_objects(
-    session: &Session,
-    plan: &Plan,
-    if_exists: bool,
-    failures: &mut Failures,
-) -> Result<()> {
-    let mut waiting = statements::drops(plan, if_exists);
-    let mut first_round = true;
-    loop {
-        let mut held_back = Vec::new();
-        for (label, sql) in &waiting {
-            let Err(error) = session.execute(sql).await else { continue };
-            match Session::sqlstate(&error) {
-                // A partition's constraint goes with its parent's, but is only ever in the way of the first round.
-                Some(DEPENDENT_OBJECTS_STILL_EXIST | INVALID_TABLE_DEFINITION) => {
-                    held_back.push((label.clone(), sql.clone(), error));
-                }
-                // It was there in the first round, so it has gone with its table since; or nobody said that it is there
-                // (ALTER DOMAIN ... DROP CONSTRAINT IF EXISTS still wants the domain and its schema).
-                Some(UNDEFINED_TABLE | UNDEFINED_OBJECT | INVALID_SCHEMA_NAME) if if_exists || !first_round => {}
-                _ => failures.add(error.on(format!("drop of {label}")), sql)?,
-            }
-        }
-        if held_back.is_empty() {
-            return Ok(());
-        }
-        if !first_round && held_back.len() == waiting.len() {
-            for (label, sql, error) in held_back {
-                failures.add(error.on(format!("drop of {label}")), &sql)?;
-            }
-            return Ok(());
-        }
-        waiting = held_back.into_iter().map(|(label, sql, _)| (label, sql)).collect();
-        first_round = false;
-    }
-}
-
 /// SQLSTATEs (PostgreSQL documentation, appendix A).
-const DEPENDENT_OBJECTS_STILL_EXIST: &str = "2BP01";
-const INVALID_TABLE_DEFINITION: &str = "42P16";
 pub(super) const UNDEFINED_TABLE: &str = "42P01";
 pub(super) const UNDEFINED_OBJECT: &str = "42704";
 pub(super) const INVALID_SCHEMA_NAME: &str = "3F000";

@@ -46,8 +46,8 @@ pub(super) fn object(row: &TableRow) -> Option<Object> {
         early: row.rows_early,
         create,
         copy: Some(format!("COPY {destination} {columns} FROM stdin;\n")),
-        // So that rows of another configuration table can need them.
-        provides: row.configuration_condition.iter().map(|_| not_a_row(row.oid)).collect(),
+        // So that rows of others can need them.
+        provides: if row.gives_order() { vec![not_a_row(row.oid)] } else { Vec::new() },
         needs: std::iter::once(holder).chain(root).chain(row.rows_after.iter().map(|oid| not_a_row(*oid))).collect(),
         payload: Payload::Table(TableData {
             relation: row.oid,

@@ -86,9 +86,11 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, o.rolname AS owner, c.relk
         JOIN pg_catalog.pg_language l ON l.oid = f.prolang
         WHERE k.conrelid = c.oid AND l.lanname NOT IN ('c', 'internal')
     ) END AS rows_early,
-    CASE WHEN configurations.relation IS NOT NULL THEN (
-        SELECT pg_catalog.json_agg(DISTINCT k.confrelid) FROM pg_catalog.pg_constraint k
-        WHERE k.conrelid = c.oid AND k.contype = 'f') END AS refers_to
+    CASE WHEN configurations.relation IS NOT NULL THEN ( -- !definitions: CASE WHEN true THEN (
+        WITH RECURSIVE far(relation) AS (
+            SELECT k.confrelid FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f'
+            UNION SELECT i.inhrelid FROM far JOIN pg_catalog.pg_inherits i ON i.inhparent = far.relation)
+        SELECT coalesce(pg_catalog.json_agg(far.relation), '[]') FROM far) END AS refers_to
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner

@@ -177,7 +177,8 @@ pub(super) struct Check {
     pub(super) local: bool,
 }
 
-/// Has the rows of configuration tables come after those that they refer to, except where that leads in a circle.
+/// Has the rows of configuration tables, and in a dump of rows alone those of all tables, come after those that they refer to,
+/// except where that leads in a circle.
 pub(super) fn order_configurations(tables: &mut [TableRow]) {
     let found = tables.iter().filter_map(|row| Some((row.oid, row.refers_to.clone()?)));
     let references: HashMap<Oid, Vec<Oid>> = found.collect();
@@ -193,8 +194,7 @@ pub(super) fn order_configurations(tables: &mut [TableRow]) {
         }
         false
     };
-    let known: HashSet<Oid> =
-        tables.iter().filter(|row| row.configuration_condition.is_some()).map(|row| row.oid).collect();
+    let known: HashSet<Oid> = tables.iter().filter(|row| row.refers_to.is_some()).map(|row| row.oid).collect();
     for row in tables {
         let wanted = row.refers_to.iter().flatten().copied();
         row.rows_after = wanted.filter(|other| known.contains(other) && !leads_back(*other, row.oid)).collect();
@@ -202,6 +202,11 @@ pub(super) fn order_configurations(tables: &mut [TableRow]) {
 }
 
 impl TableRow {
+    /// Whether rows of other tables may have to come behind these.
+    pub(super) fn gives_order(&self) -> bool {
+        self.configuration_condition.is_some() || self.refers_to.is_some()
+    }
+
     pub(super) fn is_foreign(&self) -> bool {
         self.kind == 'f'
     }
