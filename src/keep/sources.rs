@@ -22,7 +22,7 @@ pub fn groups(sources: &[Option<SourceFacts>]) -> Vec<usize> {
             None => known.push(vec![source]),
         }
     }
-    let of = |source: &SourceFacts| known.iter().position(|group| group.iter().any(|other| *other == source));
+    let of = |source: &SourceFacts| known.iter().position(|group| group.contains(&source));
     numbers.extend(sources.iter().map(|source| source.as_ref().and_then(of)));
     let unknown = if known.len() == 1 { 0 } else { known.len() };
     let found: Vec<usize> = numbers.into_iter().map(|number| number.unwrap_or(unknown)).collect();
@@ -59,25 +59,28 @@ pub fn decide_by_server(backups: &[(Candidate, Option<SourceFacts>)], rules: &Ru
 mod tests {
     use super::{SourceFacts, groups};
 
-    fn source(identifier: &str, host: &str) -> Option<SourceFacts> {
+    fn source(identifier: &str, host: &str) -> SourceFacts {
         let identifier = (!identifier.is_empty()).then(|| identifier.to_owned());
-        Some(SourceFacts { system_identifier: identifier, host: host.to_owned(), port: 5432 })
+        SourceFacts { system_identifier: identifier, host: host.to_owned(), port: 5432 }
     }
 
     #[test]
     fn a_server_is_known_by_its_identifier_wherever_it_answers() {
-        assert_eq!(groups(&[source("1", "a"), source("2", "a"), source("1", "b")]), [0, 1, 0]);
+        assert_eq!(groups(&[Some(source("1", "a")), Some(source("2", "a")), Some(source("1", "b"))]), [0, 1, 0]);
     }
 
     #[test]
     fn without_an_identifier_host_and_port_decide() {
-        assert_eq!(groups(&[source("", "a"), source("1", "a"), source("", "b"), source("", "b")]), [0, 0, 1, 1]);
+        assert_eq!(
+            groups(&[Some(source("", "a")), Some(source("1", "a")), Some(source("", "b")), Some(source("", "b"))]),
+            [0, 0, 1, 1]
+        );
     }
 
     #[test]
     fn backups_of_earlier_versions_go_with_the_only_server_or_stand_alone() {
-        assert_eq!(groups(&[None, source("1", "a"), None]), [0, 0, 0]);
+        assert_eq!(groups(&[None, Some(source("1", "a")), None]), [0, 0, 0]);
         assert_eq!(groups(&[None, None]), [0, 0]);
-        assert_eq!(groups(&[source("1", "a"), None, source("2", "b")]), [0, 1, 2]);
+        assert_eq!(groups(&[Some(source("1", "a")), None, Some(source("2", "b"))]), [0, 1, 2]);
     }
 }
