@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn servers_before_18_are_not_asked_for_its_function() {
-        for major in ServerVersion::OLDEST..ServerVersion::NEWEST {
+        for major in ServerVersion::OLDEST..18 {
             let sql = QUESTION.for_server(ServerVersion(major * 10_000));
             assert!(sql.contains("ts_stat") && !sql.contains("pg_get_sequence_data"), "{major}: {sql}");
         }
