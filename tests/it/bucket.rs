@@ -222,8 +222,8 @@ fn what_a_run_used_becomes_a_policy_that_names_nothing_else() {
     pgstow(&s3, &["dump", "-d", &database.url(), "--to", &place, "--note-requests", noted]).fine();
     let ours = arn(&format!("/{prefix}/{name}/*"));
     let manifest = arn(&format!("/{prefix}/{name}/*/manifest.json"));
-    // Whether there is one already is told only to those who may list it.
-    let asked = format!("{prefix}/{name}/*/manifest.json");
+    // Whether there is one already is told only to those who may list it; and whether the folder has backups of another server.
+    let (folder, asked) = (format!("{prefix}/{name}/"), format!("{prefix}/{name}/*/manifest.json"));
     let written = [allow(&["s3:GetObject"], &[manifest]), allow(&["s3:PutObject"], &[ours])];
     let found = statements();
     let list = |prefixes: Value| {
@@ -240,7 +240,7 @@ fn what_a_run_used_becomes_a_policy_that_names_nothing_else() {
         assert_eq!(sorted(found.as_array().unwrap()), sorted(expected), "{found:#}");
     };
     assert!(!found.to_string().contains("Delete"), "{found:#}");
-    same(&[written.as_slice(), &[list(serde_json::json!([asked]))]].concat());
+    same(&[written.as_slice(), &[list(serde_json::json!([folder, asked]))]].concat());
     // A second run adds what it used; nothing is said of other buckets.
     pgstow(&s3, &["prune", "--from", &place, "--keep-last", "1", "--note-requests", noted]).fine();
     let asked = ["s3:GetBucketVersioning", "s3:ListBucketMultipartUploads"];
