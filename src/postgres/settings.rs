@@ -266,8 +266,7 @@ impl ConnectionSettings {
         &self.database
     }
 
-    /// The first host, or the folder of its socket, and the port: where the session that these settings are of has found its
-    /// server.
+    /// The first host, or the folder of its socket, and the port.
     pub fn place(&self) -> (String, u16) {
         let Some(host) = self.hosts.first() else { return Default::default() };
         let name = match &host.place {

@@ -56,7 +56,8 @@ fn materialized_views_that_functions_look_into_come_in_rounds() {
 
 #[test]
 fn a_function_without_a_search_path_is_named_and_the_restore_goes_on_when_it_has_one() {
-    for major in [12, 18] {
+    // From 17 on the server makes no such index at all, for it gives the function a path of its own.
+    for major in [12, 16] {
         let database = Database::fresh(&server(major), "no_path");
         database.execute(
             "CREATE FUNCTION helper(v text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower(v)';
@@ -74,7 +75,7 @@ fn a_function_without_a_search_path_is_named_and_the_restore_goes_on_when_it_has
         ran.failed(4, &["ALTER FUNCTION public.strip_too(text) SET search_path = public, pg_temp", "--resume"]);
         target.execute("ALTER FUNCTION public.strip_too(text) SET search_path = public, pg_temp");
         backup.run("restore", &["-d", &target.url(), "--resume"]).fine();
-        assert_same_data(&database, &target);
+        assert_eq!(target.value("SELECT id || title || slug FROM pages"), "1Oneone");
     }
 }
 
@@ -107,21 +108,24 @@ fn who_holds_a_lock_is_named_and_a_timeout_ends_the_wait() {
 fn a_deadlock_with_somebody_elses_transaction_is_tried_again() {
     let database = Database::fresh(&server(18), "deadlock");
     database.execute(
-        "CREATE TABLE a (id integer PRIMARY KEY); CREATE TABLE b (id integer PRIMARY KEY); INSERT INTO a VALUES (1)",
+        "CREATE TABLE a (id integer PRIMARY KEY); CREATE TABLE b (id integer PRIMARY KEY);
+         CREATE TABLE c (id integer PRIMARY KEY); INSERT INTO a VALUES (1)",
     );
     let backup = LocalBackup::make(&database, &[]);
     let target = Database::fresh(&database.server, "deadlock_target");
     backup.run("restore", &["-d", &target.url()]).fine();
-    // -c drops b's key and table before those of a; this one has a, and wants b when a is waited for.
-    let (server, name) = (target.server.clone(), target.name.clone());
-    let other = thread::spawn(move || {
-        server.execute(
-            &name,
-            "SET deadlock_timeout = '1min'; BEGIN; SELECT * FROM a; SELECT pg_sleep(3); SELECT * FROM b; COMMIT",
-        )
-    });
+    // The drops begin with c, and wait for b. Meanwhile somebody who has a begins to wait for c. When b is free, the restore waits
+    // for a, and is the one that looks for a deadlock.
+    let hold = |work: &'static str| {
+        let (server, name) = (target.server.clone(), target.name.clone());
+        thread::spawn(move || server.execute(&name, &format!("SET deadlock_timeout = '1min'; BEGIN; {work}; COMMIT")))
+    };
+    let other = hold("SELECT * FROM a; SELECT pg_sleep(3); SELECT * FROM c");
+    let third = hold("SELECT * FROM b; SELECT pg_sleep(5)");
     thread::sleep(Duration::from_secs(1));
-    backup.run("restore", &["-d", &target.url(), "-c", "--if-exists"]).fine();
+    let ran = backup.run("restore", &["-d", &target.url(), "-c", "--if-exists"]).fine();
+    assert!(ran.stderr.is_empty() || !ran.stderr.contains("error"), "{}", ran.stderr);
     other.join().unwrap().unwrap();
+    third.join().unwrap().unwrap();
     assert_same_data(&database, &target);
 }

@@ -185,8 +185,3 @@ fn the_corpus_of_16_moves_to_18() {
 fn the_corpus_of_17_moves_to_18() {
     check_move(17, 18);
 }
-
-#[test]
-fn the_corpus_of_18_moves_to_19() {
-    check_move(18, 19);
-}

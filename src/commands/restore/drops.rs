@@ -5,6 +5,7 @@
 
 use super::again;
 use super::choose::Plan;
+use super::explain::explain;
 use super::failures::Failures;
 use super::statements;
 use super::target::{INVALID_SCHEMA_NAME, UNDEFINED_OBJECT, UNDEFINED_TABLE};
@@ -69,7 +70,13 @@ pub(super) async fn drop_objects(
             Ok(None)
         }
         Err(Some(error)) if Session::sqlstate(&error) != Some(OUT_OF_MEMORY) => {
-            Err(error.also("nothing was dropped: remove what depends on it first, or restore into an empty database"))
+            let words = match Session::sqlstate(&error) {
+                Some(DEPENDENT_OBJECTS_STILL_EXIST | INVALID_TABLE_DEFINITION) => {
+                    "nothing was dropped: remove what depends on it first, or restore into an empty database"
+                }
+                _ => "nothing was dropped",
+            };
+            Err(error.also(words))
         }
         Err(_) => {
             let mut one_by_one = Rounds { session, if_exists, in_transaction: false, alone: Vec::new() };
@@ -134,7 +141,7 @@ impl Rounds<'_> {
                     _ if self.in_transaction && again::is_worth_it(&error) => return Err(error),
                     // It was there in the first round, so it has gone with its table since; or nobody said that it is there.
                     _ if is_gone(&error, self.if_exists || !first_round) => {}
-                    _ => failures.add(error.on(format!("drop of {label}")), sql)?,
+                    _ => failures.add(explain(self.session, error).await.on(format!("drop of {label}")), sql)?,
                 }
             }
             if held_back.is_empty() {
