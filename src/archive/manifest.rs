@@ -3,7 +3,7 @@
 mod layout;
 mod source;
 
-pub use source::{SourceFacts, server_of_beginning};
+pub use source::{ServerFacts, SourceFacts, server_of_beginning};
 
 use super::keys::check_relative;
 use super::{BackupId, seal};
@@ -105,20 +105,6 @@ pub struct ExtensionFacts {
     pub name: String,
     /// `extversion`, free text.
     pub version: String,
-}
-
-/// The server that was dumped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServerFacts {
-    /// `server_version`, free text.
-    pub version: String,
-    /// `server_version_num`, such as 180004.
-    pub version_num: u32,
-    /// Whether it was a standby.
-    pub in_recovery: bool,
-    /// What tells it from other servers; absent in earlier backups.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<SourceFacts>,
 }
 
 /// The moment that every row is of.

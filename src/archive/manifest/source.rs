@@ -1,10 +1,23 @@
 //! Which server a backup is of.
 
-use super::ServerFacts;
 use crate::model::name::one_line;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+/// The server that was dumped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerFacts {
+    /// `server_version`, free text.
+    pub version: String,
+    /// `server_version_num`, such as 180004.
+    pub version_num: u32,
+    /// Whether it was a standby.
+    pub in_recovery: bool,
+    /// What tells it from other servers; absent in earlier backups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceFacts>,
+}
 
 /// What tells a server from others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
