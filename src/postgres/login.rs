@@ -250,9 +250,23 @@ async fn open_with(
     };
     let fate = Fate::default();
     let driver = tokio::spawn(drive(wire, Arc::clone(&fate), settings.describe()));
-    let facts = facts(&client, &fate).await.map_err(|error| Failure { error, final_word: true })?;
+    let facts = within(&settings, facts(&client, &fate)).await.map_err(|error| Failure { error, final_word: true })?;
     suits(target, &facts).map_err(|error| Failure { error, final_word: false })?;
     Ok(Live { client, driver, fate, line, way, facts, settings })
+}
+
+/// The first answers after a login belong to connecting: a network that has gone silent must not hold them for ever. A pooler
+/// may have them wait for a server, for two minutes as a rule.
+const FIRST_ANSWERS: Duration = Duration::from_secs(150);
+
+/// Waits for one of the first answers as long as for a connection.
+pub(super) async fn within<T>(settings: &ConnectionSettings, answer: impl Future<Output = Result<T>>) -> Result<T> {
+    let limit = settings.connect_timeout.map_or(FIRST_ANSWERS, |limit| limit.max(Duration::from_secs(5)));
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+        Err(Error::new(Kind::Connection, format!("no answer within {} seconds after the login", limit.as_secs()))
+            .on(settings.describe())
+            .hint("connect_timeout sets how long to wait"))
+    })
 }
 
 /// How one attempt ended, other than well.

@@ -73,7 +73,8 @@ impl Session {
             settings: live.settings,
         };
         settings.sessions.lock().unwrap_or_else(PoisonError::into_inner).push(session.canceller());
-        session.execute(&pin::statements(version, &live.facts.server_encoding, purpose)).await?;
+        let statements = pin::statements(version, &live.facts.server_encoding, purpose);
+        login::within(&session.settings, session.execute(&statements)).await?;
         Ok(session)
     }
 

@@ -121,8 +121,9 @@ fn a_network_that_swallows_everything_is_noticed_and_a_short_gap_in_it_is_not() 
     let url = server.far_url(&target.name) + NOTICED;
     let restore = ["restore", "latest", "--from", &store, "-d", &url, "-j", "2", "--resume", "--verify"];
     let child = start(pgstow(), &restore);
-    backend_of(&target, "COPY public.big");
-    std::thread::sleep(Duration::from_millis(300));
+    // Not the one that verifies, after which there is nothing to go on with.
+    backend_of(&target, "COPY public.big%FROM STDIN");
+    std::thread::sleep(Duration::from_millis(100));
     network.cut().unwrap();
     let cut = Instant::now();
     let ran = Ran::of(&child.wait_with_output().unwrap());
