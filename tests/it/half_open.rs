@@ -53,6 +53,21 @@ fn backend_of(database: &Database, words: &str) -> String {
     }
 }
 
+/// What a run leaves behind, which must not take for ever.
+fn outcome(child: Child) -> std::process::Output {
+    let (id, (done, waiting)) = (child.id().to_string(), std::sync::mpsc::channel::<()>());
+    let watch = std::thread::spawn(move || {
+        if waiting.recv_timeout(4 * BOUND).is_err() {
+            signal("-ABRT", &id);
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    // It may have given up already, and then the outcome shows it.
+    let _late = done.send(());
+    watch.join().unwrap();
+    output
+}
+
 /// Every file below a folder.
 fn files(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
@@ -80,7 +95,7 @@ fn a_network_that_swallows_everything_is_noticed_and_a_short_gap_in_it_is_not() 
 
     let ended = |case: &str, child: Child| {
         let cut = Instant::now();
-        let ran = Ran::of(&child.wait_with_output().unwrap());
+        let ran = Ran::of(&outcome(child));
         assert!(cut.elapsed() < BOUND, "{case}: {:?}: {ran:?}", cut.elapsed());
         assert_eq!(ran.code, Some(3), "{case}: {ran:?}");
         assert_eq!(files(place.path()), Vec::<String>::new(), "{case}: {ran:?}");
@@ -114,7 +129,7 @@ fn a_network_that_swallows_everything_is_noticed_and_a_short_gap_in_it_is_not() 
     network.cut().unwrap();
     std::thread::sleep(Duration::from_secs(1));
     network.mend().unwrap();
-    Ran::of(&child.wait_with_output().unwrap()).fine();
+    Ran::of(&outcome(child)).fine();
     Ran::of(&pgstow().args(["verify", "latest", "--from", &store]).output().unwrap()).fine();
 
     let target = Database::fresh(&server, "half_open_target");
@@ -126,7 +141,7 @@ fn a_network_that_swallows_everything_is_noticed_and_a_short_gap_in_it_is_not() 
     std::thread::sleep(Duration::from_millis(100));
     network.cut().unwrap();
     let cut = Instant::now();
-    let ran = Ran::of(&child.wait_with_output().unwrap());
+    let ran = Ran::of(&outcome(child));
     assert!(cut.elapsed() < BOUND, "{:?}: {ran:?}", cut.elapsed());
     assert_eq!(ran.code, Some(3), "{ran:?}");
     network.mend().unwrap();
@@ -172,7 +187,7 @@ fn a_server_that_is_there_and_does_nothing_is_waited_for() {
         signal("-STOP", &backend);
         std::thread::sleep(LONG);
         signal("-CONT", &backend);
-        let ran = Ran::of(&child.wait_with_output().unwrap()).fine();
+        let ran = Ran::of(&outcome(child)).fine();
         assert!(!ran.stderr.contains("new connection"), "{ran:?}");
     }
     assert_same_data(&database, &target);
